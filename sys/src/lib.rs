@@ -1,1 +1,7 @@
-//! x
+//! Safe wrappers of what the standard library lacks.
+//!
+//! One module a facility. Everything unsafe is inside, each block with its proof; what is public is safe to
+//! call with any arguments.
+
+pub mod packet;
+pub mod prefetch;
