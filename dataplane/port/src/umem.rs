@@ -1,0 +1,241 @@
+//! Frame memory: one area for all sockets of a worker, cut into chunks, each owned by one [`Frame`].
+//!
+//! A `Frame` is a token: it can't be copied, it is given up when the frame goes to a ring, and comes back when the
+//! kernel returns it. So a frame that was sent can't be written to, nor be sent twice.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use arrayvec::ArrayVec;
+
+use crate::mapping::Mapping;
+
+/// Bytes of a chunk.
+pub const CHUNK_SIZE: usize = 2048;
+/// Bytes that the kernel leaves free before a received frame (`XDP_PACKET_HEADROOM`): room for any encapsulation.
+pub const HEADROOM: usize = 256;
+/// Longest frame that can be received into a chunk.
+pub const MAX_FRAME: usize = CHUNK_SIZE - HEADROOM;
+/// Largest MTU of a port: a frame with an Ethernet header and one VLAN tag must fit.
+pub const MAX_MTU: u16 = (MAX_FRAME - 14 - 4) as u16;
+/// Most frames that are handled at once.
+pub const BATCH: usize = 64;
+
+/// Frames that are handled together.
+pub type Batch = ArrayVec<Frame, BATCH>;
+
+static NEXT_ID: AtomicU16 = AtomicU16::new(0);
+
+/// The memory of all frames of a worker.
+pub struct Umem {
+    memory: Mapping,
+    id: u16,
+}
+
+/// Sole owner of one chunk, and where in it the frame lies.
+#[must_use = "a frame that is dropped is lost to the pool"]
+#[derive(Debug)]
+pub struct Frame {
+    chunk: u32,
+    start: u16,
+    len: u16,
+    umem: u16,
+}
+
+impl Umem {
+    /// Maps memory for `chunks` frames and hands out all of them.
+    ///
+    /// # Errors
+    /// When there is not enough memory, or 65 535 areas were made by this process already.
+    pub fn new(chunks: u32) -> io::Result<(Arc<Self>, FramePool)> {
+        let id = NEXT_ID
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| id.checked_add(1))
+            .map_err(|_| io::Error::other("too many frame memories in one process"))?;
+        let memory = Mapping::anonymous(chunks as usize * CHUNK_SIZE)?;
+        let frames =
+            (0..chunks).map(|chunk| Frame { chunk, start: HEADROOM as u16, len: 0, umem: id }).collect();
+        Ok((Arc::new(Self { memory, id }), FramePool { frames }))
+    }
+
+    pub(crate) fn memory(&self) -> &Mapping {
+        &self.memory
+    }
+
+    /// The bytes of a frame.
+    #[inline]
+    pub fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        self.check(frame);
+        // SAFETY: `check` proved that the frame is of this memory; its constructors and movers keep
+        // `start + len <= CHUNK_SIZE` and `chunk` below the count of chunks, so the range is mapped. The frame is the
+        // only owner of its chunk and is borrowed for as long as the slice lives, so that nobody writes meanwhile.
+        unsafe {
+            std::slice::from_raw_parts(self.memory.start().as_ptr().add(frame.offset()), frame.len.into())
+        }
+    }
+
+    /// The bytes of a frame, to write.
+    #[inline]
+    #[allow(clippy::mut_from_ref)] // exclusive by the frame, which is borrowed mutably
+    pub fn data_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
+        self.check(frame);
+        // SAFETY: as in `data`; and the only owner of the chunk is borrowed mutably, so that nobody reads either.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.memory.start().as_ptr().add(frame.offset()), frame.len.into())
+        }
+    }
+
+    #[inline]
+    fn check(&self, frame: &Frame) {
+        assert_eq!(self.id, frame.umem, "a frame of another memory");
+    }
+
+    /// Turns a place that the kernel (or its stand-in) gave back into the frame that owns it.
+    ///
+    /// # Safety
+    /// `address` must lie in a chunk that was given up by [`Frame::into_address`] and not yet taken back.
+    #[inline]
+    pub(crate) unsafe fn reclaim(&self, address: u64, len: u32) -> Frame {
+        let offset = address as usize;
+        let (chunk, start) = (offset / CHUNK_SIZE, offset % CHUNK_SIZE);
+        // The kernel is trusted with ownership, not with arithmetic: this keeps every slice inside the mapping.
+        assert!(
+            offset < self.memory.len() && start + len as usize <= CHUNK_SIZE,
+            "a descriptor outside memory"
+        );
+        Frame { chunk: chunk as u32, start: start as u16, len: len as u16, umem: self.id }
+    }
+}
+
+impl Frame {
+    #[inline]
+    fn offset(&self) -> usize {
+        self.chunk as usize * CHUNK_SIZE + usize::from(self.start)
+    }
+
+    /// Length in bytes.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // no caller asks
+    pub fn len(&self) -> usize {
+        self.len.into()
+    }
+
+    /// Moves the start up by `bytes`, cutting them off the front. False, and unchanged, if the frame is shorter.
+    #[inline]
+    #[must_use]
+    pub fn pull(&mut self, bytes: usize) -> bool {
+        if bytes > self.len() {
+            return false;
+        }
+        self.start += bytes as u16;
+        self.len -= bytes as u16;
+        true
+    }
+
+    /// Moves the start down by `bytes`, adding them to the front with undefined content. False, and unchanged, if
+    /// there is no room.
+    #[inline]
+    #[must_use]
+    pub fn push(&mut self, bytes: usize) -> bool {
+        if bytes > self.start.into() {
+            return false;
+        }
+        self.start -= bytes as u16;
+        self.len += bytes as u16;
+        true
+    }
+
+    /// Cuts bytes off the end, so that `len` remain; nothing if it is shorter already.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len().min(len) as u16;
+    }
+
+    /// Makes the frame an empty chunk again whose content is to be `len` bytes from the usual headroom on. False, and
+    /// unchanged, if that does not fit.
+    #[inline]
+    #[must_use]
+    pub fn reset(&mut self, len: usize) -> bool {
+        if len > MAX_FRAME {
+            return false;
+        }
+        self.start = HEADROOM as u16;
+        self.len = len as u16;
+        true
+    }
+
+    /// Gives the chunk up: its address, with the frame's start, and the frame's length.
+    #[inline]
+    pub(crate) fn into_address(self) -> (u64, u32) {
+        (self.offset() as u64, self.len.into())
+    }
+
+    /// Gives the chunk up as an empty one: the address of its first byte.
+    #[inline]
+    pub(crate) fn into_chunk_address(self) -> u64 {
+        u64::from(self.chunk) * CHUNK_SIZE as u64
+    }
+
+    pub(crate) fn is_of(&self, umem: &Umem) -> bool {
+        self.umem == umem.id
+    }
+}
+
+/// Frames that nobody uses.
+#[derive(Debug)]
+pub struct FramePool {
+    frames: Vec<Frame>,
+}
+
+impl FramePool {
+    /// Takes a frame of unspecified length and content.
+    #[inline]
+    pub fn take(&mut self) -> Option<Frame> {
+        self.frames.pop()
+    }
+
+    /// Gives a frame back.
+    #[inline]
+    pub fn put(&mut self, frame: Frame) {
+        self.frames.push(frame);
+    }
+
+    /// How many are there.
+    pub fn available(&self) -> usize {
+        self.frames.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_own_disjoint_chunks_and_move_both_ways() {
+        let (umem, mut pool) = Umem::new(4).unwrap();
+        let mut frames: Vec<Frame> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(frames.len(), 4);
+        for (mark, frame) in frames.iter_mut().enumerate() {
+            assert!(frame.reset(MAX_FRAME));
+            umem.data_mut(frame).fill(mark as u8);
+        }
+        for (mark, frame) in frames.iter().enumerate() {
+            assert!(umem.data(frame).iter().all(|byte| usize::from(*byte) == mark));
+        }
+        let frame = &mut frames[1];
+        assert!(frame.push(70));
+        umem.data_mut(frame)[..70].fill(0xa5);
+        assert!(frame.pull(70) && umem.data(frame)[0] == 1);
+        assert!(!frame.push(HEADROOM + 1) && !frame.pull(MAX_FRAME + 1) && !frame.reset(MAX_FRAME + 1));
+        frame.truncate(60);
+        assert_eq!(umem.data(frame), [1; 60]);
+    }
+
+    #[test]
+    #[should_panic(expected = "another memory")]
+    fn a_frame_opens_only_its_own_memory() {
+        let (_first, mut pool) = Umem::new(1).unwrap();
+        let (second, _pool) = Umem::new(1).unwrap();
+        second.data(&pool.take().unwrap());
+    }
+}
