@@ -1,6 +1,7 @@
 //! ARP for IPv4 over Ethernet (RFC 826).
 //!
-//! After [`ArpPacket::new_checked`] all 28 bytes are there and speak of Ethernet and IPv4, and no method panics.
+//! After [`ArpPacket::new_checked`] all 28 bytes are there and speak of Ethernet and IPv4, and no method
+//! panics.
 
 use std::net::Ipv4Addr;
 

@@ -1,7 +1,7 @@
 //! ICMP for IPv4 (RFC 792).
 //!
-//! After [`Icmpv4Packet::new_checked`] type, code and checksum are there, and no method panics. The whole buffer is the
-//! message: give it [`Ipv4Packet::payload`](crate::ipv4::Ipv4Packet::payload).
+//! After [`Icmpv4Packet::new_checked`] type, code and checksum are there, and no method panics. The whole
+//! buffer is the message: give it [`Ipv4Packet::payload`](crate::ipv4::Ipv4Packet::payload).
 
 use crate::{Error, bytes, checksum};
 
@@ -127,8 +127,8 @@ pub enum Icmpv4Repr<'a> {
 }
 
 impl<'a> Icmpv4Repr<'a> {
-    /// The message in `packet`. [`Error::BadChecksum`], [`Error::BadField`] if it is of another type or its code is not
-    /// zero, [`Error::Truncated`] if it is too short for its type.
+    /// The message in `packet`. [`Error::BadChecksum`], [`Error::BadField`] if it is of another type or its
+    /// code is not zero, [`Error::Truncated`] if it is too short for its type.
     pub fn parse<T: AsRef<[u8]>>(packet: &'a Icmpv4Packet<T>) -> Result<Self, Error> {
         if !packet.verify_checksum() {
             return Err(Error::BadChecksum);

@@ -1,7 +1,7 @@
 //! ICMP for IPv6 (RFC 4443). Neighbour discovery's messages are in [`ndp`](crate::ndp).
 //!
-//! After [`Icmpv6Packet::new_checked`] type, code and checksum are there, and no method panics. The whole buffer is the
-//! message: give it the payload of an IPv6 packet from its upper layer's offset on.
+//! After [`Icmpv6Packet::new_checked`] type, code and checksum are there, and no method panics. The whole
+//! buffer is the message: give it the payload of an IPv6 packet from its upper layer's offset on.
 
 use std::net::Ipv6Addr;
 
@@ -136,8 +136,8 @@ pub enum Icmpv6Repr<'a> {
 }
 
 impl<'a> Icmpv6Repr<'a> {
-    /// The message in `packet`. [`Error::BadChecksum`], [`Error::BadField`] if it is of another type or its code is not
-    /// zero, [`Error::Truncated`] if it is too short for its type.
+    /// The message in `packet`. [`Error::BadChecksum`], [`Error::BadField`] if it is of another type or its
+    /// code is not zero, [`Error::Truncated`] if it is too short for its type.
     pub fn parse<T: AsRef<[u8]>>(
         packet: &'a Icmpv6Packet<T>,
         src: Ipv6Addr,

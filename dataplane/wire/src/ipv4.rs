@@ -1,8 +1,8 @@
 //! IPv4 (RFC 791).
 //!
-//! After [`Ipv4Packet::new_checked`] the version is 4, the header with its options and the whole packet by its total
-//! length are inside the buffer, and no method panics. Options are not looked at by the check: [`Ipv4Options`]
-//! survives any.
+//! After [`Ipv4Packet::new_checked`] the version is 4, the header with its options and the whole packet by
+//! its total length are inside the buffer, and no method panics. Options are not looked at by the check:
+//! [`Ipv4Options`] survives any.
 
 use std::net::Ipv4Addr;
 
@@ -43,8 +43,8 @@ pub struct Ipv4Packet<T: AsRef<[u8]>> {
 
 impl<T: AsRef<[u8]>> Ipv4Packet<T> {
     /// [`Error::Truncated`] if the header or the packet does not fit the buffer, [`Error::BadVersion`],
-    /// [`Error::BadLength`] if the header length is below 20 bytes or above the total length. The checksum is not
-    /// verified. Bytes after the total length (Ethernet padding) are allowed.
+    /// [`Error::BadLength`] if the header length is below 20 bytes or above the total length. The checksum is
+    /// not verified. Bytes after the total length (Ethernet padding) are allowed.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, Error> {
         let len = buffer.as_ref().len();
@@ -170,8 +170,8 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         &self.header()[HEADER_LEN..]
     }
 
-    /// Whether an option lets the sender choose the route: loose or strict source and record route. Routers should
-    /// drop such packets (RFC 7126 §4.3, §4.4).
+    /// Whether an option lets the sender choose the route: loose or strict source and record route. Routers
+    /// should drop such packets (RFC 7126 §4.3, §4.4).
     #[inline]
     pub fn has_source_route(&self) -> bool {
         self.header_len() > HEADER_LEN
@@ -225,8 +225,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Packet<T> {
         bytes::put_u16(self.buffer.as_mut(), field::CHECKSUM, check);
     }
 
-    /// Takes one hop off the time to live, and changes the checksum by as much (RFC 1624): a wrong one stays wrong. A
-    /// time to live of zero stays zero.
+    /// Takes one hop off the time to live, and changes the checksum by as much (RFC 1624): a wrong one stays
+    /// wrong. A time to live of zero stays zero.
     #[inline]
     pub fn decrement_ttl(&mut self) {
         let old = bytes::get_u16(self.buffer.as_ref(), field::TTL_PROTOCOL);
@@ -321,8 +321,8 @@ pub struct Ipv4Repr {
 }
 
 impl Ipv4Repr {
-    /// The header of `packet`; its options are left out. [`Error::BadChecksum`] or, as a value has no place for it,
-    /// [`Error::Fragment`].
+    /// The header of `packet`; its options are left out. [`Error::BadChecksum`] or, as a value has no place
+    /// for it, [`Error::Fragment`].
     #[inline]
     pub fn parse<T: AsRef<[u8]>>(packet: &Ipv4Packet<T>) -> Result<Self, Error> {
         if !packet.verify_checksum() {

@@ -1,7 +1,7 @@
 //! IPv6 (RFC 8200).
 //!
-//! After [`Ipv6Packet::new_checked`] the version is 6, the fixed header and the whole packet by its payload length are
-//! inside the buffer, and no method panics. Extension headers are not looked at by the check:
+//! After [`Ipv6Packet::new_checked`] the version is 6, the fixed header and the whole packet by its payload
+//! length are inside the buffer, and no method panics. Extension headers are not looked at by the check:
 //! [`Ipv6Packet::upper_layer`] survives any.
 
 use std::net::Ipv6Addr;
@@ -11,8 +11,8 @@ use crate::{Error, IpProtocol, bytes};
 /// Length of the fixed header, in bytes.
 pub const HEADER_LEN: usize = field::DST.end;
 
-/// Extension headers that [`Ipv6Packet::upper_layer`] follows. RFC 8200 §4.1 describes six at most, destination options
-/// twice among them; a longer chain serves only to wear routers out (RFC 9098 §5).
+/// Extension headers that [`Ipv6Packet::upper_layer`] follows. RFC 8200 §4.1 puts at most six readable ones
+/// before the upper layer; a longer chain serves only to wear routers out.
 pub const MAX_EXTENSIONS: usize = 8;
 
 mod field {
@@ -41,21 +41,21 @@ pub struct Ipv6Packet<T: AsRef<[u8]>> {
 /// Where the upper-layer header of a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpperLayer {
-    /// What is at `offset`: no extension header but perhaps [`IpProtocol::Esp`] (nothing after it can be read) or
-    /// [`IpProtocol::NoNext`].
+    /// What is at `offset`: no extension header but perhaps [`IpProtocol::Esp`] (nothing after it can be
+    /// read) or [`IpProtocol::NoNext`].
     pub protocol: IpProtocol,
     /// Bytes from the start of the IPv6 header; at most [`Ipv6Packet::total_len`].
     pub offset: usize,
-    /// Place in the unfragmented packet in bytes, if there is a fragment header. Unless it is zero, what is at `offset`
-    /// is the middle of a payload and `protocol` that of the first fragment's fragment header.
+    /// Place in the unfragmented packet in bytes, if there is a fragment header. Unless it is zero, what is
+    /// at `offset` is the middle of a payload and `protocol` that of the first fragment's fragment header.
     pub fragment_offset: Option<u16>,
     /// Whether this is a fragment other than the last.
     pub more_fragments: bool,
 }
 
 impl UpperLayer {
-    /// Whether this is not the whole packet. A fragment header that says offset zero and no more fragments is that of
-    /// a whole packet (an "atomic fragment", RFC 6946).
+    /// Whether this is not the whole packet. A fragment header that says offset zero and no more fragments is
+    /// that of a whole packet (an "atomic fragment", RFC 6946).
     #[inline]
     pub fn is_fragment(&self) -> bool {
         self.more_fragments || self.fragment_offset.is_some_and(|offset| offset != 0)
@@ -63,8 +63,9 @@ impl UpperLayer {
 }
 
 impl<T: AsRef<[u8]>> Ipv6Packet<T> {
-    /// [`Error::Truncated`] if the header or the packet does not fit the buffer, or [`Error::BadVersion`]. Bytes after
-    /// the payload (Ethernet padding) are allowed. Jumbograms (RFC 2675) count as having no payload.
+    /// [`Error::Truncated`] if the header or the packet does not fit the buffer, or [`Error::BadVersion`].
+    /// Bytes after the payload (Ethernet padding) are allowed. Jumbograms (RFC 2675) count as having no
+    /// payload.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, Error> {
         let len = buffer.as_ref().len();
@@ -146,11 +147,12 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
         &self.buffer.as_ref()[HEADER_LEN..self.total_len()]
     }
 
-    /// Walks the extension headers to the upper layer, or to the fragment header of a fragment other than the first,
-    /// whose payload cannot be understood.
+    /// Walks the extension headers to the upper layer, or to the fragment header of a fragment other than the
+    /// first, whose payload cannot be understood.
     ///
-    /// [`Error::Truncated`] if an extension header reaches past the packet's end, [`Error::BadField`] for hop-by-hop
-    /// options that are not first (RFC 8200 §4.1), [`Error::TooManyExtensions`] beyond [`MAX_EXTENSIONS`].
+    /// [`Error::Truncated`] if an extension header reaches past the packet's end, [`Error::BadField`] for
+    /// hop-by-hop options that are not first (RFC 8200 §4.1), [`Error::TooManyExtensions`] beyond
+    /// [`MAX_EXTENSIONS`].
     #[inline]
     pub fn upper_layer(&self) -> Result<UpperLayer, Error> {
         let protocol = self.next_header();

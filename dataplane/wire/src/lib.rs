@@ -2,14 +2,14 @@
 //!
 //! Every protocol has one module of the same shape:
 //!
-//! - A *view*, such as [`ipv4::Ipv4Packet`], wraps bytes. `new_checked` looks once at all that the accessors rely
-//!   on (the header fits, the lengths it states lie inside the buffer); after it no accessor and no setter can
-//!   panic, whatever the bytes are. The fields that the check rests on have no public setter, so the promise holds
-//!   for the life of the view. It is made for buffers whose `as_ref` and `as_mut` give the same bytes each time, as
-//!   slices, arrays and `Vec` do.
-//! - A *value*, such as [`ipv4::Ipv4Repr`], is a header in host terms. `parse` makes it of a view, and refuses what
-//!   the value cannot hold; `emit` writes it at the start of a buffer, every byte of it. A buffer that is too short
-//!   for `emit` is the caller's mistake and panics.
+//! - A *view*, such as [`ipv4::Ipv4Packet`], wraps bytes. `new_checked` looks once at all that the accessors
+//!   rely on (the header fits, the lengths it states lie inside the buffer); after it no accessor and no
+//!   setter can panic, whatever the bytes are. The fields that the check rests on have no public setter, so
+//!   the promise holds for the life of the view. It is made for buffers whose `as_ref` and `as_mut` give the
+//!   same bytes each time, as slices, arrays and `Vec` do.
+//! - A *value*, such as [`ipv4::Ipv4Repr`], is a header in host terms. `parse` makes it of a view, and
+//!   refuses what the value cannot hold; `emit` writes it at the start of a buffer, every byte of it. A
+//!   buffer that is too short for `emit` is the caller's mistake and panics.
 //!
 //! Nothing here allocates or copies a payload.
 

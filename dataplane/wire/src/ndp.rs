@@ -1,7 +1,8 @@
-//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements of neighbours, and their options.
+//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements of neighbours, and their
+//! options.
 //!
-//! The values here are made of an [`Icmpv6Packet`], whose check is all that they need: no function panics on what came
-//! from the network.
+//! The values here are made of an [`Icmpv6Packet`], whose check is all that they need: no function panics on
+//! what came from the network.
 
 use std::net::Ipv6Addr;
 
@@ -32,8 +33,8 @@ const OVERRIDE: u8 = 0x20;
 /// Length in bytes of a message without options, ICMPv6 header included.
 const MESSAGE_LEN: usize = icmpv6::HEADER_LEN + field::OPTIONS.start;
 
-/// The multicast group of all nodes on a link, to which unsolicited advertisements and answers to the unspecified
-/// address go (RFC 4291 §2.7.1).
+/// The multicast group of all nodes on a link, to which unsolicited advertisements and answers to the
+/// unspecified address go (RFC 4291 §2.7.1).
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// The multicast group to which solicitations for `address` go (RFC 4291 §2.7.1).
@@ -68,8 +69,8 @@ impl NdpOption<'_> {
     const LINK_LAYER_LEN: usize = 8;
 }
 
-/// The options of a message in turn. One whose length is zero or beyond the end gives one [`Error::BadLength`], and then
-/// the walk is over.
+/// The options of a message in turn. One whose length is zero or beyond the end gives one
+/// [`Error::BadLength`], and then the walk is over.
 #[derive(Clone, Debug)]
 pub struct NdpOptions<'a> {
     rest: &'a [u8],
@@ -103,8 +104,8 @@ impl<'a> Iterator for NdpOptions<'a> {
 
 impl std::iter::FusedIterator for NdpOptions<'_> {}
 
-/// The MAC address in the first option of type `kind`. All options must have possible lengths, and this one that of a MAC
-/// address.
+/// The MAC address in the first option of type `kind`. All options must have possible lengths, and this one
+/// that of a MAC address.
 fn link_layer_address(options: &[u8], kind: u8) -> Result<Option<MacAddr>, Error> {
     let mut found = None;
     for option in NdpOptions::new(options) {
@@ -183,16 +184,16 @@ pub struct NeighbourSolicitation {
 impl NeighbourSolicitation {
     /// The solicitation in `packet`: all checks of RFC 4861 §7.1.1 but those of [`validate`](Self::validate).
     ///
-    /// [`Error::BadField`] for another type, a code other than zero or a multicast target; [`Error::Truncated`];
-    /// [`Error::BadLength`] for an option whose length is zero, beyond the end, or not that of a MAC address where there
-    /// must be one.
+    /// [`Error::BadField`] for another type, a code other than zero or a multicast target;
+    /// [`Error::Truncated`]; [`Error::BadLength`] for an option whose length is zero, beyond the end, or not
+    /// that of a MAC address where there must be one.
     pub fn parse<T: AsRef<[u8]>>(packet: &Icmpv6Packet<T>) -> Result<Self, Error> {
         let message = Message::parse(packet, NEIGHBOUR_SOLICITATION, NdpOption::SOURCE_LINK_LAYER)?;
         Ok(Self { target: message.target, source_mac: message.mac })
     }
 
-    /// The checks of RFC 4861 §7.1.1 that need the IPv6 header of the `packet` that this was parsed from: hop limit,
-    /// checksum, and what duplicate address detection (from the unspecified address) may send.
+    /// The checks of RFC 4861 §7.1.1 that need the IPv6 header of the `packet` that this was parsed from: hop
+    /// limit, checksum, and what duplicate address detection (from the unspecified address) may send.
     ///
     /// [`Error::BadField`] or [`Error::BadChecksum`]; the message must then be ignored.
     pub fn validate<T: AsRef<[u8]>>(
@@ -214,7 +215,8 @@ impl NeighbourSolicitation {
         Message::buffer_len(self.source_mac)
     }
 
-    /// Writes the message, ICMPv6 header and checksum included, to the first [`buffer_len`](Self::buffer_len) bytes.
+    /// Writes the message, ICMPv6 header and checksum included, to the first [`buffer_len`](Self::buffer_len)
+    /// bytes.
     ///
     /// # Panics
     /// If `buffer` is shorter than that.
@@ -245,11 +247,12 @@ pub struct NeighbourAdvertisement {
 }
 
 impl NeighbourAdvertisement {
-    /// The advertisement in `packet`: all checks of RFC 4861 §7.1.2 but those of [`validate`](Self::validate).
+    /// The advertisement in `packet`: all checks of RFC 4861 §7.1.2 but those of
+    /// [`validate`](Self::validate).
     ///
-    /// [`Error::BadField`] for another type, a code other than zero or a multicast target; [`Error::Truncated`];
-    /// [`Error::BadLength`] for an option whose length is zero, beyond the end, or not that of a MAC address where there
-    /// must be one.
+    /// [`Error::BadField`] for another type, a code other than zero or a multicast target;
+    /// [`Error::Truncated`]; [`Error::BadLength`] for an option whose length is zero, beyond the end, or not
+    /// that of a MAC address where there must be one.
     pub fn parse<T: AsRef<[u8]>>(packet: &Icmpv6Packet<T>) -> Result<Self, Error> {
         let message = Message::parse(packet, NEIGHBOUR_ADVERTISEMENT, NdpOption::TARGET_LINK_LAYER)?;
         Ok(Self {
@@ -261,8 +264,8 @@ impl NeighbourAdvertisement {
         })
     }
 
-    /// The checks of RFC 4861 §7.1.2 that need the IPv6 header of the `packet` that this was parsed from: hop limit,
-    /// checksum, and that an answer is not multicast.
+    /// The checks of RFC 4861 §7.1.2 that need the IPv6 header of the `packet` that this was parsed from: hop
+    /// limit, checksum, and that an answer is not multicast.
     ///
     /// [`Error::BadField`] or [`Error::BadChecksum`]; the message must then be ignored.
     pub fn validate<T: AsRef<[u8]>>(
@@ -284,7 +287,8 @@ impl NeighbourAdvertisement {
         Message::buffer_len(self.target_mac)
     }
 
-    /// Writes the message, ICMPv6 header and checksum included, to the first [`buffer_len`](Self::buffer_len) bytes.
+    /// Writes the message, ICMPv6 header and checksum included, to the first [`buffer_len`](Self::buffer_len)
+    /// bytes.
     ///
     /// # Panics
     /// If `buffer` is shorter than that.

@@ -53,7 +53,8 @@ open_enum! {
 }
 
 open_enum! {
-    /// An IP protocol number, or the kind of an IPv6 extension header (IANA, "Assigned Internet Protocol Numbers").
+    /// An IP protocol number, or the kind of an IPv6 extension header (IANA, "Assigned Internet Protocol
+    /// Numbers").
     pub enum IpProtocol: u8 {
         /// IPv6 hop-by-hop options.
         HopByHop = 0,

@@ -1,7 +1,7 @@
 //! UDP (RFC 768).
 //!
-//! After [`UdpPacket::new_checked`] the header and the whole datagram by its length field are inside the buffer, and
-//! no method panics.
+//! After [`UdpPacket::new_checked`] the header and the whole datagram by its length field are inside the
+//! buffer, and no method panics.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -26,8 +26,8 @@ pub struct UdpPacket<T: AsRef<[u8]>> {
 }
 
 impl<T: AsRef<[u8]>> UdpPacket<T> {
-    /// [`Error::Truncated`] if the header or the datagram does not fit the buffer, [`Error::BadLength`] if the length
-    /// field is below 8 (jumbograms of RFC 2675 included). Bytes after the datagram are allowed.
+    /// [`Error::Truncated`] if the header or the datagram does not fit the buffer, [`Error::BadLength`] if
+    /// the length field is below 8 (jumbograms of RFC 2675 included). Bytes after the datagram are allowed.
     #[inline]
     pub fn new_checked(buffer: T) -> Result<Self, Error> {
         let len = buffer.as_ref().len();
@@ -82,8 +82,8 @@ impl<T: AsRef<[u8]>> UdpPacket<T> {
         self.checksum() == 0 || checksum::finish(self.sum_v4(src, dst)) == 0
     }
 
-    /// Whether the checksum is right. Absent is wrong (RFC 8200 §8.1); who admits it for a tunnel (RFC 6935) asks
-    /// [`checksum`](Self::checksum) first.
+    /// Whether the checksum is right. Absent is wrong (RFC 8200 §8.1); who admits it for a tunnel (RFC 6935)
+    /// asks [`checksum`](Self::checksum) first.
     #[inline]
     pub fn verify_checksum_v6(&self, src: Ipv6Addr, dst: Ipv6Addr) -> bool {
         self.checksum() != 0 && checksum::finish(self.sum_v6(src, dst)) == 0
@@ -181,8 +181,8 @@ impl UdpRepr {
         Self { src_port: packet.src_port(), dst_port: packet.dst_port() }
     }
 
-    /// Writes the header, without a checksum, to the first [`HEADER_LEN`] bytes of `datagram`, all the rest of which is
-    /// payload. At most 65 535 bytes can be stated.
+    /// Writes the header, without a checksum, to the first [`HEADER_LEN`] bytes of `datagram`, all the rest
+    /// of which is payload. At most 65 535 bytes can be stated.
     ///
     /// # Panics
     /// If `datagram` is shorter than the header.

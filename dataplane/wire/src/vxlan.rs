@@ -1,7 +1,7 @@
 //! VXLAN (RFC 7348).
 //!
-//! After [`VxlanPacket::new_checked`] the 8 bytes of the header are there, and no method panics. The I flag is not looked
-//! at by the check: a packet without it has no VNI.
+//! After [`VxlanPacket::new_checked`] the 8 bytes of the header are there, and no method panics. The I flag
+//! is not looked at by the check: a packet without it has no VNI.
 
 use crate::{Error, Vni, bytes};
 
@@ -49,7 +49,8 @@ impl<T: AsRef<[u8]>> VxlanPacket<T> {
         self.buffer.as_ref()[field::FLAGS] & HAS_VNI != 0
     }
 
-    /// The network identifier; `None` if the I flag is not set or the identifier is zero. Reserved bits are ignored.
+    /// The network identifier; `None` if the I flag is not set or the identifier is zero. Reserved bits are
+    /// ignored.
     #[inline]
     pub fn vni(&self) -> Option<Vni> {
         let word = u32::from_be_bytes(bytes::get(self.buffer.as_ref(), field::VNI_RESERVED));
