@@ -16,7 +16,7 @@ mod ring;
 mod socket;
 mod umem;
 mod wait;
-//pub mod xdp;
+pub mod xdp;
 
 pub use config::{BindMode, BindRequest, Idle, XdpMode, XdpRequest};
 pub use error::PortError;
