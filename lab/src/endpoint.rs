@@ -1,0 +1,93 @@
+//! Endpoints: hypervisors whose VXLAN is the kernel's own.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use wire::{MacAddr, Vni};
+
+use crate::error::Result;
+use crate::link::Offloads;
+use crate::namespace::Namespace;
+use crate::segment::{Attach, Host, Nic, Segment};
+use crate::state::Lab;
+
+/// MTU inside overlays, in bytes.
+const OVERLAY_MTU: u16 = 1500;
+
+/// A VTEP of the kernel in a namespace of its own.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Where it is.
+    pub namespace: Namespace,
+    /// Its netdev on the underlay.
+    pub nic: Nic,
+    /// The address that it tunnels from.
+    pub vtep: IpAddr,
+}
+
+/// What an endpoint is told about an overlay.
+#[derive(Clone, Debug)]
+pub struct Overlay {
+    /// The overlay.
+    pub vni: Vni,
+    /// VTEP of the gateway, of the endpoint's family.
+    pub gateway: IpAddr,
+    /// MAC address of the overlay's router, behind the gateway.
+    pub router_mac: MacAddr,
+    /// The router's addresses: default routes of the stations, at most one a family.
+    pub routers: Vec<IpAddr>,
+    /// VTEPs of the other endpoints with stations in the overlay, of the endpoint's family. What is to be
+    /// flooded goes to them and to the gateway.
+    pub remotes: Vec<IpAddr>,
+}
+
+/// An overlay at one endpoint: a bridge with a VXLAN netdev and stations.
+#[derive(Clone, Debug)]
+pub struct OverlayLink {
+    segment: Segment,
+    routers: Vec<IpAddr>,
+}
+
+impl Endpoint {
+    /// Joins an overlay: bridge `brVNI`, and VXLAN netdev `vxVNI` that learns stations behind other endpoints
+    /// from their frames (RFC 7348 §4.1).
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if it has joined already, or a VTEP is of the other family.
+    pub fn join(&self, overlay: &Overlay) -> Result<OverlayLink> {
+        let vni = overlay.vni;
+        let segment = Segment::new(&self.namespace, &format!("br{vni}"), OVERLAY_MTU, Offloads::Off)?;
+        let device = format!("vx{vni}");
+        self.namespace.ip(&format!(
+            "link add {device} mtu {OVERLAY_MTU} type vxlan id {vni} local {} dstport 4789 {}",
+            self.vtep,
+            // RFC 7348 §5 wants no checksum, which RFC 6935 allows only by agreement over IPv6.
+            if self.vtep.is_ipv4() { "noudpcsum" } else { "" },
+        ))?;
+        self.namespace.run("ethtool", &["-K", &device, "tx", "off", "gro", "off"])?;
+        segment.add_port(&device)?;
+        let mut entries = format!("fdb append {} dev {device} dst {}\n", overlay.router_mac, overlay.gateway);
+        for vtep in std::iter::once(&overlay.gateway).chain(&overlay.remotes) {
+            entries += &format!("fdb append {} dev {device} dst {vtep}\n", MacAddr::ZERO);
+        }
+        self.namespace.bridge(&entries)?;
+        Ok(OverlayLink { segment, routers: overlay.routers.clone() })
+    }
+}
+
+impl OverlayLink {
+    /// A station in a namespace of its own: `addresses` with the prefix lengths of the overlay's subnets,
+    /// default routes by the overlay's router.
+    ///
+    /// # Errors
+    /// As [`Segment::host`].
+    pub fn station(&self, lab: &Lab, name: &str, mac: MacAddr, addresses: &[IpNet]) -> Result<Host> {
+        let attach = Attach { mac: Some(mac), addresses: addresses.to_vec(), ..Attach::default() };
+        self.segment.host(lab, name, attach, &self.routers)
+    }
+
+    /// The segment that the stations are on.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+}

@@ -1,0 +1,133 @@
+//! A vxgate at work in a namespace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::namespace::Namespace;
+use crate::process::{Process, end_of};
+
+/// How long a start may take, a large configuration included.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long an orderly end may take.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A vxgate binary, its configuration, and the process that runs it, if any.
+#[derive(Debug)]
+pub struct Gateway {
+    namespace: Namespace,
+    binary: PathBuf,
+    config: PathBuf,
+    socket: PathBuf,
+    process: Option<Process>,
+}
+
+impl Gateway {
+    /// A gateway that will run `binary` in `namespace`; nothing runs yet.
+    pub fn new(namespace: &Namespace, binary: &Path) -> Self {
+        let file = |extension| {
+            let name = format!("vxgate-{}.{extension}", namespace.name());
+            namespace.lab().directory().join(name)
+        };
+        let (config, socket) = (file("toml"), file("sock"));
+        Self { namespace: namespace.clone(), binary: binary.to_owned(), config, socket, process: None }
+    }
+
+    /// What the configuration must name as `socket` in its section `[gateway]`.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Where the configuration is.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Writes the configuration (TOML), for the next start.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no room for it.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        fs::write(&self.config, text).map_err(Error::io(format!("write {}", self.config.display())))
+    }
+
+    /// Runs `vxgate run` and waits until it is ready: how long that took.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with what it wrote if it refuses to run; [`Error::Timeout`].
+    pub fn start(&mut self) -> Result<Duration> {
+        let begin = Instant::now();
+        let config = self.config.to_string_lossy();
+        let mut process =
+            self.namespace.spawn(&self.binary.to_string_lossy(), &["run", "--config", &config])?;
+        process.wait_until("its answer on the control socket", START_TIMEOUT, || self.show("ports"))?;
+        self.process = Some(process);
+        Ok(begin.elapsed())
+    }
+
+    /// Runs another of its commands on the configuration to the end: `"check"`, `"cleanup"`.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if it fails, with what it wrote.
+    pub fn run(&self, command: &str) -> Result<Output> {
+        let config = self.config.to_string_lossy();
+        self.namespace.run(&self.binary.to_string_lossy(), &[command, "--config", &config])
+    }
+
+    /// What `vxgate show` tells: `"ports"`, `"counters"`, `"overlays"` or `"stations"`.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if it is not running; [`Error::Output`] if it does not tell JSON.
+    pub fn show(&self, what: &str) -> Result<Value> {
+        let socket = self.socket.to_string_lossy();
+        let arguments = ["show", what, "--socket", &socket, "-o", "json"];
+        let output = self.namespace.run(&self.binary.to_string_lossy(), &arguments)?;
+        serde_json::from_slice(&output.stdout).map_err(|error| Error::Output {
+            program: "vxgate show",
+            output: format!("{error}: {}", String::from_utf8_lossy(&output.stdout)),
+        })
+    }
+
+    /// The process, if it was started.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    /// What it wrote to standard output and standard error since its last start.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map_or_else(String::new, |process| process.stdout() + &process.stderr())
+    }
+
+    /// Kills it as a crash would: SIGKILL.
+    ///
+    /// # Errors
+    /// Those of [`Process::kill`].
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), |mut process| process.kill())
+    }
+
+    /// Ends it in order: SIGTERM.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if it does not end; it is killed then.
+    pub fn stop(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(mut process) = self.process.take() else { return Ok(None) };
+        process.signal(Signal::TERM)?;
+        process.wait(STOP_TIMEOUT).map(Some)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // The log is removed with the lab: a failed test shows it.
+        if std::thread::panicking() && self.process.is_some() {
+            eprintln!("--- vxgate in {} ---\n{}\n---", self.namespace.name(), end_of(&self.log()));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Veth pairs.
+
+use std::fmt::Write;
+
+use wire::MacAddr;
+
+use crate::error::Result;
+use crate::namespace::Namespace;
+
+/// Whether the kernel may leave segmentation and checksums to a "hardware" that a veth does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offloads {
+    /// Frames are as on a wire: whole checksums, nothing longer than the MTU.
+    #[default]
+    Off,
+    /// Frames may be unfinished: partial checksums, up to 64 KB of many segments.
+    On,
+}
+
+/// One end of a veth pair.
+#[derive(Clone, Copy, Debug)]
+pub struct VethEnd<'a> {
+    /// Where it is.
+    pub namespace: &'a Namespace,
+    /// Its name there, at most 15 bytes.
+    pub interface: &'a str,
+    /// Its MAC address.
+    pub mac: MacAddr,
+}
+
+impl<'a> VethEnd<'a> {
+    /// An end with a MAC address made of the names: locally administered, the same in every run.
+    pub fn new(namespace: &'a Namespace, interface: &'a str) -> Self {
+        Self { namespace, interface, mac: mac_of(namespace.name(), interface) }
+    }
+}
+
+/// What both ends of a veth pair have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct VethOptions {
+    /// Bytes of the longest IP packet.
+    pub mtu: u16,
+    /// Receive queues, and as many for transmission.
+    pub queues: u16,
+    /// Whether frames may be unfinished.
+    pub offloads: Offloads,
+}
+
+impl Default for VethOptions {
+    fn default() -> Self {
+        Self { mtu: 1500, queues: 1, offloads: Offloads::Off }
+    }
+}
+
+/// Makes a veth pair between two namespaces (or inside one), both ends up.
+///
+/// # Errors
+/// [`Error::Command`](crate::Error::Command) if a name is taken or too long.
+pub fn veth(one: VethEnd<'_>, other: VethEnd<'_>, options: VethOptions) -> Result<()> {
+    let VethOptions { mtu, queues, offloads } = options;
+    let common = format!("mtu {mtu} numtxqueues {queues} numrxqueues {queues}");
+    let mut lines = format!("link add {} address {} {common} type veth ", one.interface, one.mac);
+    // Writing to a `String` cannot fail.
+    let _ = writeln!(
+        lines,
+        "peer name {} address {} {common} netns {}",
+        other.interface,
+        other.mac,
+        other.namespace.full_name()
+    );
+    one.namespace.ip(&lines)?;
+    for end in [one, other] {
+        set_offloads(end.namespace, end.interface, offloads)?;
+        end.namespace.ip(&format!("link set {} up", end.interface))?;
+    }
+    Ok(())
+}
+
+/// Sets whether the kernel may send and receive unfinished frames on a netdev.
+///
+/// # Errors
+/// [`Error::Command`](crate::Error::Command) if there is no such netdev.
+pub fn set_offloads(namespace: &Namespace, interface: &str, offloads: Offloads) -> Result<()> {
+    let value = match offloads {
+        Offloads::Off => "off",
+        Offloads::On => "on",
+    };
+    let mut arguments = vec!["-K", interface];
+    for feature in ["tx", "tso", "gso", "gro", "rxvlan", "txvlan"] {
+        arguments.extend([feature, value]);
+    }
+    namespace.run("ethtool", &arguments).map(drop)
+}
+
+/// A MAC address made of two names (FNV-1a).
+fn mac_of(namespace: &str, interface: &str) -> MacAddr {
+    let bytes = namespace.bytes().chain([b'/']).chain(interface.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [a, b, c, d, e, ..] = hash.to_be_bytes();
+    MacAddr([0x02, a, b, c, d, e])
+}

@@ -1,0 +1,171 @@
+//! Network namespaces.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use sys::packet::{PacketSocket, Watch};
+
+use crate::error::{Error, Result};
+use crate::process::{Process, run, run_with_input};
+use crate::state::{Lab, PREFIX};
+
+/// Where iproute2 keeps the names of namespaces.
+pub(crate) const NETNS: &str = "/run/netns";
+
+/// What every namespace starts with. The host's settings are inherited in part, so that these are set even
+/// where they are the kernel's defaults.
+const SETTINGS: [(&str, &str); 9] = [
+    ("net.ipv4.ip_forward", "0"),
+    ("net.ipv6.conf.all.forwarding", "0"),
+    ("net.ipv4.conf.all.rp_filter", "0"),
+    ("net.ipv4.conf.default.rp_filter", "0"),
+    ("net.ipv4.conf.all.send_redirects", "0"),
+    ("net.ipv4.conf.default.send_redirects", "0"),
+    // Addresses are usable at once.
+    ("net.ipv6.conf.all.accept_dad", "0"),
+    ("net.ipv6.conf.default.accept_dad", "0"),
+    // Router solicitations come at random times, into captures and counters.
+    ("net.ipv6.conf.default.router_solicitations", "0"),
+];
+
+/// A network namespace of a lab; clones are handles of the same one.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    lab: Lab,
+    /// Without the prefix.
+    name: String,
+}
+
+impl Namespace {
+    pub(crate) fn create(lab: &Lab, name: &str) -> Result<Self> {
+        let namespace = Self { lab: lab.clone(), name: name.to_owned() };
+        run(Command::new("ip").args(["netns", "add", &namespace.full_name()]))?;
+        namespace.set_all(&SETTINGS)?;
+        namespace.ip("link set lo up")?;
+        Ok(namespace)
+    }
+
+    /// Its name in the lab.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name on the machine, as `ip netns` shows it.
+    pub fn full_name(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+
+    /// The lab it is in.
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// A command that will run inside.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.full_name(), program]).args(arguments);
+        command
+    }
+
+    /// Runs a command inside to its end.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if it fails, with what it wrote to standard error.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+        run(&mut self.command(program, arguments))
+    }
+
+    /// Starts a process inside.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be started.
+    pub fn spawn(&self, program: &str, arguments: &[&str]) -> Result<Process> {
+        Process::spawn(self, program, arguments)
+    }
+
+    /// Runs `ip` commands inside, one a line, by a single process: `"link set eth0 down"`.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with the line that failed; those after it are not run.
+    pub fn ip(&self, lines: &str) -> Result<()> {
+        run_with_input(Command::new("ip").args(["-n", &self.full_name(), "-batch", "-"]), lines).map(drop)
+    }
+
+    /// Runs `bridge` commands inside, as [`ip`](Self::ip) does.
+    ///
+    /// # Errors
+    /// As [`ip`](Self::ip).
+    pub fn bridge(&self, lines: &str) -> Result<()> {
+        run_with_input(Command::new("bridge").args(["-n", &self.full_name(), "-batch", "-"]), lines).map(drop)
+    }
+
+    /// The netdevs inside, loopback among them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the kernel does not tell.
+    pub fn interfaces(&self) -> Result<Vec<String>> {
+        // Of the calling thread: `/proc/net` would be that of the process's first thread.
+        const LIST: &str = "/proc/thread-self/net/dev";
+        let text = self.enter(|| fs::read_to_string(LIST))?.map_err(Error::io(format!("read {LIST}")))?;
+        let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
+        Ok(names.map(|(name, _)| name.trim().to_owned()).collect())
+    }
+
+    /// Sets a kernel parameter of this namespace: `("net.ipv4.ip_forward", "1")`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is none of this name, or it does not take the value.
+    pub fn set(&self, parameter: &str, value: &str) -> Result<()> {
+        self.set_all(&[(parameter, value)])
+    }
+
+    fn set_all(&self, settings: &[(&str, &str)]) -> Result<()> {
+        self.enter(|| {
+            settings.iter().try_for_each(|(parameter, value)| {
+                let path = Path::new("/proc/sys").join(parameter.replace('.', "/"));
+                fs::write(path, value).map_err(Error::io(format!("set {parameter} to {value}")))
+            })
+        })?
+    }
+
+    /// Calls `inside` on a thread of its own inside the namespace. Sockets opened there stay in the namespace
+    /// wherever they are used.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the namespace cannot be entered.
+    pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T> {
+        let path = Path::new(NETNS).join(self.full_name());
+        let enter = || {
+            let file = File::open(&path)?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| enter().map(|()| inside()));
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+        .map_err(Error::io(format!("enter {}", path.display())))
+    }
+
+    /// A raw socket on a netdev inside, receiving the frames that arrive for any MAC address.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no such netdev.
+    pub fn packet_socket(&self, interface: &str) -> Result<PacketSocket> {
+        self.open_packet_socket(interface, Watch::Incoming)
+    }
+
+    pub(crate) fn open_packet_socket(&self, interface: &str, watch: Watch) -> Result<PacketSocket> {
+        self.enter(|| {
+            let socket = PacketSocket::open(interface, watch)?;
+            socket.set_promiscuous(true)?;
+            Ok(socket)
+        })?
+        .map_err(Error::io(format!("open a raw socket on {interface} in {}", self.name)))
+    }
+}

@@ -1,0 +1,5 @@
+//! What gets through, and how well.
+
+pub(crate) mod iperf;
+pub(crate) mod ping;
+pub(crate) mod steady;

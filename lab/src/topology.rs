@@ -1,0 +1,212 @@
+//! The network around one gateway.
+//!
+//! ```text
+//!  station ─ endpoint ─┐                                    ┌─ neighbour (on-link host)
+//!  station ─ endpoint ─┤ underlay                    uplink ├
+//!                      └── underlay0 [ gateway ] uplink0 ───┴─ router ─── outer ─── outer hosts
+//! ```
+//!
+//! Underlay, uplink and outer network are [`Segment`]s, each with its bridge in a namespace of its own.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::link::Offloads;
+use crate::namespace::Namespace;
+use crate::segment::{Attach, Host, Nic, Segment, default_routes};
+use crate::state::Lab;
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// The two subnets of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnets {
+    /// The IPv4 subnet: a /24.
+    v4: [u8; 3],
+    /// The IPv6 subnet: a /64.
+    v6: [u16; 4],
+}
+
+impl Subnets {
+    /// The address of host number `number`, of one family.
+    pub const fn address(self, family: Family, number: u8) -> IpAddr {
+        match family {
+            Family::V4 => {
+                let [a, b, c] = self.v4;
+                IpAddr::V4(Ipv4Addr::new(a, b, c, number))
+            }
+            Family::V6 => {
+                let [a, b, c, d] = self.v6;
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, number as u16))
+            }
+        }
+    }
+
+    /// Both addresses of host number `number`, with the subnets' prefix lengths.
+    pub fn addresses(self, number: u8) -> Vec<IpNet> {
+        [Family::V4, Family::V6].map(|family| on_link(self.address(family, number))).to_vec()
+    }
+
+    fn both(self, number: u8) -> [IpAddr; 2] {
+        [self.address(Family::V4, number), self.address(Family::V6, number)]
+    }
+}
+
+fn on_link(address: IpAddr) -> IpNet {
+    match address {
+        IpAddr::V4(address) => IpNet::V4(Ipv4Net::new_assert(address, 24)),
+        IpAddr::V6(address) => IpNet::V6(Ipv6Net::new_assert(address, 64)),
+    }
+}
+
+/// What may differ from one topology to the next.
+#[derive(Clone, Debug)]
+pub struct TopologyOptions {
+    /// What the router and the hosts on the uplink send to the gateway: the blocks of the overlays' prefixes.
+    pub blocks: Vec<IpNet>,
+    /// Whether the kernels around the gateway may send unfinished frames.
+    pub offloads: Offloads,
+    /// Queues of the gateway's netdevs.
+    pub queues: u16,
+}
+
+impl TopologyOptions {
+    /// One queue, and frames as on a wire.
+    pub fn new(blocks: &[IpNet]) -> Self {
+        Self { blocks: blocks.to_vec(), offloads: Offloads::Off, queues: 1 }
+    }
+}
+
+/// The network around one gateway, itself a namespace in which nothing runs yet.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// The lab it is in.
+    pub lab: Lab,
+    /// The gateway: default routes by the router, forwarding off.
+    pub gateway: Namespace,
+    /// Its netdev on the underlay.
+    pub underlay0: Nic,
+    /// Its netdev on the uplink.
+    pub uplink0: Nic,
+    /// The router between the uplink and the outer network; forwards, and sends the blocks to the gateway.
+    pub router: Namespace,
+    /// Where gateway and endpoints are.
+    pub underlay: Segment,
+    /// Where gateway and router are.
+    pub uplink: Segment,
+    /// Behind the router.
+    pub outer: Segment,
+    blocks: Vec<IpNet>,
+}
+
+impl Topology {
+    /// Subnets of the underlay: the gateway is number 1.
+    pub const UNDERLAY: Subnets = Subnets { v4: [198, 18, 0], v6: [0x2001, 0xdb8, 0, 1] };
+    /// Subnets of the uplink: the gateway is number 1, the router 254.
+    pub const UPLINK: Subnets = Subnets { v4: [198, 18, 1], v6: [0x2001, 0xdb8, 0, 2] };
+    /// Subnets of the outer network: the router is number 1.
+    pub const OUTER: Subnets = Subnets { v4: [198, 18, 2], v6: [0x2001, 0xdb8, 0, 3] };
+    /// MTU of the underlay in bytes: an inner packet of 1 500, its Ethernet header (14, and 4 to spare), and
+    /// VXLAN, UDP and IPv6 (56) fit.
+    pub const UNDERLAY_MTU: u16 = 1600;
+    /// The gateway's number on underlay and uplink.
+    pub const GATEWAY: u8 = 1;
+    /// The router's number on the uplink.
+    pub const ROUTER: u8 = 254;
+
+    const OUTER_ROUTER: u8 = 1;
+
+    /// Builds gateway, router and segments; endpoints and hosts are added as needed.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if the lab has a topology already.
+    pub fn build(lab: &Lab, options: &TopologyOptions) -> Result<Self> {
+        let gateway = lab.namespace("gw")?;
+        let router = lab.namespace("router")?;
+        let segment = |name, mtu| Segment::new(&lab.namespace(name)?, "bridge", mtu, options.offloads);
+        let underlay = segment("underlay", Self::UNDERLAY_MTU)?;
+        let uplink = segment("uplink", 1500)?;
+        let outer = segment("outer", 1500)?;
+
+        let attach = |addresses, queues| Attach { mac: None, addresses, queues };
+        let underlay0 = underlay.attach(
+            &gateway,
+            "underlay0",
+            attach(Self::UNDERLAY.addresses(Self::GATEWAY), options.queues),
+        )?;
+        let uplink0 = uplink.attach(
+            &gateway,
+            "uplink0",
+            attach(Self::UPLINK.addresses(Self::GATEWAY), options.queues),
+        )?;
+        gateway.ip(&default_routes(&Self::UPLINK.both(Self::ROUTER)))?;
+
+        uplink.attach(&router, "uplink", attach(Self::UPLINK.addresses(Self::ROUTER), 1))?;
+        outer.attach(&router, "outer", attach(Self::OUTER.addresses(Self::OUTER_ROUTER), 1))?;
+        router.set("net.ipv4.ip_forward", "1")?;
+        router.set("net.ipv6.conf.all.forwarding", "1")?;
+        router.ip(&block_routes(&options.blocks))?;
+
+        let (lab, blocks) = (lab.clone(), options.blocks.clone());
+        Ok(Self { lab, gateway, underlay0, uplink0, router, underlay, uplink, outer, blocks })
+    }
+
+    /// An endpoint `name`, number `number` on the underlay, that tunnels over `family`.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if the name is taken.
+    pub fn endpoint(&self, name: &str, number: u8, family: Family) -> Result<Endpoint> {
+        let attach = Attach { addresses: Self::UNDERLAY.addresses(number), ..Attach::default() };
+        let Host { namespace, nic } = self.underlay.host(&self.lab, name, attach, &[])?;
+        Ok(Endpoint { namespace, nic, vtep: Self::UNDERLAY.address(family, number) })
+    }
+
+    /// The address at which an endpoint of `family` finds the gateway.
+    pub fn gateway_vtep(&self, family: Family) -> IpAddr {
+        Self::UNDERLAY.address(family, Self::GATEWAY)
+    }
+
+    /// A host behind the router, number `number` of the outer network.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if the name is taken.
+    pub fn outer_host(&self, name: &str, number: u8) -> Result<Host> {
+        let attach = Attach { addresses: Self::OUTER.addresses(number), ..Attach::default() };
+        self.outer.host(&self.lab, name, attach, &Self::OUTER.both(Self::OUTER_ROUTER))
+    }
+
+    /// A host on the uplink itself, number `number`: it sends the blocks to the gateway and the rest to the
+    /// router.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if the name is taken.
+    pub fn uplink_host(&self, name: &str, number: u8) -> Result<Host> {
+        let attach = Attach { addresses: Self::UPLINK.addresses(number), ..Attach::default() };
+        let host = self.uplink.host(&self.lab, name, attach, &Self::UPLINK.both(Self::ROUTER))?;
+        host.namespace.ip(&block_routes(&self.blocks))?;
+        Ok(host)
+    }
+}
+
+/// Lines for `ip`: the blocks are reached through the gateway.
+fn block_routes(blocks: &[IpNet]) -> String {
+    let mut lines = String::new();
+    for block in blocks {
+        let family = if block.addr().is_ipv4() { Family::V4 } else { Family::V6 };
+        let gateway = Topology::UPLINK.address(family, Topology::GATEWAY);
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(lines, "route add {} via {gateway}", block.trunc());
+    }
+    lines
+}
