@@ -1,3 +1,19 @@
 //! The data plane: tables, the packet pipeline, workers and the slow path.
+//!
+//! A worker takes frames from its ports through the pipeline, reading tables without locks; the slow-path thread is the
+//! tables' only writer and answers what stations ask of the router; control speaks to it by [`Update`]s and hears
+//! [`Event`]s. Nothing here knows BGP, netlink or tokio.
+
 mod api;
+mod counters;
+mod engine;
+mod pipeline;
+mod slowpath;
+mod tables;
+#[cfg(test)]
+mod testing;
+mod worker;
+
 pub use api::*;
+pub use counters::{Outcome, Reason, Traffic};
+pub use engine::{Counter, Engine, OverlayStatus, PortStatus, StartError};

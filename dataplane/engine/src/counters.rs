@@ -1,0 +1,225 @@
+//! What happened to every frame, by name.
+//!
+//! Each frame that a worker receives ends in exactly one of these counters. A counter has one writer, its worker;
+//! readers add up the workers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What became of the frames that a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Sent on.
+    Forwarded,
+    /// Given to the slow path, which answers, asks or drops.
+    Punted,
+    /// Dropped.
+    Dropped,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident $outcome:ident $name:literal)+) => {
+        /// How the way of a frame ended.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Reason {
+            /// All reasons, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name of the counter.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What the reason means, in a sentence.
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+
+            /// What became of the frame.
+            pub const fn outcome(self) -> Outcome {
+                match self { $(Self::$variant => Outcome::$outcome,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Decapsulated and routed to the outer network.
+    Egress Forwarded "egress"
+    /// Routed into an overlay and encapsulated.
+    Ingress Forwarded "ingress"
+    /// An answer of the slow path, sent.
+    Answer Forwarded "answer"
+
+    /// ARP in an overlay.
+    Arp Punted "arp"
+    /// Neighbour discovery in an overlay.
+    Ndp Punted "ndp"
+    /// The neighbour on the uplink is being asked for its MAC address.
+    Resolving Punted "resolving"
+
+    /// Shorter than its headers, or than they say.
+    Truncated Dropped "truncated"
+    /// A header that its protocol does not allow.
+    Malformed Dropped "malformed"
+    /// An IPv4 header checksum that is wrong.
+    BadChecksum Dropped "bad_checksum"
+    /// Neither IPv4 nor IPv6 nor ARP.
+    UnknownEtherType Dropped "unknown_ethertype"
+    /// A VLAN tag other than VID 0 on a port.
+    Vlan Dropped "vlan"
+    /// Not for the MAC address of the port.
+    ForeignMac Dropped "foreign_mac"
+
+    /// Not VXLAN to one of our VTEP addresses.
+    NotVxlan Dropped "not_vxlan"
+    /// A fragment of an outer packet.
+    OuterFragment Dropped "outer_fragment"
+    /// A VXLAN header without the I flag, or with VNI 0.
+    NoVni Dropped "no_vni"
+    /// A VNI that no overlay has.
+    UnknownVni Dropped "unknown_vni"
+    /// The sender is no endpoint of any overlay.
+    UnknownEndpoint Dropped "unknown_endpoint"
+    /// The sender is an endpoint, but not of this overlay.
+    ForeignEndpoint Dropped "foreign_endpoint"
+    /// An inner VLAN tag other than VID 0 (RFC 7348 section 6.1).
+    InnerVlan Dropped "inner_vlan"
+    /// An inner frame that is not for the router: flooded, or for another station.
+    NotForRouter Dropped "not_for_router"
+    /// An inner source MAC that cannot be a station's: group, zero, or the router's own.
+    BadSourceMac Dropped "bad_source_mac"
+    /// An inner source MAC that is no station of the overlay.
+    UnknownStation Dropped "unknown_station"
+    /// A source address outside the overlay's subnets, or the router's own.
+    SpoofedSource Dropped "spoofed_source"
+    /// A link-local or unspecified source or destination: never leaves its overlay.
+    LinkLocal Dropped "link_local"
+
+    /// A multicast, broadcast, loopback or reserved destination.
+    BadDestination Dropped "bad_destination"
+    /// For the router itself, which has no use for it.
+    ToRouter Dropped "to_router"
+    /// A station to an address of the host itself.
+    ToHost Dropped "to_host"
+    /// A station to another overlay, or to an overlay prefix that nobody has.
+    BetweenOverlays Dropped "between_overlays"
+    /// A station through the router to its own overlay.
+    SameOverlay Dropped "same_overlay"
+    /// TTL or hop limit used up.
+    TtlExceeded Dropped "ttl_exceeded"
+    /// IPv4 with a source route (RFC 7126 section 4.3 and 4.4).
+    SourceRoute Dropped "source_route"
+    /// No route to the destination, or one that leads elsewhere than the uplink.
+    NoRoute Dropped "no_route"
+    /// The MAC address of the next hop is not known.
+    NoNeighbour Dropped "no_neighbour"
+    /// Longer than the MTU of the way out.
+    TooBig Dropped "too_big"
+
+    /// From the uplink, with a source inside the overlay blocks.
+    OverlaySource Dropped "overlay_source"
+    /// From the uplink, with a source that no host has.
+    MartianSource Dropped "martian_source"
+    /// From the uplink, for an address in no overlay.
+    NoOverlay Dropped "no_overlay"
+    /// From the uplink, for an address that no station has.
+    NoStation Dropped "no_station"
+
+    /// The port that it should leave by has its budget of frames in flight.
+    TransmitFull Dropped "transmit_full"
+    /// The queue to the slow path is full.
+    PuntFull Dropped "punt_full"
+    /// No frame was free for an answer of the slow path.
+    NoFrame Dropped "no_frame"
+}
+
+/// Packets and bytes of one port, each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames that came in.
+    pub rx_packets: u64,
+    /// Their bytes, without FCS.
+    pub rx_bytes: u64,
+    /// Frames given to the port to send.
+    pub tx_packets: u64,
+    /// Their bytes, without FCS.
+    pub tx_bytes: u64,
+}
+
+/// A counter that only one thread writes: no locked instruction is needed.
+#[derive(Default)]
+struct SingleWriter(AtomicU64);
+
+impl SingleWriter {
+    #[inline]
+    fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one worker, on cache lines of their own.
+#[repr(align(128))]
+pub(crate) struct Counters {
+    reasons: [SingleWriter; Reason::ALL.len()],
+    ports: Box<[[SingleWriter; 4]]>,
+}
+
+impl Counters {
+    pub(crate) fn new(ports: usize) -> Self {
+        Self {
+            reasons: std::array::from_fn(|_| SingleWriter::default()),
+            ports: (0..ports).map(|_| Default::default()).collect(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, reason: Reason) {
+        self.reasons[reason as usize].add(1);
+    }
+
+    #[inline]
+    pub(crate) fn received(&self, port: usize, packets: u64, bytes: u64) {
+        self.ports[port][0].add(packets);
+        self.ports[port][1].add(bytes);
+    }
+
+    #[inline]
+    pub(crate) fn sent(&self, port: usize, bytes: u64) {
+        self.ports[port][2].add(1);
+        self.ports[port][3].add(bytes);
+    }
+
+    pub(crate) fn reason(&self, reason: Reason) -> u64 {
+        self.reasons[reason as usize].read()
+    }
+
+    pub(crate) fn traffic(&self, port: usize) -> Traffic {
+        let [rx_packets, rx_bytes, tx_packets, tx_bytes] = &self.ports[port];
+        Traffic {
+            rx_packets: rx_packets.read(),
+            rx_bytes: rx_bytes.read(),
+            tx_packets: tx_packets.read(),
+            tx_bytes: tx_bytes.read(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_described() {
+        let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(Reason::ALL.iter().all(|reason| reason.description().ends_with('.')));
+    }
+}

@@ -1,0 +1,397 @@
+//! The running data plane: started, told of changes, asked how it is, stopped.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::{ArcSwap, Cache};
+use crossbeam_channel::Sender;
+use port::xdp::{Classifier, ClassifierConfig, PortRole, XdpError};
+use port::{
+    BindMode, BindRequest, MAX_FRAME, Port, PortError, Queue, SocketStatistics, StatisticsReader, Umem,
+    Waker, XdpMode,
+};
+use thiserror::Error;
+use wire::{MacAddr, Vni};
+
+use crate::api::{Config, Event, Overlay, PortConfig, PortIndex, Role, Station, Update};
+use crate::counters::{Counters, Outcome, Reason, Traffic};
+use crate::slowpath::{RING, SlowPath, WorkerLink};
+use crate::tables::{Snapshot, Writer};
+use crate::worker::Worker;
+
+/// Updates that wait for the slow path before [`Engine::update`] blocks.
+const UPDATE_QUEUE: usize = 65_536;
+/// The one queue of each port that the one worker serves.
+const QUEUE: u32 = 0;
+
+/// Why the engine could not start. Nothing is left behind then.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Not one port of each role.
+    #[error("{0} ports with role {1}: exactly one is supported")]
+    Roles(usize, &'static str),
+    /// Two ports ask for different bind modes, which sockets over one memory can't have.
+    #[error(
+        "one port asks for copy and another for zero-copy: ports share one memory and so one mode; set the same bind for both"
+    )]
+    BindConflict,
+    /// The XDP program could not be loaded or attached.
+    #[error("{interface}: {cause}")]
+    Xdp {
+        /// Where.
+        interface: String,
+        /// Why, with the remedy.
+        #[source]
+        cause: XdpError,
+    },
+    /// A socket could not be had.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Memory, descriptors or threads ran out.
+    #[error(
+        "{what}: {cause}; check memory, and the limits of open files, locked memory and threads (ulimit -a)"
+    )]
+    Resource {
+        /// For what.
+        what: &'static str,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl StartError {
+    fn resource(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Resource { what, cause }
+    }
+}
+
+/// A counter's value over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// How the way of these frames ended.
+    pub reason: Reason,
+    /// What became of them.
+    pub outcome: Outcome,
+    /// How many there were since the start.
+    pub value: u64,
+}
+
+/// How a port is.
+#[derive(Clone, Debug)]
+pub struct PortStatus {
+    /// Name of the netdev.
+    pub interface: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its queue.
+    pub queue: u32,
+    /// Where the XDP program was attached.
+    pub xdp: XdpMode,
+    /// How the socket was bound.
+    pub bind: BindMode,
+    /// MAC address that frames must be for.
+    pub mac: MacAddr,
+    /// Its MTU, in bytes of an IP packet.
+    pub mtu: u16,
+    /// Frames and bytes.
+    pub traffic: Traffic,
+    /// The XDP program's counters, by verdict.
+    pub verdicts: Vec<(String, u64)>,
+    /// The socket's counters.
+    pub socket: SocketStatistics,
+}
+
+/// An overlay, and how many stations it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayStatus {
+    /// As configured.
+    pub overlay: Overlay,
+    /// How many stations are known in it.
+    pub stations: usize,
+}
+
+/// A port with its XDP program.
+struct AttachedPort {
+    config: PortConfig,
+    classifier: Classifier,
+    xdp: XdpMode,
+    bind: BindMode,
+    statistics: Option<StatisticsReader>,
+}
+
+/// A running data plane. Dropped without [`stop`](Self::stop) its threads go on until the process ends.
+pub struct Engine {
+    ports: Vec<AttachedPort>,
+    tables: Arc<ArcSwap<Snapshot>>,
+    updates: Sender<Update>,
+    counters: Arc<Counters>,
+    rounds: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    slow_path: JoinHandle<()>,
+    worker: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Loads the XDP programs, binds the sockets, starts the threads and attaches the programs. What the engine wants
+    /// resolved it tells `events`, which must not block.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing is attached, bound or running any more.
+    pub fn start(config: Config, events: Box<dyn Fn(Event) + Send>) -> Result<Self, StartError> {
+        check_roles(&config.ports)?;
+        let request = common_request(&config.ports)?;
+        let classifiers = load_classifiers(&config)?;
+        let chunks = port::frames_for(config.ports.len() as u32);
+        let (umem, pool) = Umem::new(chunks).map_err(StartError::resource("frame memory"))?;
+        let queues: Vec<Queue<'_>> = config
+            .ports
+            .iter()
+            .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue: QUEUE })
+            .collect();
+        let (ports, bind) = port::open(&umem, &queues, request)?;
+        let mut attached = join(&config.ports, classifiers, &ports, bind)?;
+
+        let (idle, core) = (config.idle, config.core);
+        let writer = Writer::new(config);
+        let tables = Arc::clone(writer.published());
+        let counters = Arc::new(Counters::new(ports.len()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let rounds = Arc::new(AtomicU64::new(0));
+        let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
+        let (updates, update_queue) = crossbeam_channel::bounded(UPDATE_QUEUE);
+        let (punts_in, punts) = rtrb::RingBuffer::new(RING);
+        let (answers, answers_out) = rtrb::RingBuffer::new(RING);
+
+        let slow_path = SlowPath {
+            writer,
+            updates: update_queue,
+            workers: vec![WorkerLink { punts, answers, waker: waker.clone() }],
+            events,
+            stop: Arc::clone(&stop),
+        };
+        let slow_path = spawn("slow-path", None, move || slow_path.run())?;
+        let worker = Worker {
+            umem,
+            pool,
+            ports,
+            tables: Cache::new(Arc::clone(&tables)),
+            counters: Arc::clone(&counters),
+            punts: punts_in,
+            answers: answers_out,
+            slow_path: slow_path.thread().clone(),
+            waker: waker.clone(),
+            idle,
+            rounds: Arc::clone(&rounds),
+            stop: Arc::clone(&stop),
+        };
+        let worker = spawn("worker-0", core, move || worker.run()).inspect_err(|_| {
+            stop.store(true, Ordering::Relaxed);
+        })?;
+        // Last, so that the first frame finds somebody at home; before this the kernel has the traffic.
+        let attach = attached.iter_mut().try_for_each(|port| {
+            let PortConfig { interface, ifindex, xdp, .. } = &port.config;
+            let attached = port.classifier.attach(*ifindex, interface, *xdp);
+            port.xdp = attached.map_err(|cause| StartError::Xdp { interface: interface.clone(), cause })?;
+            Ok(())
+        });
+        let engine =
+            Self { ports: attached, tables, updates, counters, rounds, stop, waker, slow_path, worker };
+        match attach {
+            Ok(()) => Ok(engine),
+            Err(error) => {
+                engine.stop();
+                Err(error)
+            }
+        }
+    }
+
+    /// Hands a write to the slow path; blocks while too many wait.
+    pub fn update(&self, update: Update) {
+        if let Update::PortMac { port, mac } = &update
+            && let Some(port) = self.ports.get(usize::from(port.0))
+        {
+            // Should this fail, frames for the new address go to the kernel, which is what they did before.
+            let _ = port.classifier.set_mac(*mac);
+        }
+        // Fails only when the slow path is gone, that is, while stopping.
+        let _ = self.updates.send(update);
+        self.slow_path.thread().unpark();
+    }
+
+    /// How the ports are.
+    pub fn ports(&self) -> Vec<PortStatus> {
+        let fixed = Arc::clone(&self.tables.load().fixed);
+        let status = |(index, port): (usize, &AttachedPort)| PortStatus {
+            interface: port.config.interface.clone(),
+            role: port.config.role,
+            queue: QUEUE,
+            xdp: port.xdp,
+            bind: port.bind,
+            mac: fixed.port_mac(PortIndex(index as u8)),
+            mtu: port.config.mtu,
+            traffic: self.counters.traffic(index),
+            verdicts: port
+                .classifier
+                .counters()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(verdict, count)| (verdict.to_string(), count))
+                .collect(),
+            socket: port.statistics.as_ref().and_then(|reader| reader.read().ok()).unwrap_or_default(),
+        };
+        self.ports.iter().enumerate().map(status).collect()
+    }
+
+    /// What happened to all frames since the start, each reason once.
+    pub fn counters(&self) -> Vec<Counter> {
+        let value = |reason: &Reason| Counter {
+            reason: *reason,
+            outcome: reason.outcome(),
+            value: self.counters.reason(*reason),
+        };
+        Reason::ALL.iter().map(value).collect()
+    }
+
+    /// The overlays, or the one with this VNI.
+    pub fn overlays(&self, vni: Option<Vni>) -> Vec<OverlayStatus> {
+        let tables = self.tables.load();
+        let mut counts = std::collections::HashMap::<Vni, usize>::new();
+        for station in self.stations(vni) {
+            *counts.entry(station.vni).or_default() += 1;
+        }
+        tables
+            .overlays
+            .iter()
+            .filter(|overlay| vni.is_none_or(|vni| overlay.vni == vni))
+            .map(|overlay| OverlayStatus {
+                overlay: overlay.clone(),
+                stations: counts.get(&overlay.vni).copied().unwrap_or(0),
+            })
+            .collect()
+    }
+
+    /// The stations, or those of one overlay.
+    pub fn stations(&self, vni: Option<Vni>) -> Vec<Station> {
+        let tables = self.tables.load();
+        let mut stations = tables.stations.list(|endpoint| tables.endpoints.get(endpoint).address);
+        stations.retain(|station| vni.is_none_or(|vni| station.vni == vni));
+        stations
+    }
+
+    /// The endpoints for which there is a next hop that answers.
+    pub fn reachable_endpoints(&self) -> Vec<IpAddr> {
+        let tables = self.tables.load();
+        let reachable = |adjacency: &Arc<crate::tables::Adjacency>| adjacency.mac.get().is_some();
+        tables
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.adjacency.as_ref().is_some_and(reachable))
+            .map(|endpoint| endpoint.address)
+            .collect()
+    }
+
+    /// Rounds that the worker has made: it is alive if this grows.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Detaches the programs, stops the threads and waits for them.
+    pub fn stop(self) {
+        // Programs first: what arrives from now on is the kernel's.
+        drop(self.ports);
+        self.stop.store(true, Ordering::Relaxed);
+        self.waker.wake();
+        self.slow_path.thread().unpark();
+        for thread in [self.worker, self.slow_path] {
+            // A panic has been printed by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn check_roles(ports: &[PortConfig]) -> Result<(), StartError> {
+    for (role, name) in [(Role::Underlay, "underlay"), (Role::Uplink, "uplink")] {
+        let count = ports.iter().filter(|port| port.role == role).count();
+        if count != 1 {
+            return Err(StartError::Roles(count, name));
+        }
+    }
+    Ok(())
+}
+
+/// Sockets over one memory have one mode.
+fn common_request(ports: &[PortConfig]) -> Result<BindRequest, StartError> {
+    let asks = |request| ports.iter().any(|port| port.bind == request);
+    match (asks(BindRequest::Copy), asks(BindRequest::ZeroCopy)) {
+        (true, true) => Err(StartError::BindConflict),
+        (true, false) => Ok(BindRequest::Copy),
+        (false, true) => Ok(BindRequest::ZeroCopy),
+        (false, false) => Ok(BindRequest::Auto),
+    }
+}
+
+fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
+    let vteps: Vec<IpAddr> = config
+        .ports
+        .iter()
+        .filter(|port| port.role == Role::Underlay)
+        .flat_map(|port| port.addresses.clone())
+        .collect();
+    let load = |port: &PortConfig| {
+        let classifier = ClassifierConfig {
+            role: match port.role {
+                Role::Underlay => PortRole::Underlay,
+                Role::Uplink => PortRole::Uplink,
+            },
+            mac: port.mac,
+            vteps: vteps.clone(),
+            blocks: config.blocks.clone(),
+            queues: QUEUE + 1,
+            frame_limit: MAX_FRAME as u16,
+        };
+        Classifier::load(&classifier)
+            .map_err(|cause| StartError::Xdp { interface: port.interface.clone(), cause })
+    };
+    config.ports.iter().map(load).collect()
+}
+
+/// Enters each socket into the map of its port's program. Not attached yet.
+fn join(
+    configs: &[PortConfig],
+    classifiers: Vec<Classifier>,
+    ports: &[Port],
+    bind: BindMode,
+) -> Result<Vec<AttachedPort>, StartError> {
+    let join_one = |((config, classifier), port): ((&PortConfig, Classifier), &Port)| {
+        if let Some(socket) = port.socket() {
+            classifier
+                .set_socket(QUEUE, socket)
+                .map_err(|cause| StartError::Xdp { interface: config.interface.clone(), cause })?;
+        }
+        let statistics = port.statistics_reader().map_err(StartError::resource("socket statistics"))?;
+        // The mode is known when it is attached.
+        Ok(AttachedPort { config: config.clone(), classifier, xdp: XdpMode::Native, bind, statistics })
+    };
+    configs.iter().zip(classifiers).zip(ports).map(join_one).collect()
+}
+
+fn spawn(
+    name: &str,
+    core: Option<usize>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            if let Some(id) = core {
+                core_affinity::set_for_current(core_affinity::CoreId { id });
+            }
+            body();
+        })
+        .map_err(StartError::resource("thread"))
+}

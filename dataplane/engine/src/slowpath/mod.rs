@@ -1,0 +1,158 @@
+//! The slow path: one thread, the only writer of the tables, that answers what stations ask of the router.
+
+mod answer;
+mod arp;
+mod ndp;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use wire::Vni;
+use wire::ethernet::EthernetFrame;
+
+use crate::api::{Event, NextHop, PortIndex, Update};
+use crate::counters::Reason;
+use crate::tables::{Snapshot, Writer};
+use port::MAX_FRAME;
+
+/// Entries of the rings between a worker and the slow path.
+pub(crate) const RING: usize = 256;
+/// Longest sleep: a bound on how late the thread notices that it is to stop.
+const SLEEP: Duration = Duration::from_millis(100);
+/// Updates that are applied before readers see them and punts get their turn.
+const UPDATES_AT_ONCE: usize = 1024;
+
+/// What a worker hands over.
+#[derive(Debug)]
+pub(crate) enum Punted {
+    /// An inner frame from an admitted station.
+    FromStation { reason: Reason, vni: Vni, endpoint: IpAddr, frame: FrameCopy },
+    /// A neighbour that must be resolved.
+    Resolve(NextHop),
+}
+
+/// The bytes of a frame, out of the frame memory.
+pub(crate) struct FrameCopy {
+    len: u16,
+    bytes: [u8; MAX_FRAME],
+}
+
+impl FrameCopy {
+    /// A copy of at most [`MAX_FRAME`] bytes; what is beyond is cut off.
+    #[inline]
+    pub(crate) fn of(frame: &[u8]) -> Self {
+        let len = frame.len().min(MAX_FRAME);
+        let mut copy = Self { len: len as u16, bytes: [0; MAX_FRAME] };
+        copy.bytes[..len].copy_from_slice(&frame[..len]);
+        copy
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len.into()]
+    }
+}
+
+impl std::fmt::Debug for FrameCopy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FrameCopy({} bytes)", self.len)
+    }
+}
+
+/// A frame that the slow path made, for a worker to send.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) port: PortIndex,
+    pub(crate) frame: FrameCopy,
+}
+
+/// The slow path's ends of the rings to a worker.
+pub(crate) struct WorkerLink {
+    pub(crate) punts: rtrb::Consumer<Punted>,
+    pub(crate) answers: rtrb::Producer<Answer>,
+    pub(crate) waker: port::Waker,
+}
+
+/// The thread's state.
+pub(crate) struct SlowPath {
+    pub(crate) writer: Writer,
+    pub(crate) updates: Receiver<Update>,
+    pub(crate) workers: Vec<WorkerLink>,
+    pub(crate) events: Box<dyn Fn(Event) + Send>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl SlowPath {
+    /// Runs until told to stop. Workers and control unpark the thread when they have given it something.
+    pub(crate) fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let updated = self.apply_updates();
+            let punted = self.take_punts();
+            if !updated && !punted {
+                std::thread::park_timeout(SLEEP);
+            }
+        }
+    }
+
+    /// Whether there was anything.
+    fn apply_updates(&mut self) -> bool {
+        let mut any = false;
+        for update in self.updates.try_iter().take(UPDATES_AT_ONCE) {
+            self.writer.apply(update);
+            any = true;
+        }
+        self.writer.publish();
+        any
+    }
+
+    /// Whether there was anything.
+    fn take_punts(&mut self) -> bool {
+        let mut any = false;
+        for worker in &mut self.workers {
+            let mut answered = false;
+            // One ring's worth at most, so that updates get their turn under a storm.
+            for _ in 0..RING {
+                let Ok(punted) = worker.punts.pop() else { break };
+                any = true;
+                match punted {
+                    Punted::Resolve(next_hop) => (self.events)(Event::Resolve(next_hop)),
+                    Punted::FromStation { reason, vni, endpoint, frame } => {
+                        if let Some(answer) =
+                            answer(self.writer.current(), reason, vni, endpoint, frame.bytes())
+                        {
+                            // A full ring means that the worker can't keep up: the station asks again.
+                            answered |= worker.answers.push(answer).is_ok();
+                        }
+                    }
+                }
+            }
+            if answered {
+                worker.waker.wake();
+            }
+        }
+        any
+    }
+}
+
+/// What the router says to a frame from a station, if anything.
+pub(crate) fn answer(
+    tables: &Snapshot,
+    reason: Reason,
+    vni: Vni,
+    endpoint: IpAddr,
+    frame: &[u8],
+) -> Option<Answer> {
+    let overlay = tables.overlays.get(tables.overlays.by_vni(vni)?);
+    let sender = EthernetFrame::new_checked(frame).ok()?.src();
+    let inner = match reason {
+        Reason::Arp => arp::answer(&tables.fixed, overlay, frame)?,
+        Reason::Ndp => ndp::answer(&tables.fixed, overlay, frame)?,
+        _ => return None,
+    };
+    answer::encapsulate(tables, vni, endpoint, sender, &inner)
+}
+
+#[cfg(test)]
+mod tests;

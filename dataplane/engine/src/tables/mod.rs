@@ -1,0 +1,110 @@
+//! The tables that packets are forwarded by: read by workers without locks, written by the slow-path thread alone.
+//!
+//! Readers hold a [`Snapshot`], an immutable value that is replaced as a whole; its parts are shared between snapshots,
+//! so a change costs what it changes. Only MAC addresses of neighbours and ports change in place, a word each.
+
+mod adjacency;
+mod endpoint;
+mod fib;
+mod lpm;
+mod overlay;
+mod station;
+mod writer;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use wire::MacAddr;
+
+pub(crate) use adjacency::{Adjacency, MacCell};
+pub(crate) use endpoint::{Endpoint, OuterHeader};
+pub(crate) use fib::{Fib, Way};
+pub(crate) use lpm::Lpm;
+pub(crate) use overlay::{OverlayIndex, OverlayTable};
+pub(crate) use station::StationTable;
+pub(crate) use writer::Writer;
+
+use crate::api::{NextHop, PortIndex, Role};
+
+/// All tables at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) fixed: Arc<Fixed>,
+    pub(crate) overlays: Arc<OverlayTable>,
+    pub(crate) stations: Arc<StationTable>,
+    pub(crate) endpoints: Arc<EndpointTable>,
+    pub(crate) fib: Arc<Fib>,
+    /// Neighbours on the links of uplink ports.
+    pub(crate) on_link: Arc<HashMap<NextHop, Arc<Adjacency>, RandomState>>,
+    /// The host's own addresses.
+    pub(crate) host: Arc<HashSet<IpAddr, RandomState>>,
+}
+
+/// What does not change while the engine runs, but for the ports' MAC addresses.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    pub(crate) ports: Vec<PortRecord>,
+    pub(crate) router_mac: MacAddr,
+    /// The router's link-local address in every overlay.
+    pub(crate) router_link_local: Ipv6Addr,
+    /// All VTEP addresses.
+    pub(crate) vteps: Vec<IpAddr>,
+    pub(crate) blocks: Lpm<()>,
+}
+
+/// A port, as the pipeline sees it.
+#[derive(Debug)]
+pub(crate) struct PortRecord {
+    pub(crate) role: Role,
+    pub(crate) mac: MacCell,
+    pub(crate) mtu: u16,
+}
+
+impl Fixed {
+    /// The port's own MAC address.
+    #[inline]
+    pub(crate) fn port_mac(&self, port: PortIndex) -> MacAddr {
+        self.ports[usize::from(port.0)].mac.get().unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn port(&self, port: PortIndex) -> &PortRecord {
+        &self.ports[usize::from(port.0)]
+    }
+}
+
+/// Endpoints by index, and the index by address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EndpointTable {
+    endpoints: Vec<Endpoint>,
+    by_address: HashMap<IpAddr, u32, RandomState>,
+}
+
+impl EndpointTable {
+    pub(crate) fn build(endpoints: Vec<Endpoint>) -> Self {
+        let by_address =
+            endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.address, index as u32)).collect();
+        Self { endpoints, by_address }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> &Endpoint {
+        &self.endpoints[index as usize]
+    }
+
+    pub(crate) fn index_of(&self, address: IpAddr) -> Option<u32> {
+        self.by_address.get(&address).copied()
+    }
+
+    pub(crate) fn set_adjacency(&mut self, address: IpAddr, adjacency: Option<Arc<Adjacency>>) {
+        if let Some(index) = self.index_of(address) {
+            self.endpoints[index as usize].adjacency = adjacency;
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter()
+    }
+}

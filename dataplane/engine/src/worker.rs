@@ -1,0 +1,151 @@
+//! A worker: one thread that takes frames from its ports through the pipeline, to completion.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use arrayvec::ArrayVec;
+use port::{BATCH, Batch, Frame, FramePool, Idle, Port, Umem, Waker};
+
+use crate::api::PortIndex;
+use crate::counters::{Counters, Reason};
+use crate::pipeline::{self, Punt, Verdict};
+use crate::slowpath::{Answer, FrameCopy, Punted};
+use crate::tables::Snapshot;
+
+/// Longest sleep: health wants to see that a worker advances.
+const SLEEP: Duration = Duration::from_millis(4);
+/// Sleep while frames wait that the kernel did not take.
+const RETRY: Duration = Duration::from_millis(1);
+/// Answers of the slow path that are sent in one round.
+const ANSWERS: usize = 32;
+
+/// What a worker owns.
+pub(crate) struct Worker {
+    pub(crate) umem: Arc<Umem>,
+    pub(crate) pool: FramePool,
+    /// By [`PortIndex`].
+    pub(crate) ports: Vec<Port>,
+    pub(crate) tables: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) punts: rtrb::Producer<Punted>,
+    pub(crate) answers: rtrb::Consumer<Answer>,
+    /// To be unparked when there are punts.
+    pub(crate) slow_path: Thread,
+    pub(crate) waker: Waker,
+    pub(crate) idle: Idle,
+    pub(crate) rounds: Arc<AtomicU64>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let busy = self.round();
+            if busy {
+                continue;
+            }
+            match self.idle {
+                Idle::Spin => std::hint::spin_loop(),
+                Idle::Block => {
+                    let unsent = self.ports.iter_mut().any(Port::has_unsent);
+                    port::wait(&self.ports, &self.waker, if unsent { RETRY } else { SLEEP });
+                }
+            }
+        }
+    }
+
+    /// Serves each port once; whether there was anything to do.
+    pub(crate) fn round(&mut self) -> bool {
+        let mut busy = false;
+        let punts_before = self.punts.slots();
+        for port in 0..self.ports.len() {
+            self.ports[port].reclaim(&mut self.pool);
+            self.ports[port].refill(&mut self.pool);
+            busy |= self.serve(port);
+        }
+        busy |= self.send_answers();
+        for port in &mut self.ports {
+            port.flush();
+        }
+        if self.punts.slots() < punts_before {
+            self.slow_path.unpark();
+        }
+        // Nobody else writes it.
+        self.rounds.store(self.rounds.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        busy
+    }
+
+    fn serve(&mut self, port: usize) -> bool {
+        let mut batch = Batch::new();
+        if self.ports[port].receive(&mut batch) == 0 {
+            return false;
+        }
+        let bytes = batch.iter().map(Frame::len).sum::<usize>();
+        self.counters.received(port, batch.len() as u64, bytes as u64);
+        let tables = self.tables.load();
+        let verdicts: ArrayVec<Verdict, BATCH> = batch
+            .iter_mut()
+            .map(|frame| pipeline::process(tables, &self.umem, PortIndex(port as u8), frame))
+            .collect();
+        for (frame, verdict) in batch.into_iter().zip(verdicts) {
+            match verdict {
+                Verdict::Transmit(port, reason) => self.transmit(port, frame, reason),
+                Verdict::Punt(punt) => self.punt(punt, frame),
+                Verdict::Drop(reason) => self.drop_frame(frame, reason),
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn transmit(&mut self, port: PortIndex, frame: Frame, reason: Reason) {
+        let bytes = frame.len();
+        match self.ports[usize::from(port.0)].transmit(frame) {
+            Ok(()) => {
+                self.counters.count(reason);
+                self.counters.sent(port.0.into(), bytes as u64);
+            }
+            Err(frame) => self.drop_frame(frame, Reason::TransmitFull),
+        }
+    }
+
+    fn drop_frame(&mut self, frame: Frame, reason: Reason) {
+        self.counters.count(reason);
+        self.pool.put(frame);
+    }
+
+    fn punt(&mut self, punt: Punt, frame: Frame) {
+        let reason = punt.reason();
+        let punted = match punt {
+            Punt::Resolve(next_hop) => Punted::Resolve(next_hop),
+            Punt::FromStation { reason, vni, endpoint, inner, end } => {
+                let frame = FrameCopy::of(&self.umem.data(&frame)[inner..end]);
+                Punted::FromStation { reason, vni, endpoint, frame }
+            }
+        };
+        let reason = if self.punts.push(punted).is_ok() { reason } else { Reason::PuntFull };
+        self.drop_frame(frame, reason);
+    }
+
+    fn send_answers(&mut self) -> bool {
+        let mut busy = false;
+        for _ in 0..ANSWERS {
+            let Ok(answer) = self.answers.pop() else { break };
+            busy = true;
+            let Some(mut frame) = self.pool.take() else {
+                self.counters.count(Reason::NoFrame);
+                continue;
+            };
+            let bytes = answer.frame.bytes();
+            let fits = frame.reset(bytes.len());
+            assert!(fits, "a copy holds no more than a frame");
+            self.umem.data_mut(&mut frame).copy_from_slice(bytes);
+            self.transmit(answer.port, frame, Reason::Answer);
+        }
+        busy
+    }
+}
