@@ -58,7 +58,7 @@ pub enum Error {
         status: String,
         /// What was awaited.
         what: String,
-        /// The end of what it wrote to standard error.
+        /// The end of what it wrote.
         output: String,
     },
     /// A program wrote something that was not understood.

@@ -57,11 +57,12 @@ impl Gateway {
         fs::write(&self.config, text).map_err(Error::io(format!("write {}", self.config.display())))
     }
 
-    /// Runs `vxgate run` and waits until it is ready: how long that took.
+    /// Runs `vxgate run` and waits until it is ready: how long that took. One that still runs is killed first.
     ///
     /// # Errors
     /// [`Error::Ended`] with what it wrote if it refuses to run; [`Error::Timeout`].
     pub fn start(&mut self) -> Result<Duration> {
+        self.process = None;
         let begin = Instant::now();
         let config = self.config.to_string_lossy();
         let mut process =
@@ -99,9 +100,9 @@ impl Gateway {
         self.process.as_mut()
     }
 
-    /// What it wrote to standard output and standard error since its last start.
+    /// What it wrote since its last start, even if it has ended.
     pub fn log(&self) -> String {
-        self.process.as_ref().map_or_else(String::new, |process| process.stdout() + &process.stderr())
+        self.process.as_ref().map_or_else(String::new, Process::log)
     }
 
     /// Kills it as a crash would: SIGKILL.
@@ -109,15 +110,15 @@ impl Gateway {
     /// # Errors
     /// Those of [`Process::kill`].
     pub fn kill9(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |mut process| process.kill())
+        self.process.as_mut().map_or(Ok(()), Process::kill)
     }
 
-    /// Ends it in order: SIGTERM.
+    /// Ends it in order, by SIGTERM: its exit status, or `None` if it was never started.
     ///
     /// # Errors
-    /// [`Error::Timeout`] if it does not end; it is killed then.
+    /// [`Error::Timeout`] if it does not end.
     pub fn stop(&mut self) -> Result<Option<ExitStatus>> {
-        let Some(mut process) = self.process.take() else { return Ok(None) };
+        let Some(process) = &mut self.process else { return Ok(None) };
         process.signal(Signal::TERM)?;
         process.wait(STOP_TIMEOUT).map(Some)
     }

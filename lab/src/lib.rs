@@ -38,4 +38,5 @@ pub use state::{Lab, clean};
 pub use topology::{Family, Subnets, Topology, TopologyOptions};
 pub use wait::{Outcome, wait_until};
 
+pub use rustix::process::Signal;
 pub use sys::packet::{PacketSocket, Watch};

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -94,6 +93,11 @@ impl Process {
         read_lossy(&self.stderr)
     }
 
+    /// All that it has written so far: to standard output, then to standard error.
+    pub fn log(&self) -> String {
+        self.stdout() + &self.stderr()
+    }
+
     /// Its exit status, if it has ended.
     ///
     /// # Errors
@@ -118,7 +122,7 @@ impl Process {
     /// Waits for a condition that the process is to bring about, and no longer than it lives.
     ///
     /// # Errors
-    /// [`Error::Ended`] as soon as the process has ended, with the end of its standard error;
+    /// [`Error::Ended`] as soon as the process has ended, with the end of what it wrote;
     /// [`Error::Timeout`].
     pub fn wait_until<O: Outcome>(
         &mut self,
@@ -137,9 +141,9 @@ impl Process {
                     process: self.name.clone(),
                     status: status.to_string(),
                     what: what.to_owned(),
-                    output: end_of(&self.stderr()).to_owned(),
+                    output: end_of(&self.log()).to_owned(),
                 })),
-                (Err(seen), None) => Err(format!("{seen}; it writes: {}", end_of(&self.stderr()))),
+                (Err(seen), None) => Err(format!("{seen}; it writes: {}", end_of(&self.log()))),
             }
         })?
     }
@@ -157,7 +161,7 @@ impl Process {
         kill_process(pid, signal).map_err(|error| Error::io(format!("signal {}", self.name))(error.into()))
     }
 
-    /// Ends it by SIGKILL, and waits for its end.
+    /// Ends it by SIGKILL, unless it has ended, and waits for its end.
     ///
     /// # Errors
     /// Those of kill(2) and waitpid(2).
@@ -187,8 +191,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let ended_by_itself = matches!(self.child.try_wait(), Ok(Some(status)) if status.signal().is_none());
-        if !ended_by_itself && let Err(error) = self.kill() {
+        if let Err(error) = self.kill() {
             eprintln!("{error}");
         }
     }

@@ -117,14 +117,16 @@ impl Segment {
     }
 
     /// Makes a host in a namespace of its own, with its netdev `eth0` on this segment and default routes by
-    /// `routers` (at most one a family).
+    /// `routers` (at most one a family; one of a family in which the host has no address is left out).
     ///
     /// # Errors
     /// As [`attach`](Self::attach); [`Error::Command`](crate::Error::Command) if a router is not on the link.
     pub fn host(&self, lab: &Lab, name: &str, attach: Attach, routers: &[IpAddr]) -> Result<Host> {
         let namespace = lab.namespace(name)?;
         let nic = self.attach(&namespace, "eth0", attach)?;
-        namespace.ip(&default_routes(routers))?;
+        let usable =
+            |router: &&IpAddr| nic.addresses.iter().any(|net| net.addr().is_ipv4() == router.is_ipv4());
+        namespace.ip(&default_routes(routers.iter().filter(usable)))?;
         Ok(Host { namespace, nic })
     }
 
@@ -155,6 +157,6 @@ impl Host {
 }
 
 /// Lines for `ip`.
-pub(crate) fn default_routes(routers: &[IpAddr]) -> String {
-    routers.iter().map(|router| format!("route add default via {router}\n")).collect()
+pub(crate) fn default_routes<'a>(routers: impl IntoIterator<Item = &'a IpAddr>) -> String {
+    routers.into_iter().map(|router| format!("route add default via {router}\n")).collect()
 }

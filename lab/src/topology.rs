@@ -101,6 +101,8 @@ pub struct Topology {
     pub uplink0: Nic,
     /// The router between the uplink and the outer network; forwards, and sends the blocks to the gateway.
     pub router: Namespace,
+    /// The router's netdev on the uplink: the gateway's next hop.
+    pub router_uplink: Nic,
     /// Where gateway and endpoints are.
     pub underlay: Segment,
     /// Where gateway and router are.
@@ -152,14 +154,15 @@ impl Topology {
         )?;
         gateway.ip(&default_routes(&Self::UPLINK.both(Self::ROUTER)))?;
 
-        uplink.attach(&router, "uplink", attach(Self::UPLINK.addresses(Self::ROUTER), 1))?;
+        let router_uplink =
+            uplink.attach(&router, "uplink", attach(Self::UPLINK.addresses(Self::ROUTER), 1))?;
         outer.attach(&router, "outer", attach(Self::OUTER.addresses(Self::OUTER_ROUTER), 1))?;
         router.set("net.ipv4.ip_forward", "1")?;
         router.set("net.ipv6.conf.all.forwarding", "1")?;
         router.ip(&block_routes(&options.blocks))?;
 
         let (lab, blocks) = (lab.clone(), options.blocks.clone());
-        Ok(Self { lab, gateway, underlay0, uplink0, router, underlay, uplink, outer, blocks })
+        Ok(Self { lab, gateway, underlay0, uplink0, router, router_uplink, underlay, uplink, outer, blocks })
     }
 
     /// An endpoint `name`, number `number` on the underlay, that tunnels over `family`.

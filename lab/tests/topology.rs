@@ -1,11 +1,14 @@
 //! The topology and the probes, with the kernel standing in for the gateway. Needs root.
 
-use std::net::IpAddr;
+use std::io::{self, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use lab::{
-    Capture, Family, Host, Iperf, Lab, Overlay, Ping, SteadyProbe, Topology, TopologyOptions, wait_until,
+    Capture, Family, Host, Iperf, Lab, Offloads, Overlay, Ping, SteadyProbe, Topology, TopologyOptions,
+    wait_until,
 };
 use wire::{MacAddr, Vni};
 
@@ -16,7 +19,12 @@ fn nets<const N: usize>(texts: [&str; N]) -> Vec<IpNet> {
 }
 
 fn topology() -> Topology {
-    let options = TopologyOptions::new(&nets(["10.0.0.0/8", "fd00::/16"]));
+    topology_with(Offloads::Off)
+}
+
+fn topology_with(offloads: Offloads) -> Topology {
+    let blocks = nets(["10.0.0.0/8", "fd00::/16"]);
+    let options = TopologyOptions { offloads, ..TopologyOptions::new(&blocks) };
     Topology::build(&Lab::new().unwrap(), &options).unwrap()
 }
 
@@ -74,13 +82,12 @@ fn stations_reach_each_other_through_kernel_vxlan_over_both_families() {
         let vtep = |number| Topology::UNDERLAY.address(family, number);
         let one = endpoint_with_station(&topology, first, family, &[vtep(second)]);
         let other = endpoint_with_station(&topology, second, family, &[vtep(first)]);
-        let port = &topology.underlay0;
-        let capture = Capture::start(&port.far_namespace, &format!("ep{first}")).unwrap();
+        let capture = Capture::start(topology.underlay.namespace(), &format!("ep{first}")).unwrap();
         assert_reaches(&one, &other);
         let frames = capture.stop().unwrap();
         assert_eq!(frames.faults().unwrap(), []);
-        let outer =
-            if family == Family::V4 { "ip.version == 4" } else { "ipv6.nxt == 17 && !ip.version == 4" };
+        let source = if family == Family::V4 { "ip.src" } else { "ipv6.src" };
+        let tunnelled = format!("{source} == {} && vxlan.vni == 100 && icmp.type == 8", vtep(first));
         assert_eq!(frames.count(&tunnelled).unwrap(), 10);
     }
 }
@@ -131,6 +138,24 @@ fn iperf_measures_both_directions() {
     // A server that cannot be reached is an error, not a rate of zero.
     client.namespace.ip("link set eth0 down").unwrap();
     assert!(Iperf::tcp().run(&client.namespace, &server.namespace, v4).is_err());
+}
+
+#[test]
+fn only_offloads_make_frames_longer_than_the_mtu() {
+    for (offloads, longer) in [(Offloads::Off, false), (Offloads::On, true)] {
+        let topology = topology_with(offloads);
+        let host = topology.uplink_host("host", 20).unwrap();
+        let capture = Capture::start(topology.uplink.namespace(), "host").unwrap();
+        let address = Topology::UPLINK.address(Family::V6, Topology::GATEWAY);
+        let listener = topology.gateway.enter(|| TcpListener::bind((address, 5000))).unwrap().unwrap();
+        let mut stream = host.namespace.enter(|| TcpStream::connect((address, 5000))).unwrap().unwrap();
+        let sender = thread::spawn(move || stream.write_all(&[0; 200_000]));
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_eq!(io::copy(&mut stream, &mut io::sink()).unwrap(), 200_000);
+        sender.join().unwrap().unwrap();
+        let frames = capture.stop().unwrap();
+        assert_eq!(frames.count("tcp && frame.len > 1514").unwrap() > 0, longer, "{offloads:?}");
+    }
 }
 
 #[test]
