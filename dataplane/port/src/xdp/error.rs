@@ -10,8 +10,8 @@ use crate::XdpMode;
 pub enum XdpError {
     /// The kernel wants more privileges.
     #[error(
-        "not allowed to {action}: run as root, or with the capabilities CAP_BPF and CAP_NET_ADMIN (a container \
-         must also let the system call bpf through)"
+        "not allowed to {action}: run as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN \
+         (a container must also let the system call bpf through)"
     )]
     Privileges {
         /// What was refused.
@@ -79,16 +79,17 @@ pub enum XdpError {
 /// What usually lies behind the kernel's refusal to attach.
 fn hint(mode: XdpMode, source: &io::Error) -> &'static str {
     match (mode, source.raw_os_error()) {
-        (_, Some(libc::ENODEV)) => " (there is no such interface)",
         (XdpMode::Native, Some(libc::EOPNOTSUPP)) => {
             " (its driver has none; `generic` works on every netdev)"
         }
         (XdpMode::Native, Some(libc::EINVAL | libc::ERANGE)) => {
-            " (usual reasons: its MTU, or that of its veth peer, is too large for one buffer; LRO is on)"
+            " (usual reasons: its MTU, or that of its veth peer, is too large for one buffer; LRO is on; the interface \
+             is gone)"
         }
         (XdpMode::Native, Some(libc::ENOSPC)) => {
             " (usual reason: a veth with fewer receive queues than its peer has transmit queues)"
         }
+        (XdpMode::Generic, Some(libc::EINVAL)) => " (usual reason: the interface is gone)",
         _ => "",
     }
 }

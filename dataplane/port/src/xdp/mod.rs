@@ -33,9 +33,10 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ipnet::IpNet;
+use rustix::thread::CapabilitySet;
 use wire::MacAddr;
 
-use self::bpf::{Link, Map, MapKind, Program};
+use self::bpf::{Link, LoadError, Map, MapKind, Program};
 use self::program::Maps;
 use crate::{XdpMode, XdpRequest};
 
@@ -44,6 +45,9 @@ pub use self::error::XdpError;
 
 /// Allows all helpers; the source is MIT or Apache-2.0, which includes MIT.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
+
+/// What may be refused, in errors.
+const LOAD: &str = "load the XDP program";
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +81,7 @@ pub struct ClassifierConfig {
 pub enum Verdict {
     /// Not the gateway's: to the kernel.
     Pass,
-    /// To a socket of the engine.
+    /// To a socket of the engine, whose own statistics tell of frames that did not fit its rings.
     ToEngine,
     /// For the engine, and no socket is there for this queue: dropped.
     NoSocket,
@@ -150,11 +154,13 @@ impl Classifier {
     pub fn load(config: &ClassifierConfig) -> Result<Self, XdpError> {
         let maps = make_maps(config)?;
         let text = program::assemble(config.role, config.frame_limit, &maps);
-        let program = Program::load("vxgate", LICENSE, &text).map_err(|error| match error.source.kind() {
-            io::ErrorKind::PermissionDenied if error.log.is_empty() => {
-                XdpError::Privileges { action: "load the XDP program", source: error.source }
+        let program = Program::load("vxgate", LICENSE, &text).map_err(|LoadError { source, log }| {
+            // To less than CAP_PERFMON the verifier forbids what it takes for speculation, and then says EACCES.
+            match source.raw_os_error() {
+                Some(libc::EPERM) => XdpError::Privileges { action: LOAD, source },
+                Some(libc::EACCES) if !has_perfmon() => XdpError::Privileges { action: LOAD, source },
+                _ => XdpError::Load { source, log },
             }
-            _ => XdpError::Load { source: error.source, log: error.log },
         })?;
         let classifier = Self { program, maps, queues: config.queues, link: None, native_refusal: None };
         classifier.set_mac(config.mac)?;
@@ -213,11 +219,11 @@ impl Classifier {
         self.native_refusal.as_ref()
     }
 
-    /// Sends what `queue` receives for the engine to `socket`: an AF_XDP socket that has a receive ring, to be bound
-    /// to this netdev and queue. The entry goes when the socket is closed.
+    /// Sends what `queue` receives for the engine to `socket`, an AF_XDP socket. Unless that is bound to this netdev
+    /// and queue, the kernel drops the frames. The entry goes when the socket is closed.
     ///
     /// # Errors
-    /// The netdev has no such queue; the socket has no receive ring.
+    /// The netdev has no such queue; this is no AF_XDP socket.
     pub fn set_socket(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
         self.maps
             .sockets
@@ -260,6 +266,12 @@ impl Classifier {
     pub fn run(&self, frame: &[u8]) -> Result<Action, XdpError> {
         self.program.test_run(frame).map_err(XdpError::Run)
     }
+}
+
+/// Whether the calling thread has CAP_PERFMON, or CAP_SYS_ADMIN that includes it.
+fn has_perfmon() -> bool {
+    let enough = CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.intersects(enough))
 }
 
 /// The maps, with all but the MAC address filled in.

@@ -157,7 +157,6 @@ fn write_ethernet(asm: &mut Assembler, frame_limit: u16, maps: &Maps, to: Places
     asm.alu(Alu::Or, R9, FOREIGN);
     asm.bind(own);
 
-    // In this form and not as a difference, which the verifier allows only with CAP_PERFMON.
     let [fits] = asm.labels();
     asm.mov(R1, R7);
     asm.alu(Alu::Add, R1, i32::from(frame_limit));
