@@ -95,3 +95,57 @@ impl fmt::Display for Vni {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x10, 0xab, 0xff]);
+
+    #[test]
+    fn mac_addresses_are_written_and_read() {
+        assert_eq!(MAC.to_string(), "02:00:5e:10:ab:ff");
+        assert_eq!("02:00:5e:10:ab:ff".parse(), Ok(MAC));
+        assert_eq!("02:00:5E:10:AB:FF".parse(), Ok(MAC));
+    }
+
+    #[test]
+    fn other_texts_are_no_mac_addresses() {
+        for text in [
+            "",
+            "02:00:5e:10:ab",
+            "02:00:5e:10:ab:ff:00",
+            "02:00:5e:10:ab:ff:",
+            "2:00:5e:10:ab:ff",
+            "02:00:5e:10:ab:+f",
+            "02:00:5e:10:ab:fg",
+            "02-00-5e-10-ab-ff",
+            " 02:00:5e:10:ab:ff",
+        ] {
+            assert_eq!(text.parse::<MacAddr>(), Err(ParseMacError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn stations_have_unicast_addresses() {
+        assert!(MAC.is_unicast() && !MAC.is_multicast());
+        let group = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+        assert!(group.is_multicast() && !group.is_unicast());
+        assert!(MacAddr::BROADCAST.is_multicast() && !MacAddr::BROADCAST.is_unicast());
+        assert!(!MacAddr::ZERO.is_multicast() && !MacAddr::ZERO.is_unicast());
+    }
+
+    #[test]
+    fn link_local_address_of_rfc_4291_appendix_a() {
+        let mac = MacAddr([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]);
+        assert_eq!(mac.link_local().to_string(), "fe80::3656:78ff:fe9a:bcde");
+    }
+
+    #[test]
+    fn identifiers_have_24_bits_and_are_not_zero() {
+        assert_eq!(Vni::new(0), None);
+        assert_eq!(Vni::new(1).map(Vni::value), Some(1));
+        assert_eq!(Vni::new(Vni::MAX).map(|vni| vni.to_string()), Some("16777215".into()));
+        assert_eq!(Vni::new(Vni::MAX + 1), None);
+    }
+}

@@ -181,3 +181,81 @@ impl ArpRepr {
         packet.set_target_ip(self.target_ip);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "Who has 198.18.0.2? Tell 198.18.0.1", from 02:00:5e:10:00:02.
+    #[rustfmt::skip]
+    static GOLDEN: [u8; 28] = [
+        0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01, 0x02, 0x00, 0x5e, 0x10, 0x00, 0x02, 0xc6, 0x12,
+        0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xc6, 0x12, 0x00, 0x02,
+    ];
+
+    const REPR: ArpRepr = ArpRepr {
+        operation: ArpOperation::Request,
+        sender_mac: MacAddr([0x02, 0x00, 0x5e, 0x10, 0x00, 0x02]),
+        sender_ip: Ipv4Addr::new(198, 18, 0, 1),
+        target_mac: MacAddr::ZERO,
+        target_ip: Ipv4Addr::new(198, 18, 0, 2),
+    };
+
+    #[test]
+    fn deconstruct() {
+        let packet = ArpPacket::new_checked(&GOLDEN[..]).unwrap();
+        assert_eq!(packet.operation(), ArpOperation::Request);
+        assert_eq!(packet.sender_mac(), REPR.sender_mac);
+        assert_eq!(packet.sender_ip(), REPR.sender_ip);
+        assert_eq!(packet.target_mac(), REPR.target_mac);
+        assert_eq!(packet.target_ip(), REPR.target_ip);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn construct() {
+        let mut bytes = [0xa5; LEN];
+        bytes[..6].copy_from_slice(&GOLDEN[..6]);
+        let mut packet = ArpPacket::new_checked(bytes).unwrap();
+        packet.set_operation(ArpOperation::Request);
+        packet.set_sender_mac(REPR.sender_mac);
+        packet.set_sender_ip(REPR.sender_ip);
+        packet.set_target_mac(REPR.target_mac);
+        packet.set_target_ip(REPR.target_ip);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(ArpRepr::parse(&ArpPacket::new_checked(GOLDEN).unwrap()), REPR);
+    }
+
+    #[test]
+    fn emit() {
+        let mut buffer = [0xa5; LEN + 1];
+        REPR.emit(&mut buffer);
+        assert_eq!(buffer[..LEN], GOLDEN);
+        assert_eq!(buffer[LEN], 0xa5);
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        let packet = etherparse::ArpPacketSlice::from_slice(&GOLDEN).unwrap().to_packet();
+        let packet = packet.try_eth_ipv4().unwrap();
+        assert_eq!(packet.operation, etherparse::ArpOperation::REQUEST);
+        assert_eq!(packet.sender_mac, REPR.sender_mac.0);
+        assert_eq!(packet.sender_ipv4_addr(), REPR.sender_ip);
+        assert_eq!(packet.target_mac, REPR.target_mac.0);
+        assert_eq!(packet.target_ipv4_addr(), REPR.target_ip);
+    }
+
+    #[test]
+    fn only_ipv4_over_ethernet_is_spoken() {
+        assert_eq!(ArpPacket::new_checked(&GOLDEN[..LEN - 1]), Err(Error::Truncated));
+        for byte in 0..6 {
+            let mut other = GOLDEN;
+            other[byte] ^= 1;
+            assert_eq!(ArpPacket::new_checked(other), Err(Error::BadField), "byte {byte}");
+        }
+    }
+}

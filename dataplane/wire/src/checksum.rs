@@ -65,3 +65,70 @@ const fn fold(sum: u32) -> u16 {
     let sum = (sum >> 16) + (sum & 0xffff);
     ((sum >> 16) + (sum & 0xffff)) as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 1071 §1, word by word.
+    fn naive(data: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for pair in data.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !(sum as u16)
+    }
+
+    #[test]
+    fn examples_of_the_rfcs() {
+        // RFC 1071 §3.
+        assert_eq!(!finish(ones_sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7], 0)), 0xddf2);
+        // RFC 1624 §4, where the way of RFC 1141 gives 0xffff.
+        assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn sums_do_not_overflow() {
+        let most = ones_sum(&[0xff; 1 << 16], u32::MAX);
+        assert_eq!(finish(ones_sum(&[0xff; 1 << 16], most)), 0);
+        assert_eq!(finish(u32::MAX), 0);
+        assert_eq!(finish(0), 0xffff);
+    }
+
+    proptest! {
+        #[test]
+        fn as_the_naive_sum_and_etherparse(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            let check = finish(ones_sum(&data, 0));
+            prop_assert_eq!(check, naive(&data));
+            let independent = etherparse::checksum::Sum16BitWords::new().add_slice(&data);
+            prop_assert_eq!(check, independent.ones_complement().to_be());
+        }
+
+        #[test]
+        fn pieces_add_up(data in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..100) {
+            let (head, tail) = data.split_at((cut * 2).min(data.len()));
+            prop_assert_eq!(finish(ones_sum(tail, ones_sum(head, 0))), naive(&data));
+        }
+
+        #[test]
+        fn pseudo_headers(src: [u8; 16], dst: [u8; 16], protocol: u8, len: u32) {
+            let header = [&src[..], &dst, &len.to_be_bytes(), &[0, 0, 0, protocol]].concat();
+            let sum = pseudo_header_v6(src.into(), dst.into(), protocol, len);
+            prop_assert_eq!(finish(sum), naive(&header));
+
+            let (src, dst) = (Ipv4Addr::from_octets(src[..4].try_into()?), Ipv4Addr::from_octets(dst[..4].try_into()?));
+            let len = len as u16;
+            let header = [&src.octets()[..], &dst.octets(), &[0, protocol], &len.to_be_bytes()].concat();
+            prop_assert_eq!(finish(pseudo_header_v4(src, dst, protocol, len)), naive(&header));
+        }
+
+        #[test]
+        fn an_update_is_a_sum_anew(first in 1u16.., old: u16, new: u16) {
+            let sum = |word: u16| finish(ones_sum(&[first.to_be_bytes(), word.to_be_bytes()].concat(), 0));
+            prop_assert_eq!(update(sum(old), old, new), sum(new));
+        }
+    }
+}

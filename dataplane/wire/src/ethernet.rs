@@ -117,3 +117,69 @@ impl EthernetRepr {
         frame.set_ethertype(self.ethertype);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UDP over IPv4 from 02:00:5e:10:00:02 to 02:00:5e:10:00:01.
+    #[rustfmt::skip]
+    static GOLDEN: [u8; 47] = [
+        0x02, 0x00, 0x5e, 0x10, 0x00, 0x01, 0x02, 0x00, 0x5e, 0x10, 0x00, 0x02, 0x08, 0x00, 0x45, 0xb9,
+        0x00, 0x21, 0x12, 0x34, 0x40, 0x00, 0x40, 0x11, 0x9b, 0xb7, 0xc6, 0x12, 0x00, 0x01, 0xc6, 0x12,
+        0x00, 0x02, 0xc0, 0x01, 0x04, 0xd2, 0x00, 0x0d, 0xa5, 0xd2, 0x01, 0x02, 0x03, 0x04, 0x05,
+    ];
+
+    const REPR: EthernetRepr = EthernetRepr {
+        dst: MacAddr([0x02, 0x00, 0x5e, 0x10, 0x00, 0x01]),
+        src: MacAddr([0x02, 0x00, 0x5e, 0x10, 0x00, 0x02]),
+        ethertype: EtherType::Ipv4,
+    };
+
+    #[test]
+    fn deconstruct() {
+        let frame = EthernetFrame::new_checked(&GOLDEN[..]).unwrap();
+        assert_eq!(frame.dst(), REPR.dst);
+        assert_eq!(frame.src(), REPR.src);
+        assert_eq!(frame.ethertype(), EtherType::Ipv4);
+        assert_eq!(frame.payload(), &GOLDEN[14..]);
+        assert_eq!(frame.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn construct() {
+        let mut frame = EthernetFrame::new_checked([0xa5; GOLDEN.len()]).unwrap();
+        frame.set_dst(REPR.dst);
+        frame.set_src(REPR.src);
+        frame.set_ethertype(EtherType::Ipv4);
+        frame.payload_mut().copy_from_slice(&GOLDEN[14..]);
+        assert_eq!(frame.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(EthernetRepr::parse(&EthernetFrame::new_checked(GOLDEN).unwrap()), REPR);
+    }
+
+    #[test]
+    fn emit() {
+        let mut buffer = [0xa5; HEADER_LEN + 1];
+        REPR.emit(&mut buffer);
+        assert_eq!(buffer[..HEADER_LEN], GOLDEN[..HEADER_LEN]);
+        assert_eq!(buffer[HEADER_LEN], 0xa5);
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        let header = etherparse::Ethernet2Slice::from_slice_without_fcs(&GOLDEN).unwrap().to_header();
+        assert_eq!(header.destination, REPR.dst.0);
+        assert_eq!(header.source, REPR.src.0);
+        assert_eq!(header.ether_type, etherparse::EtherType::IPV4);
+    }
+
+    #[test]
+    fn short_is_truncated() {
+        assert_eq!(EthernetFrame::new_checked(&GOLDEN[..13]), Err(Error::Truncated));
+        assert!(EthernetFrame::new_checked(&GOLDEN[..14]).unwrap().payload().is_empty());
+    }
+}

@@ -192,3 +192,94 @@ pub(crate) fn emit_header(message: &mut [u8], type_: u8, src: Ipv6Addr, dst: Ipv
     packet.set_code(0);
     packet.fill_checksum(src, dst);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An echo request from 2001:db8::1 to 2001:db8::2 with five bytes of data.
+    #[rustfmt::skip]
+    static GOLDEN: [u8; 13] = [
+        0x80, 0x00, 0x99, 0x74, 0x12, 0x34, 0x00, 0x01, 0xaa, 0xbb, 0xcc, 0xdd, 0x01,
+    ];
+
+    const SRC: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    const DST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+    const REPR: Icmpv6Repr =
+        Icmpv6Repr::EchoRequest { ident: 0x1234, sequence: 1, data: &[0xaa, 0xbb, 0xcc, 0xdd, 0x01] };
+
+    #[test]
+    fn deconstruct() {
+        let packet = Icmpv6Packet::new_checked(&GOLDEN[..]).unwrap();
+        assert_eq!(packet.type_(), ECHO_REQUEST);
+        assert_eq!(packet.code(), 0);
+        assert_eq!(packet.checksum(), 0x9974);
+        assert!(packet.verify_checksum(SRC, DST));
+        assert_eq!(packet.payload(), &GOLDEN[4..]);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn construct() {
+        let mut packet = Icmpv6Packet::new_checked([0xa5; GOLDEN.len()]).unwrap();
+        packet.set_type(ECHO_REQUEST);
+        packet.set_code(0);
+        packet.payload_mut().copy_from_slice(&GOLDEN[4..]);
+        packet.fill_checksum(SRC, DST);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(Icmpv6Repr::parse(&Icmpv6Packet::new_checked(GOLDEN).unwrap(), SRC, DST), Ok(REPR));
+    }
+
+    #[test]
+    fn emit() {
+        assert_eq!(REPR.buffer_len(), GOLDEN.len());
+        let mut buffer = [0xa5; GOLDEN.len() + 1];
+        REPR.emit(&mut buffer, SRC, DST);
+        assert_eq!(buffer[..GOLDEN.len()], GOLDEN);
+        assert_eq!(buffer[GOLDEN.len()], 0xa5);
+    }
+
+    #[test]
+    fn replies_differ_from_requests() {
+        let reply = Icmpv6Repr::EchoReply { ident: 0x1234, sequence: 1, data: &[] };
+        let mut buffer = [0xa5; 8];
+        reply.emit(&mut buffer, SRC, DST);
+        assert_eq!(buffer[0], ECHO_REPLY);
+        assert_eq!(Icmpv6Repr::parse(&Icmpv6Packet::new_checked(buffer).unwrap(), SRC, DST), Ok(reply));
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        let message = etherparse::Icmpv6Slice::from_slice(&GOLDEN).unwrap();
+        assert!(message.is_checksum_valid(SRC.octets(), DST.octets()));
+        let echo = etherparse::IcmpEchoHeader { id: 0x1234, seq: 1 };
+        assert_eq!(message.icmp_type(), etherparse::Icmpv6Type::EchoRequest(echo));
+        assert_eq!(message.payload(), &GOLDEN[8..]);
+    }
+
+    #[test]
+    fn bad_messages_are_refused() {
+        /// Parses a message after making its checksum right.
+        fn parse(message: &[u8]) -> Result<usize, Error> {
+            let mut packet = Icmpv6Packet::new_checked(message.to_vec())?;
+            packet.fill_checksum(SRC, DST);
+            Icmpv6Repr::parse(&packet, SRC, DST).map(|repr| repr.buffer_len())
+        }
+        assert_eq!(parse(&GOLDEN), Ok(13));
+        assert_eq!(parse(&GOLDEN[..8]), Ok(8));
+        assert_eq!(parse(&GOLDEN[..7]), Err(Error::Truncated));
+        assert_eq!(parse(&GOLDEN[..3]), Err(Error::Truncated));
+        let mut code = GOLDEN;
+        code[1] = 1;
+        assert_eq!(parse(&code), Err(Error::BadField));
+        let mut type_ = GOLDEN;
+        type_[0] = 3;
+        assert_eq!(parse(&type_), Err(Error::BadField));
+        let wrong = Icmpv6Packet::new_checked(&GOLDEN[..12]).unwrap();
+        assert_eq!(Icmpv6Repr::parse(&wrong, SRC, DST), Err(Error::BadChecksum));
+    }
+}

@@ -363,3 +363,236 @@ impl Ipv4Repr {
         packet.fill_checksum();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UDP from 198.18.0.1 to 198.18.0.2 with DF.
+    #[rustfmt::skip]
+    static GOLDEN: [u8; 33] = [
+        0x45, 0xb9, 0x00, 0x21, 0x12, 0x34, 0x40, 0x00, 0x40, 0x11, 0x9b, 0xb7, 0xc6, 0x12, 0x00, 0x01,
+        0xc6, 0x12, 0x00, 0x02, 0xc0, 0x01, 0x04, 0xd2, 0x00, 0x0d, 0xa5, 0xd2, 0x01, 0x02, 0x03, 0x04,
+        0x05,
+    ];
+
+    /// The same, loosely routed to 198.18.0.3: a no-operation, then an LSRR of 7 bytes.
+    #[rustfmt::skip]
+    static SOURCE_ROUTED: [u8; 41] = [
+        0x47, 0xb9, 0x00, 0x29, 0x12, 0x34, 0x40, 0x00, 0x40, 0x11, 0xcb, 0x12, 0xc6, 0x12, 0x00, 0x01,
+        0xc6, 0x12, 0x00, 0x02, 0x01, 0x83, 0x07, 0x04, 0xc6, 0x12, 0x00, 0x03, 0xc0, 0x01, 0x04, 0xd2,
+        0x00, 0x0d, 0xa5, 0xd1, 0x01, 0x02, 0x03, 0x04, 0x05,
+    ];
+
+    const REPR: Ipv4Repr = Ipv4Repr {
+        src: Ipv4Addr::new(198, 18, 0, 1),
+        dst: Ipv4Addr::new(198, 18, 0, 2),
+        protocol: IpProtocol::Udp,
+        ttl: 64,
+        dscp_ecn: 0xb9,
+        ident: 0x1234,
+        dont_fragment: true,
+        payload_len: 13,
+    };
+
+    /// The golden packet after a change, with a right checksum.
+    fn golden_with(change: impl FnOnce(&mut [u8; GOLDEN.len()])) -> Ipv4Packet<[u8; GOLDEN.len()]> {
+        let mut bytes = GOLDEN;
+        change(&mut bytes);
+        let mut packet = Ipv4Packet::new_checked(bytes).unwrap();
+        packet.fill_checksum();
+        packet
+    }
+
+    #[test]
+    fn deconstruct() {
+        let packet = Ipv4Packet::new_checked(&GOLDEN[..]).unwrap();
+        assert_eq!(packet.header_len(), 20);
+        assert_eq!(packet.total_len(), 33);
+        assert_eq!(packet.dscp_ecn(), 0xb9);
+        assert_eq!(packet.ident(), 0x1234);
+        assert!(packet.dont_fragment());
+        assert!(!packet.more_fragments());
+        assert_eq!(packet.fragment_offset(), 0);
+        assert!(!packet.is_fragment());
+        assert_eq!(packet.ttl(), 64);
+        assert_eq!(packet.protocol(), IpProtocol::Udp);
+        assert_eq!(packet.checksum(), 0x9bb7);
+        assert!(packet.verify_checksum());
+        assert_eq!(packet.src(), REPR.src);
+        assert_eq!(packet.dst(), REPR.dst);
+        assert!(packet.options().is_empty());
+        assert!(!packet.has_source_route());
+        assert_eq!(packet.payload(), &GOLDEN[20..]);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn construct() {
+        let mut packet = Ipv4Packet::new_checked(GOLDEN).unwrap();
+        packet.set_dscp_ecn(0xa5);
+        packet.set_ident(0xa5a5);
+        packet.set_ttl(0xa5);
+        packet.set_src(Ipv4Addr::from_octets([0xa5; 4]));
+        packet.set_dst(Ipv4Addr::from_octets([0xa5; 4]));
+        packet.payload_mut().fill(0xa5);
+        packet.fill_checksum();
+        let filled = packet.into_inner();
+        let kept = [0, 2, 3, 6, 7, 9, 10, 11];
+        assert!((0..filled.len()).all(|at| kept.contains(&at) || filled[at] == 0xa5));
+
+        let mut packet = Ipv4Packet::new_checked(filled).unwrap();
+        packet.set_dscp_ecn(REPR.dscp_ecn);
+        packet.set_ident(REPR.ident);
+        packet.set_ttl(REPR.ttl);
+        packet.set_src(REPR.src);
+        packet.set_dst(REPR.dst);
+        packet.payload_mut().copy_from_slice(&GOLDEN[20..]);
+        packet.fill_checksum();
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(Ipv4Repr::parse(&Ipv4Packet::new_checked(GOLDEN).unwrap()), Ok(REPR));
+    }
+
+    #[test]
+    fn emit() {
+        let mut buffer = [0xa5; HEADER_LEN + 1];
+        REPR.emit(&mut buffer);
+        assert_eq!(buffer[..HEADER_LEN], GOLDEN[..HEADER_LEN]);
+        assert_eq!(buffer[HEADER_LEN], 0xa5);
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        for golden in [&GOLDEN[..], &SOURCE_ROUTED] {
+            let header = etherparse::Ipv4HeaderSlice::from_slice(golden).unwrap().to_header();
+            let packet = Ipv4Packet::new_checked(golden).unwrap();
+            assert_eq!(header.header_len(), packet.header_len());
+            assert_eq!(header.total_len, golden.len() as u16);
+            assert_eq!(header.dscp.value() << 2 | header.ecn.value(), REPR.dscp_ecn);
+            assert_eq!(header.identification, REPR.ident);
+            assert!(header.dont_fragment && !header.is_fragmenting_payload());
+            assert_eq!(header.time_to_live, REPR.ttl);
+            assert_eq!(header.protocol, etherparse::IpNumber::UDP);
+            assert_eq!(header.header_checksum, header.calc_header_checksum());
+            assert_eq!(header.source, REPR.src.octets());
+            assert_eq!(header.destination, REPR.dst.octets());
+            assert_eq!(header.options.as_slice(), packet.options());
+        }
+    }
+
+    #[test]
+    fn lying_lengths_are_refused() {
+        let with = |change: fn(&mut [u8])| {
+            let mut bytes = GOLDEN;
+            change(&mut bytes);
+            Ipv4Packet::new_checked(bytes).map(Ipv4Packet::into_inner)
+        };
+        assert_eq!(Ipv4Packet::new_checked(&GOLDEN[..19]), Err(Error::Truncated));
+        assert_eq!(Ipv4Packet::new_checked(&GOLDEN[..32]), Err(Error::Truncated));
+        assert_eq!(with(|bytes| bytes[0] = 0x65), Err(Error::BadVersion));
+        assert_eq!(with(|bytes| bytes[0] = 0x44), Err(Error::BadLength));
+        assert_eq!(with(|bytes| bytes[0] = 0x4f), Err(Error::BadLength));
+        assert_eq!(with(|bytes| bytes[3] = 19), Err(Error::BadLength));
+        assert_eq!(with(|bytes| bytes[3] = 34), Err(Error::Truncated));
+    }
+
+    #[test]
+    fn padding_is_no_payload() {
+        let padded = [&GOLDEN[..], &[0; 13]].concat();
+        assert_eq!(Ipv4Packet::new_checked(&padded).unwrap().payload(), &GOLDEN[20..]);
+    }
+
+    #[test]
+    fn fragments_and_wrong_checksums_are_no_value() {
+        let more = golden_with(|bytes| bytes[6] = 0x20);
+        assert!(more.more_fragments() && more.is_fragment() && more.fragment_offset() == 0);
+        assert_eq!(Ipv4Repr::parse(&more), Err(Error::Fragment));
+        let last = golden_with(|bytes| bytes[6..8].copy_from_slice(&[0x1f, 0xff]));
+        assert!(!last.more_fragments() && last.is_fragment() && last.fragment_offset() == 65_528);
+        assert_eq!(Ipv4Repr::parse(&last), Err(Error::Fragment));
+        let mut wrong = GOLDEN;
+        wrong[8] = 63;
+        let wrong = Ipv4Packet::new_checked(wrong).unwrap();
+        assert!(!wrong.verify_checksum());
+        assert_eq!(Ipv4Repr::parse(&wrong), Err(Error::BadChecksum));
+    }
+
+    #[test]
+    fn a_hop_less_keeps_the_checksum_right() {
+        // With every identification all checksums occur.
+        for ttl in [1, 2, 64, 128, 255] {
+            for ident in 0..=u16::MAX {
+                let mut packet = Ipv4Packet { buffer: GOLDEN };
+                packet.set_ttl(ttl);
+                packet.set_ident(ident);
+                packet.fill_checksum();
+                packet.decrement_ttl();
+                let updated = packet.checksum();
+                packet.fill_checksum();
+                assert_eq!((packet.ttl(), packet.checksum()), (ttl - 1, updated), "TTL {ttl}, {ident:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hop_less_keeps_a_wrong_checksum_wrong_and_zero_zero() {
+        let mut packet = Ipv4Packet::new_checked(GOLDEN).unwrap();
+        packet.set_ttl(32);
+        packet.decrement_ttl();
+        assert!(!packet.verify_checksum());
+        let mut packet = golden_with(|bytes| bytes[8] = 0);
+        packet.decrement_ttl();
+        assert_eq!(packet.ttl(), 0);
+        assert!(packet.verify_checksum());
+    }
+
+    #[test]
+    fn a_checksum_of_all_ones_is_as_good_as_zero() {
+        // A sender may write the other zero of ones' complement (RFC 1624 §3).
+        let mut packet = golden_with(|_| ());
+        let ident = packet.ident();
+        packet.set_ident(ident.wrapping_add(packet.checksum()));
+        packet.fill_checksum();
+        assert_eq!(packet.checksum(), 0);
+        bytes::put_u16(&mut packet.buffer, field::CHECKSUM, 0xffff);
+        assert!(packet.verify_checksum());
+        packet.decrement_ttl();
+        assert!(packet.verify_checksum());
+    }
+
+    #[test]
+    fn source_routes_are_seen() {
+        let packet = Ipv4Packet::new_checked(&SOURCE_ROUTED[..]).unwrap();
+        assert_eq!(packet.header_len(), 28);
+        assert_eq!(packet.payload(), &SOURCE_ROUTED[28..]);
+        assert!(packet.verify_checksum());
+        assert!(packet.has_source_route());
+        let lsrr = Ipv4Option { kind: LSRR, data: &[4, 198, 18, 0, 3] };
+        assert_eq!(Ipv4Options::new(packet.options()).collect::<Vec<_>>(), [Ok(lsrr)]);
+
+        let mut strict = SOURCE_ROUTED;
+        strict[21] = SSRR;
+        assert!(Ipv4Packet::new_checked(strict).unwrap().has_source_route());
+        let mut recorded = SOURCE_ROUTED;
+        recorded[21] = 7;
+        assert!(!Ipv4Packet::new_checked(recorded).unwrap().has_source_route());
+    }
+
+    #[test]
+    fn options_survive_lying_lengths() {
+        let walk = |options: &'static [u8]| Ipv4Options::new(options).collect::<Vec<_>>();
+        let alert = Ok(Ipv4Option { kind: 0x94, data: &[0, 0] });
+        assert_eq!(walk(&[]), []);
+        assert_eq!(walk(&[1, 1, 1, 1]), []);
+        assert_eq!(walk(&[0, LSRR, 3, 4]), []);
+        assert_eq!(walk(&[0x94, 4, 0, 0]), [alert]);
+        assert_eq!(walk(&[0x94, 4, 0, 0, LSRR, 0, 0, 0]), [alert, Err(Error::BadLength)]);
+        assert_eq!(walk(&[LSRR, 1, 1, 1]), [Err(Error::BadLength)]);
+        assert_eq!(walk(&[LSRR, 5, 4, 0]), [Err(Error::BadLength)]);
+        assert_eq!(walk(&[1, 1, 1, LSRR]), [Err(Error::BadLength)]);
+    }
+}

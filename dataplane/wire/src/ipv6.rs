@@ -319,3 +319,180 @@ impl Ipv6Repr {
         packet.set_dst(self.dst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UDP from 2001:db8::1 to 2001:db8::2.
+    #[rustfmt::skip]
+    static GOLDEN: [u8; 53] = [
+        0x6b, 0x91, 0x23, 0x45, 0x00, 0x0d, 0x11, 0x40, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xc0, 0x01, 0x04, 0xd2, 0x00, 0x0d, 0xd6, 0x85,
+        0x01, 0x02, 0x03, 0x04, 0x05,
+    ];
+
+    /// The same behind hop-by-hop options and an atomic fragment header.
+    #[rustfmt::skip]
+    static EXTENDED: [u8; 69] = [
+        0x6b, 0x91, 0x23, 0x45, 0x00, 0x1d, 0x00, 0x40, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x2c, 0x00, 0x01, 0x04, 0x00, 0x00, 0x00, 0x00,
+        0x11, 0x00, 0x00, 0x00, 0x11, 0x22, 0x33, 0x44, 0xc0, 0x01, 0x04, 0xd2, 0x00, 0x0d, 0xd6, 0x85,
+        0x01, 0x02, 0x03, 0x04, 0x05,
+    ];
+
+    const REPR: Ipv6Repr = Ipv6Repr {
+        src: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+        dst: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+        next_header: IpProtocol::Udp,
+        hop_limit: 64,
+        traffic_class: 0xb9,
+        flow_label: 0x12345,
+        payload_len: 13,
+    };
+
+    /// What the upper layer of a packet with this payload is found to be.
+    fn upper_layer(next_header: IpProtocol, payload: &[u8]) -> Result<UpperLayer, Error> {
+        let mut bytes = vec![0xa5; HEADER_LEN];
+        Ipv6Repr { next_header, payload_len: payload.len() as u16, ..REPR }.emit(&mut bytes);
+        bytes.extend_from_slice(payload);
+        Ipv6Packet::new_checked(bytes).unwrap().upper_layer()
+    }
+
+    #[test]
+    fn deconstruct() {
+        let packet = Ipv6Packet::new_checked(&GOLDEN[..]).unwrap();
+        assert_eq!(packet.traffic_class(), 0xb9);
+        assert_eq!(packet.flow_label(), 0x12345);
+        assert_eq!(packet.payload_len(), 13);
+        assert_eq!(packet.total_len(), 53);
+        assert_eq!(packet.next_header(), IpProtocol::Udp);
+        assert_eq!(packet.hop_limit(), 64);
+        assert_eq!(packet.src(), REPR.src);
+        assert_eq!(packet.dst(), REPR.dst);
+        assert_eq!(packet.payload(), &GOLDEN[40..]);
+        let upper = UpperLayer {
+            protocol: IpProtocol::Udp,
+            offset: 40,
+            fragment_offset: None,
+            more_fragments: false,
+        };
+        assert_eq!(packet.upper_layer(), Ok(upper));
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn construct() {
+        let mut bytes = [0xa5; GOLDEN.len()];
+        bytes[..7].copy_from_slice(&[0x6a, 0x5a, 0x5a, 0x5a, 0, 13, 17]);
+        let mut packet = Ipv6Packet::new_checked(bytes).unwrap();
+        packet.set_traffic_class(0xb9);
+        packet.set_flow_label(0xfff1_2345);
+        packet.set_hop_limit(64);
+        packet.set_src(REPR.src);
+        packet.set_dst(REPR.dst);
+        packet.payload_mut().copy_from_slice(&GOLDEN[40..]);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(Ipv6Repr::parse(&Ipv6Packet::new_checked(GOLDEN).unwrap()), REPR);
+    }
+
+    #[test]
+    fn emit() {
+        let mut buffer = [0xa5; HEADER_LEN + 1];
+        REPR.emit(&mut buffer);
+        assert_eq!(buffer[..HEADER_LEN], GOLDEN[..HEADER_LEN]);
+        assert_eq!(buffer[HEADER_LEN], 0xa5);
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        let (header, payload) = etherparse::Ipv6Header::from_slice(&GOLDEN).unwrap();
+        assert_eq!(header.traffic_class, REPR.traffic_class);
+        assert_eq!(header.flow_label.value(), REPR.flow_label);
+        assert_eq!(header.payload_length, REPR.payload_len);
+        assert_eq!(header.next_header, etherparse::IpNumber::UDP);
+        assert_eq!(header.hop_limit, REPR.hop_limit);
+        assert_eq!(header.source_addr(), REPR.src);
+        assert_eq!(header.destination_addr(), REPR.dst);
+        assert_eq!(payload.len(), 13);
+
+        let extended = etherparse::Ipv6Slice::from_slice(&EXTENDED).unwrap();
+        assert_eq!(extended.payload().ip_number, etherparse::IpNumber::UDP);
+        assert_eq!(extended.payload().payload, &EXTENDED[56..]);
+    }
+
+    #[test]
+    fn lying_lengths_are_refused() {
+        assert_eq!(Ipv6Packet::new_checked(&GOLDEN[..39]), Err(Error::Truncated));
+        assert_eq!(Ipv6Packet::new_checked(&GOLDEN[..52]), Err(Error::Truncated));
+        let mut version = GOLDEN;
+        version[0] = 0x4b;
+        assert_eq!(Ipv6Packet::new_checked(version), Err(Error::BadVersion));
+        let mut jumbo = GOLDEN;
+        jumbo[5] = 0;
+        assert!(Ipv6Packet::new_checked(jumbo).unwrap().payload().is_empty());
+    }
+
+    #[test]
+    fn padding_is_no_payload() {
+        let padded = [&GOLDEN[..], &[0; 13]].concat();
+        assert_eq!(Ipv6Packet::new_checked(&padded).unwrap().payload(), &GOLDEN[40..]);
+    }
+
+    #[test]
+    fn hop_limit_stops_at_zero() {
+        let mut packet = Ipv6Packet::new_checked(GOLDEN).unwrap();
+        packet.decrement_hop_limit();
+        assert_eq!(packet.hop_limit(), 63);
+        packet.set_hop_limit(0);
+        packet.decrement_hop_limit();
+        assert_eq!(packet.hop_limit(), 0);
+    }
+
+    #[test]
+    fn extension_headers_are_followed() {
+        let upper = Ipv6Packet::new_checked(&EXTENDED[..]).unwrap().upper_layer().unwrap();
+        assert_eq!((upper.protocol, upper.offset), (IpProtocol::Udp, 56));
+        assert_eq!((upper.fragment_offset, upper.more_fragments), (Some(0), false));
+        assert!(!upper.is_fragment());
+
+        // Routing header of 24 bytes, authentication header of 12, then destination options of 8.
+        let mut chain = [0; 24 + 12 + 8];
+        chain[..2].copy_from_slice(&[51, 2]);
+        chain[24..26].copy_from_slice(&[60, 1]);
+        chain[36..38].copy_from_slice(&[50, 0]);
+        let upper = upper_layer(IpProtocol::Routing, &chain).unwrap();
+        assert_eq!((upper.protocol, upper.offset), (IpProtocol::Esp, 84));
+        assert_eq!(upper.fragment_offset, None);
+    }
+
+    #[test]
+    fn later_fragments_end_the_walk() {
+        // The first fragment's payload starts with destination options; this one's with anything.
+        let upper = upper_layer(IpProtocol::Fragment, &[60, 0, 0x00, 0x09, 0, 0, 0, 1, 0xff]).unwrap();
+        assert_eq!((upper.protocol, upper.offset), (IpProtocol::DestOpts, 48));
+        assert_eq!((upper.fragment_offset, upper.more_fragments), (Some(8), true));
+        assert!(upper.is_fragment());
+        let first = upper_layer(IpProtocol::Fragment, &[17, 0, 0, 1, 0, 0, 0, 1]).unwrap();
+        assert_eq!((first.fragment_offset, first.is_fragment()), (Some(0), true));
+    }
+
+    #[test]
+    fn bad_chains_are_refused() {
+        assert_eq!(upper_layer(IpProtocol::DestOpts, &[17, 0, 0, 0, 0, 0, 0]), Err(Error::Truncated));
+        assert_eq!(upper_layer(IpProtocol::DestOpts, &[17, 1, 0, 0, 0, 0, 0, 0]), Err(Error::Truncated));
+        assert_eq!(upper_layer(IpProtocol::DestOpts, &[0; 16]), Err(Error::BadField));
+        let options = [60, 0, 0, 0, 0, 0, 0, 0].repeat(MAX_EXTENSIONS + 1);
+        assert_eq!(upper_layer(IpProtocol::DestOpts, &options), Err(Error::TooManyExtensions));
+        let mut longest = options[..MAX_EXTENSIONS * 8].to_vec();
+        longest[(MAX_EXTENSIONS - 1) * 8] = 59;
+        let upper = upper_layer(IpProtocol::DestOpts, &longest).unwrap();
+        assert_eq!((upper.protocol, upper.offset), (IpProtocol::NoNext, 40 + longest.len()));
+    }
+}

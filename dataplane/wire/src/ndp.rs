@@ -305,3 +305,187 @@ impl NeighbourAdvertisement {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "Who has 2001:db8::1?", from fe80::5eff:fe10:2, 02:00:5e:10:00:02, to ff02::1:ff00:1.
+    #[rustfmt::skip]
+    static SOLICITATION: [u8; 32] = [
+        0x87, 0x00, 0x90, 0x3e, 0x00, 0x00, 0x00, 0x00, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x01, 0x01, 0x02, 0x00, 0x5e, 0x10, 0x00, 0x02,
+    ];
+
+    /// "I, 02:00:5e:10:00:01, do": the answer from 2001:db8::1 with all three flags.
+    #[rustfmt::skip]
+    static ADVERTISEMENT: [u8; 32] = [
+        0x88, 0x00, 0x7e, 0x8a, 0xe0, 0x00, 0x00, 0x00, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02, 0x01, 0x02, 0x00, 0x5e, 0x10, 0x00, 0x01,
+    ];
+
+    const ROUTER_IP: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    const STATION_IP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x5eff, 0xfe10, 2);
+    const GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1);
+    const ASKED: NeighbourSolicitation = NeighbourSolicitation {
+        target: ROUTER_IP,
+        source_mac: Some(MacAddr([0x02, 0x00, 0x5e, 0x10, 0x00, 0x02])),
+    };
+    const ANSWER: NeighbourAdvertisement = NeighbourAdvertisement {
+        router: true,
+        solicited: true,
+        override_: true,
+        target: ROUTER_IP,
+        target_mac: Some(MacAddr([0x02, 0x00, 0x5e, 0x10, 0x00, 0x01])),
+    };
+
+    fn packet(message: &[u8]) -> Icmpv6Packet<&[u8]> {
+        Icmpv6Packet::new_checked(message).unwrap()
+    }
+
+    /// What a solicitation that ends in these options, rather than its own, is parsed to.
+    fn solicitation_with(options: &[u8]) -> Result<Option<MacAddr>, Error> {
+        let message = [&SOLICITATION[..MESSAGE_LEN], options].concat();
+        NeighbourSolicitation::parse(&packet(&message)).map(|asked| asked.source_mac)
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(NeighbourSolicitation::parse(&packet(&SOLICITATION)), Ok(ASKED));
+        assert_eq!(NeighbourAdvertisement::parse(&packet(&ADVERTISEMENT)), Ok(ANSWER));
+    }
+
+    #[test]
+    fn emit() {
+        assert_eq!(ASKED.buffer_len(), SOLICITATION.len());
+        let mut buffer = [0xa5; SOLICITATION.len() + 1];
+        ASKED.emit(&mut buffer, STATION_IP, GROUP);
+        assert_eq!(buffer[..SOLICITATION.len()], SOLICITATION);
+        assert_eq!(buffer[SOLICITATION.len()], 0xa5);
+
+        assert_eq!(ANSWER.buffer_len(), ADVERTISEMENT.len());
+        let mut buffer = [0xa5; ADVERTISEMENT.len() + 1];
+        ANSWER.emit(&mut buffer, ROUTER_IP, STATION_IP);
+        assert_eq!(buffer[..ADVERTISEMENT.len()], ADVERTISEMENT);
+        assert_eq!(buffer[ADVERTISEMENT.len()], 0xa5);
+    }
+
+    #[test]
+    fn each_flag_is_its_own() {
+        for flags in 0..8 {
+            let answer = NeighbourAdvertisement {
+                router: flags & 4 != 0,
+                solicited: flags & 2 != 0,
+                override_: flags & 1 != 0,
+                target_mac: None,
+                ..ANSWER
+            };
+            let mut buffer = [0xa5; MESSAGE_LEN];
+            answer.emit(&mut buffer, ROUTER_IP, STATION_IP);
+            assert_eq!(buffer[4], flags << 5);
+            assert_eq!(NeighbourAdvertisement::parse(&packet(&buffer)), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        use etherparse::icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice};
+        let message = etherparse::Icmpv6Slice::from_slice(&SOLICITATION).unwrap();
+        assert!(message.is_checksum_valid(STATION_IP.octets(), GROUP.octets()));
+        let Ok(Icmpv6PayloadSlice::NeighborSolicitation(asked)) = message.payload_slice() else {
+            panic!("{message:?}");
+        };
+        assert_eq!(asked.target_address(), ROUTER_IP);
+        let Some(Ok(NdpOptionSlice::SourceLinkLayerAddress(option))) = asked.options_iterator().next() else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(Some(option.link_layer_address()), ASKED.source_mac.as_ref().map(|mac| &mac.0[..]));
+
+        let message = etherparse::Icmpv6Slice::from_slice(&ADVERTISEMENT).unwrap();
+        assert!(message.is_checksum_valid(ROUTER_IP.octets(), STATION_IP.octets()));
+        let etherparse::Icmpv6Type::NeighborAdvertisement(flags) = message.icmp_type() else {
+            panic!("{message:?}");
+        };
+        assert!(flags.router && flags.solicited && flags.r#override);
+        let Ok(Icmpv6PayloadSlice::NeighborAdvertisement(answer)) = message.payload_slice() else {
+            panic!("{message:?}");
+        };
+        assert_eq!(answer.target_address(), ROUTER_IP);
+        let Some(Ok(NdpOptionSlice::TargetLinkLayerAddress(option))) = answer.options_iterator().next()
+        else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(Some(option.link_layer_address()), ANSWER.target_mac.as_ref().map(|mac| &mac.0[..]));
+    }
+
+    #[test]
+    fn malformed_messages_are_refused() {
+        let with = |at: usize, value: u8| {
+            let mut message = SOLICITATION;
+            message[at] = value;
+            NeighbourSolicitation::parse(&packet(&message))
+        };
+        assert_eq!(with(0, NEIGHBOUR_ADVERTISEMENT), Err(Error::BadField));
+        assert_eq!(with(1, 1), Err(Error::BadField));
+        assert_eq!(with(8, 0xff), Err(Error::BadField), "a multicast target");
+        assert_eq!(NeighbourAdvertisement::parse(&packet(&SOLICITATION)), Err(Error::BadField));
+        let short = NeighbourSolicitation::parse(&packet(&SOLICITATION[..MESSAGE_LEN - 1]));
+        assert_eq!(short, Err(Error::Truncated));
+    }
+
+    #[test]
+    fn options_must_have_possible_lengths() {
+        assert_eq!(solicitation_with(&[]), Ok(None));
+        assert_eq!(solicitation_with(&[1, 0, 2, 2, 2, 2, 2, 2]), Err(Error::BadLength));
+        assert_eq!(solicitation_with(&[1]), Err(Error::BadLength));
+        assert_eq!(solicitation_with(&[1, 1, 2, 2, 2, 2, 2]), Err(Error::BadLength));
+        // Two units are no MAC address; of an unknown option they are passed over.
+        let mut two_units = [2; 16];
+        two_units[0] = 1;
+        assert_eq!(solicitation_with(&two_units), Err(Error::BadLength));
+        two_units[0] = 14;
+        let nonce_then_mac = [&two_units[..], &[1, 1, 6, 5, 4, 3, 2, 1]].concat();
+        assert_eq!(solicitation_with(&nonce_then_mac), Ok(Some(MacAddr([6, 5, 4, 3, 2, 1]))));
+        // A bad option after a good one spoils the message.
+        let then_bad = [&SOLICITATION[MESSAGE_LEN..], &[14, 0]].concat();
+        assert_eq!(solicitation_with(&then_bad), Err(Error::BadLength));
+        let first_counts = [1, 1, 6, 5, 4, 3, 2, 1, 1, 1, 0, 0, 0, 0, 0, 9];
+        assert_eq!(solicitation_with(&first_counts), Ok(Some(MacAddr([6, 5, 4, 3, 2, 1]))));
+    }
+
+    #[test]
+    fn solicitations_are_validated_with_their_ip_header() {
+        let valid = |hop_limit, src, dst| ASKED.validate(&packet(&SOLICITATION), hop_limit, src, dst);
+        assert_eq!(valid(255, STATION_IP, GROUP), Ok(()));
+        assert_eq!(valid(254, STATION_IP, GROUP), Err(Error::BadField));
+        assert_eq!(valid(255, ROUTER_IP, GROUP), Err(Error::BadChecksum));
+
+        let probe = |source_mac, dst| {
+            let asked = NeighbourSolicitation { source_mac, ..ASKED };
+            let mut message = vec![0xa5; asked.buffer_len()];
+            asked.emit(&mut message, Ipv6Addr::UNSPECIFIED, dst);
+            asked.validate(&packet(&message), 255, Ipv6Addr::UNSPECIFIED, dst)
+        };
+        assert_eq!(probe(None, GROUP), Ok(()));
+        assert_eq!(probe(ASKED.source_mac, GROUP), Err(Error::BadField));
+        assert_eq!(probe(None, ROUTER_IP), Err(Error::BadField));
+        assert_eq!(probe(None, ALL_NODES), Err(Error::BadField));
+    }
+
+    #[test]
+    fn advertisements_are_validated_with_their_ip_header() {
+        let valid = |hop_limit, src, dst| ANSWER.validate(&packet(&ADVERTISEMENT), hop_limit, src, dst);
+        assert_eq!(valid(255, ROUTER_IP, STATION_IP), Ok(()));
+        assert_eq!(valid(254, ROUTER_IP, STATION_IP), Err(Error::BadField));
+        assert_eq!(valid(255, STATION_IP, STATION_IP), Err(Error::BadChecksum));
+        assert_eq!(valid(255, ROUTER_IP, ALL_NODES), Err(Error::BadField));
+    }
+
+    #[test]
+    fn groups() {
+        assert_eq!(solicited_node(ROUTER_IP), GROUP);
+        assert_eq!(solicited_node(STATION_IP), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff10, 2));
+        assert_eq!(multicast_mac(GROUP), MacAddr([0x33, 0x33, 0xff, 0, 0, 1]));
+        assert_eq!(multicast_mac(ALL_NODES), MacAddr([0x33, 0x33, 0, 0, 0, 1]));
+    }
+}

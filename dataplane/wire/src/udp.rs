@@ -220,3 +220,130 @@ impl UdpRepr {
         packet
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From 198.18.0.1 to 198.18.0.2.
+    #[rustfmt::skip]
+    static GOLDEN_V4: [u8; 13] = [
+        0xc0, 0x01, 0x04, 0xd2, 0x00, 0x0d, 0xa5, 0xd2, 0x01, 0x02, 0x03, 0x04, 0x05,
+    ];
+
+    /// The same from 2001:db8::1 to 2001:db8::2.
+    #[rustfmt::skip]
+    static GOLDEN_V6: [u8; 13] = [
+        0xc0, 0x01, 0x04, 0xd2, 0x00, 0x0d, 0xd6, 0x85, 0x01, 0x02, 0x03, 0x04, 0x05,
+    ];
+
+    const REPR: UdpRepr = UdpRepr { src_port: 49_153, dst_port: 1_234 };
+    const SRC_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+    const DST_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+    const SRC_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    const DST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+
+    #[test]
+    fn deconstruct() {
+        let packet = UdpPacket::new_checked(&GOLDEN_V4[..]).unwrap();
+        assert_eq!(packet.src_port(), REPR.src_port);
+        assert_eq!(packet.dst_port(), REPR.dst_port);
+        assert_eq!(packet.len(), 13);
+        assert_eq!(packet.checksum(), 0xa5d2);
+        assert_eq!(packet.payload(), &GOLDEN_V4[8..]);
+        assert!(packet.verify_checksum_v4(SRC_V4, DST_V4));
+        assert!(!packet.verify_checksum_v4(SRC_V4, SRC_V4));
+        assert_eq!(packet.into_inner(), GOLDEN_V4);
+
+        let packet = UdpPacket::new_checked(&GOLDEN_V6[..]).unwrap();
+        assert!(packet.verify_checksum_v6(SRC_V6, DST_V6));
+        assert!(!packet.verify_checksum_v6(SRC_V6, SRC_V6));
+    }
+
+    #[test]
+    fn construct() {
+        let mut bytes = [0xa5; GOLDEN_V4.len()];
+        bytes[4..6].copy_from_slice(&[0, 13]);
+        let mut packet = UdpPacket::new_checked(bytes).unwrap();
+        packet.set_src_port(REPR.src_port);
+        packet.set_dst_port(REPR.dst_port);
+        packet.payload_mut().copy_from_slice(&GOLDEN_V4[8..]);
+        packet.fill_checksum_v4(SRC_V4, DST_V4);
+        assert_eq!(packet.buffer, GOLDEN_V4);
+        packet.fill_checksum_v6(SRC_V6, DST_V6);
+        assert_eq!(packet.buffer, GOLDEN_V6);
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(UdpRepr::parse(&UdpPacket::new_checked(GOLDEN_V4).unwrap()), REPR);
+    }
+
+    #[test]
+    fn emit() {
+        let mut buffer = [0xa5; GOLDEN_V4.len()];
+        buffer[HEADER_LEN..].copy_from_slice(&GOLDEN_V4[HEADER_LEN..]);
+        REPR.emit_v4(&mut buffer, SRC_V4, DST_V4);
+        assert_eq!(buffer, GOLDEN_V4);
+        REPR.emit_v6(&mut buffer, SRC_V6, DST_V6);
+        assert_eq!(buffer, GOLDEN_V6);
+        REPR.emit(&mut buffer);
+        assert_eq!(buffer[..6], GOLDEN_V4[..6]);
+        assert_eq!(buffer[6..8], [0, 0]);
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        let udp = etherparse::UdpSlice::from_slice(&GOLDEN_V4).unwrap();
+        let header = udp.to_header();
+        assert_eq!((header.source_port, header.destination_port), (REPR.src_port, REPR.dst_port));
+        assert_eq!(header.length, 13);
+        let (src, dst) = (SRC_V4.octets(), DST_V4.octets());
+        assert_eq!(Ok(header.checksum), header.calc_checksum_ipv4_raw(src, dst, udp.payload()));
+
+        let udp = etherparse::UdpSlice::from_slice(&GOLDEN_V6).unwrap();
+        let header = udp.to_header();
+        let (src, dst) = (SRC_V6.octets(), DST_V6.octets());
+        assert_eq!(Ok(header.checksum), header.calc_checksum_ipv6_raw(src, dst, udp.payload()));
+    }
+
+    #[test]
+    fn absent_checksums_are_right_over_ipv4_alone() {
+        let mut packet = UdpPacket::new_checked(GOLDEN_V4).unwrap();
+        packet.clear_checksum();
+        assert!(packet.verify_checksum_v4(SRC_V4, DST_V4));
+        assert!(!packet.verify_checksum_v6(SRC_V6, DST_V6));
+    }
+
+    #[test]
+    fn a_checksum_of_zero_is_sent_as_all_ones() {
+        // A payload of the checksum of the datagram without it makes the sum come out as all ones.
+        let mut buffer = [0; HEADER_LEN + 2];
+        REPR.emit_v4(&mut buffer, SRC_V4, DST_V4);
+        buffer.copy_within(6..8, HEADER_LEN);
+        REPR.emit_v4(&mut buffer, SRC_V4, DST_V4);
+        assert_eq!(buffer[6..8], [0xff, 0xff]);
+        assert!(UdpPacket::new_checked(buffer).unwrap().verify_checksum_v4(SRC_V4, DST_V4));
+
+        buffer[HEADER_LEN..].fill(0);
+        REPR.emit_v6(&mut buffer, SRC_V6, DST_V6);
+        buffer.copy_within(6..8, HEADER_LEN);
+        REPR.emit_v6(&mut buffer, SRC_V6, DST_V6);
+        assert_eq!(buffer[6..8], [0xff, 0xff]);
+        assert!(UdpPacket::new_checked(buffer).unwrap().verify_checksum_v6(SRC_V6, DST_V6));
+    }
+
+    #[test]
+    fn lying_lengths_are_refused() {
+        let with_len = |len: u8| {
+            let mut bytes = GOLDEN_V4;
+            bytes[5] = len;
+            UdpPacket::new_checked(bytes).map(|packet| packet.payload().len())
+        };
+        assert_eq!(UdpPacket::new_checked(&GOLDEN_V4[..7]), Err(Error::Truncated));
+        assert_eq!(with_len(7), Err(Error::BadLength));
+        assert_eq!(with_len(8), Ok(0));
+        assert_eq!(with_len(12), Ok(4));
+        assert_eq!(with_len(14), Err(Error::Truncated));
+    }
+}

@@ -151,3 +151,75 @@ impl VlanRepr {
         tag.set_ethertype(self.ethertype);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// VLAN 100, priority 3, drop eligible, and the start of an IPv6 packet.
+    #[rustfmt::skip]
+    static GOLDEN: [u8; 12] = [
+        0x70, 0x64, 0x86, 0xdd, 0x6b, 0x91, 0x23, 0x45, 0x00, 0x0d, 0x11, 0x40,
+    ];
+
+    const REPR: VlanRepr =
+        VlanRepr { vid: 100, priority: 3, drop_eligible: true, ethertype: EtherType::Ipv6 };
+
+    #[test]
+    fn deconstruct() {
+        let tag = VlanTag::new_checked(&GOLDEN[..]).unwrap();
+        assert_eq!(tag.vid(), 100);
+        assert_eq!(tag.priority(), 3);
+        assert!(tag.drop_eligible());
+        assert_eq!(tag.ethertype(), EtherType::Ipv6);
+        assert_eq!(tag.payload(), &GOLDEN[4..]);
+        assert_eq!(tag.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn construct() {
+        let mut tag = VlanTag::new_checked([0xa5; GOLDEN.len()]).unwrap();
+        tag.set_vid(100);
+        tag.set_priority(3);
+        tag.set_drop_eligible(true);
+        tag.set_ethertype(EtherType::Ipv6);
+        tag.payload_mut().copy_from_slice(&GOLDEN[4..]);
+        assert_eq!(tag.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn setters_keep_to_their_bits() {
+        let mut tag = VlanTag::new_checked([0; HEADER_LEN]).unwrap();
+        tag.set_vid(0xffff);
+        assert_eq!((tag.vid(), tag.priority(), tag.drop_eligible()), (0xfff, 0, false));
+        tag.set_priority(0xff);
+        assert_eq!((tag.vid(), tag.priority(), tag.drop_eligible()), (0xfff, 7, false));
+    }
+
+    #[test]
+    fn parse() {
+        assert_eq!(VlanRepr::parse(&VlanTag::new_checked(GOLDEN).unwrap()), REPR);
+    }
+
+    #[test]
+    fn emit() {
+        let mut buffer = [0xa5; HEADER_LEN + 1];
+        REPR.emit(&mut buffer);
+        assert_eq!(buffer[..HEADER_LEN], GOLDEN[..HEADER_LEN]);
+        assert_eq!(buffer[HEADER_LEN], 0xa5);
+    }
+
+    #[test]
+    fn etherparse_agrees() {
+        let tag = etherparse::SingleVlanSlice::from_slice(&GOLDEN).unwrap();
+        assert_eq!(tag.vlan_identifier().value(), REPR.vid);
+        assert_eq!(tag.priority_code_point().value(), REPR.priority);
+        assert_eq!(tag.drop_eligible_indicator(), REPR.drop_eligible);
+        assert_eq!(tag.ether_type(), etherparse::EtherType::IPV6);
+    }
+
+    #[test]
+    fn short_is_truncated() {
+        assert_eq!(VlanTag::new_checked(&GOLDEN[..3]), Err(Error::Truncated));
+    }
+}

@@ -104,3 +104,80 @@ impl VxlanRepr {
         VxlanPacket { buffer: &mut buffer[..HEADER_LEN] }.set_vni(self.vni);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An IPv4 frame in VNI 0x123456.
+    #[rustfmt::skip]
+    static GOLDEN: [u8; 55] = [
+        0x08, 0x00, 0x00, 0x00, 0x12, 0x34, 0x56, 0x00, 0x02, 0x00, 0x5e, 0x10, 0x00, 0x01, 0x02, 0x00,
+        0x5e, 0x10, 0x00, 0x02, 0x08, 0x00, 0x45, 0xb9, 0x00, 0x21, 0x12, 0x34, 0x40, 0x00, 0x40, 0x11,
+        0x57, 0xc1, 0x0a, 0x00, 0x00, 0x02, 0xc6, 0x13, 0x00, 0x09, 0x13, 0x88, 0x13, 0x89, 0x00, 0x0d,
+        0xb8, 0xbc, 0x71, 0x75, 0x65, 0x72, 0x79,
+    ];
+
+    fn vni(value: u32) -> Vni {
+        Vni::new(value).unwrap()
+    }
+
+    #[test]
+    fn deconstruct() {
+        let packet = VxlanPacket::new_checked(&GOLDEN[..]).unwrap();
+        assert!(packet.has_vni());
+        assert_eq!(packet.vni(), Some(vni(0x12_3456)));
+        assert_eq!(packet.payload(), &GOLDEN[8..]);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn construct() {
+        let mut packet = VxlanPacket::new_checked([0xa5; GOLDEN.len()]).unwrap();
+        packet.set_vni(vni(0x12_3456));
+        packet.payload_mut().copy_from_slice(&GOLDEN[8..]);
+        assert_eq!(packet.into_inner(), GOLDEN);
+    }
+
+    #[test]
+    fn parse() {
+        let repr = VxlanRepr { vni: vni(0x12_3456) };
+        assert_eq!(VxlanRepr::parse(&VxlanPacket::new_checked(GOLDEN).unwrap()), Ok(repr));
+    }
+
+    #[test]
+    fn emit() {
+        let mut buffer = [0xa5; HEADER_LEN + 1];
+        VxlanRepr { vni: vni(0x12_3456) }.emit(&mut buffer);
+        assert_eq!(buffer[..HEADER_LEN], GOLDEN[..HEADER_LEN]);
+        assert_eq!(buffer[HEADER_LEN], 0xa5);
+    }
+
+    #[test]
+    fn etherparse_agrees_on_the_inner_frame() {
+        let inner = etherparse::SlicedPacket::from_ethernet(&GOLDEN[HEADER_LEN..]).unwrap();
+        let Some(etherparse::TransportSlice::Udp(udp)) = inner.transport else { panic!("{inner:?}") };
+        assert_eq!(udp.payload(), b"query");
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        let mut bytes = [0xff; HEADER_LEN];
+        bytes[4..7].copy_from_slice(&[0, 0, 1]);
+        assert_eq!(VxlanPacket::new_checked(bytes).unwrap().vni(), Some(vni(1)));
+    }
+
+    #[test]
+    fn no_vni_without_the_flag_nor_zero() {
+        let mut bytes = GOLDEN;
+        bytes[0] = !HAS_VNI;
+        let packet = VxlanPacket::new_checked(bytes).unwrap();
+        assert!(!packet.has_vni());
+        assert_eq!(packet.vni(), None);
+        assert_eq!(VxlanRepr::parse(&packet), Err(Error::BadField));
+        let zero = VxlanPacket::new_checked([8, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert!(zero.has_vni());
+        assert_eq!(zero.vni(), None);
+        assert_eq!(VxlanPacket::new_checked(&GOLDEN[..7]), Err(Error::Truncated));
+    }
+}
