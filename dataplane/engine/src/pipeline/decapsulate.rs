@@ -68,7 +68,7 @@ impl Outer {
             vni,
             endpoint,
             inner: udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN,
-            end: udp_start + usize::from(udp.len()),
+            end: udp_start + udp.len(),
         })
     }
 }

@@ -87,7 +87,8 @@ fn admit_endpoint(tables: &Snapshot, vni: Vni, endpoint: IpAddr) -> Result<Overl
     if tables.overlays.admits(index, endpoint) {
         return Ok(index);
     }
-    Err(if tables.overlays.any_admits(endpoint) { Reason::ForeignEndpoint } else { Reason::UnknownEndpoint })
+    let known = tables.endpoints.index_of(endpoint).is_some();
+    Err(if known { Reason::ForeignEndpoint } else { Reason::UnknownEndpoint })
 }
 
 #[inline]

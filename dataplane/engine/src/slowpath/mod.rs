@@ -25,7 +25,8 @@ const SLEEP: Duration = Duration::from_millis(100);
 /// Updates that are applied before readers see them and punts get their turn.
 const UPDATES_AT_ONCE: usize = 1024;
 
-/// What a worker hands over.
+/// What a worker hands over. The frame is inside and not boxed: a worker does not allocate.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(crate) enum Punted {
     /// An inner frame from an admitted station.
@@ -97,7 +98,7 @@ impl SlowPath {
     }
 
     /// Whether there was anything.
-    fn apply_updates(&mut self) -> bool {
+    pub(crate) fn apply_updates(&mut self) -> bool {
         let mut any = false;
         for update in self.updates.try_iter().take(UPDATES_AT_ONCE) {
             self.writer.apply(update);
@@ -108,7 +109,7 @@ impl SlowPath {
     }
 
     /// Whether there was anything.
-    fn take_punts(&mut self) -> bool {
+    pub(crate) fn take_punts(&mut self) -> bool {
         let mut any = false;
         for worker in &mut self.workers {
             let mut answered = false;

@@ -1,1 +1,182 @@
+//! What the router answers, and to whom.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use etherparse::SlicedPacket;
+use wire::MacAddr;
+use wire::arp::{ArpOperation, ArpPacket, ArpRepr};
+use wire::icmpv6::Icmpv6Packet;
+use wire::ipv6::Ipv6Packet;
+use wire::ndp::{self, NeighbourAdvertisement, NeighbourSolicitation};
+
+use crate::counters::Reason;
+use crate::testing::packets::{ip_frame, vxlan};
+use crate::testing::*;
+
+const ROUTER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+const STATION_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
+
+fn arp_request(sender_ip: Ipv4Addr, target_ip: Ipv4Addr) -> ArpRepr {
+    ArpRepr {
+        operation: ArpOperation::Request,
+        sender_mac: STATION_MAC,
+        sender_ip,
+        target_mac: MacAddr::ZERO,
+        target_ip,
+    }
+}
+
+fn arp_frame(arp: &ArpRepr) -> Vec<u8> {
+    let mut frame = [&MacAddr::BROADCAST.0[..], &STATION_MAC.0, &[8, 6]].concat();
+    frame.resize(60, 0);
+    arp.emit(&mut frame[14..]);
+    frame
+}
+
+/// The inner frame of an answer, after its outer headers were checked.
+#[track_caller]
+fn inner_of(out: &[(crate::api::PortIndex, Vec<u8>)], vni: u8) -> Vec<u8> {
+    let [(UNDERLAY, frame)] = out else { panic!("one answer, to the underlay: {out:?}") };
+    let sliced = SlicedPacket::from_ethernet(frame).unwrap();
+    assert_eq!(frame[..6], ENDPOINT_MAC.0);
+    let Some(etherparse::TransportSlice::Udp(udp)) = sliced.transport else { panic!("no UDP") };
+    assert_eq!(udp.destination_port(), 4789);
+    assert_eq!(udp.payload()[..8], [8, 0, 0, 0, 0, 0, vni, 0]);
+    udp.payload()[8..].to_vec()
+}
+
+#[test]
+fn arp_for_the_router_is_answered_with_the_shared_mac() {
+    let mut gateway = Harness::new();
+    for endpoint in [ENDPOINT_V4, ENDPOINT_V6] {
+        for sender in [STATION_V4, Ipv4Addr::UNSPECIFIED] {
+            let request = arp_frame(&arp_request(sender, ROUTER_V4));
+            let inner = inner_of(&gateway.send(UNDERLAY, &vxlan(endpoint, 100, &request)), 100);
+            assert_eq!(inner[..6], STATION_MAC.0);
+            assert_eq!(inner[6..12], ROUTER_MAC.0);
+            assert_eq!(inner.len(), 60, "padded");
+            let reply = ArpRepr::parse(&ArpPacket::new_checked(&inner[14..]).unwrap());
+            let expected = ArpRepr {
+                operation: ArpOperation::Reply,
+                sender_mac: ROUTER_MAC,
+                sender_ip: ROUTER_V4,
+                target_mac: STATION_MAC,
+                target_ip: sender,
+            };
+            assert_eq!(reply, expected);
+        }
+    }
+    assert_eq!((gateway.count(Reason::Arp), gateway.count(Reason::Answer)), (4, 4));
+}
+
+#[test]
+fn other_arp_is_not_answered() {
+    let mut gateway = Harness::new();
+    let request = arp_request(STATION_V4, ROUTER_V4);
+    let silent = [
+        ArpRepr { target_ip: Ipv4Addr::new(10, 0, 1, 11), ..request },
+        ArpRepr { target_ip: Ipv4Addr::new(10, 0, 2, 1), ..request },
+        ArpRepr { operation: ArpOperation::Reply, ..request },
+        ArpRepr { sender_ip: ROUTER_V4, ..request },
+        ArpRepr { sender_ip: Ipv4Addr::new(10, 0, 2, 10), ..request },
+        ArpRepr { sender_mac: OTHER_STATION_MAC, ..request },
+    ];
+    for arp in silent {
+        let out = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &arp_frame(&arp)));
+        assert!(out.is_empty(), "{arp:?}");
+    }
+    let mut frame = arp_frame(&request);
+    frame[6..12].copy_from_slice(&[2, 9, 9, 9, 9, 9]);
+    gateway.assert_drop(
+        "unknown station",
+        UNDERLAY,
+        &vxlan(ENDPOINT_V4, 100, &frame),
+        Reason::UnknownStation,
+    );
+    for len in 14..14 + 28 {
+        let frame = &arp_frame(&request)[..len];
+        assert!(gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, frame)).is_empty());
+    }
+}
+
+fn solicitation(source: Ipv6Addr, target: Ipv6Addr, with_mac: bool, hop_limit: u8) -> Vec<u8> {
+    let group = ndp::solicited_node(target);
+    let message = NeighbourSolicitation { target, source_mac: with_mac.then_some(STATION_MAC) };
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes, source, group);
+    let macs = (STATION_MAC, ndp::multicast_mac(group));
+    ip_frame(macs, &source.to_string(), &group.to_string(), 58, hop_limit, &bytes)
+}
+
+fn v6(text: &str) -> Ipv6Addr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn solicitations_for_the_router_are_answered_with_the_shared_mac() {
+    let mut gateway = Harness::new();
+    let link_local = ROUTER_MAC.link_local();
+    for (source, target) in [
+        (v6("fd00:0:0:1::10"), v6("fd00:0:0:1::1")),
+        (v6("fe80::10"), v6("fd00:0:0:1::1")),
+        (v6("fe80::10"), link_local),
+        (Ipv6Addr::UNSPECIFIED, v6("fd00:0:0:1::1")),
+    ] {
+        let detecting = source.is_unspecified();
+        let request = solicitation(source, target, !detecting, 255);
+        let inner = inner_of(&gateway.send(UNDERLAY, &vxlan(ENDPOINT_V6, 100, &request)), 100);
+        let packet = Ipv6Packet::new_checked(&inner[14..]).unwrap();
+        let message = Icmpv6Packet::new_checked(packet.payload()).unwrap();
+        let answer = NeighbourAdvertisement::parse(&message).unwrap();
+        answer.validate(&message, packet.hop_limit(), packet.src(), packet.dst()).unwrap();
+        assert_eq!(packet.src(), target);
+        assert_eq!(packet.dst(), if detecting { ndp::ALL_NODES } else { source });
+        let mac = if detecting { MacAddr([0x33, 0x33, 0, 0, 0, 1]) } else { STATION_MAC };
+        assert_eq!((&inner[..6], &inner[6..12]), (&mac.0[..], &ROUTER_MAC.0[..]));
+        let expected = NeighbourAdvertisement {
+            router: true,
+            solicited: !detecting,
+            override_: true,
+            target,
+            target_mac: Some(ROUTER_MAC),
+        };
+        assert_eq!(answer, expected);
+    }
+}
+
+#[test]
+fn other_solicitations_are_not_answered() {
+    let mut gateway = Harness::new();
+    let (station, router) = (v6("fd00:0:0:1::10"), v6("fd00:0:0:1::1"));
+    let silent = [
+        ("another station", solicitation(station, v6("fd00:0:0:1::11"), true, 255)),
+        ("another overlay's router", solicitation(station, v6("fd00:0:0:2::1"), true, 255)),
+        ("through a router", solicitation(station, router, true, 254)),
+        ("a source from elsewhere", solicitation(v6("fd00:0:0:2::10"), router, true, 255)),
+        ("the router's own address", solicitation(router, router, true, 255)),
+        ("detection with a MAC", solicitation(Ipv6Addr::UNSPECIFIED, router, true, 255)),
+    ];
+    for (what, frame) in silent {
+        assert!(gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &frame)).is_empty(), "{what}");
+    }
+    let mut checksum = solicitation(station, router, true, 255);
+    *checksum.last_mut().unwrap() ^= 1;
+    assert!(gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &checksum)).is_empty());
+    assert_eq!(gateway.count(Reason::Ndp), 7);
+}
+
+#[test]
+fn a_storm_of_requests_is_bounded_and_counted() {
+    let mut gateway = Harness::new();
+    let request = vxlan(ENDPOINT_V4, 100, &arp_frame(&arp_request(STATION_V4, ROUTER_V4)));
+    let sent = 4 * super::RING;
+    for _ in 0..sent {
+        assert!(gateway.wires[0].deliver(&request));
+        gateway.worker.round();
+    }
+    assert_eq!(gateway.count(Reason::Arp), super::RING as u64);
+    assert_eq!(gateway.count(Reason::PuntFull), (sent - super::RING) as u64);
+    gateway.slow_path.take_punts();
+    while gateway.worker.round() {}
+    assert_eq!(gateway.count(Reason::Answer), super::RING as u64);
+}

@@ -72,11 +72,6 @@ impl OverlayTable {
         self.endpoint_sets[self.set_of[index.0 as usize] as usize].contains(&endpoint)
     }
 
-    /// Whether any overlay has the endpoint.
-    pub(crate) fn any_admits(&self, endpoint: IpAddr) -> bool {
-        self.endpoint_sets.iter().any(|set| set.contains(&endpoint))
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Overlay> {
         self.overlays.iter()
     }
