@@ -9,6 +9,29 @@
 //! tears it down, and what a crashed one left is removed by the next, or by [`clean`].
 //!
 //! The lab waits on conditions ([`wait_until`]), never for a time.
+//!
+//! ```no_run
+//! use lab::{Family, Lab, Overlay, Ping, Topology, TopologyOptions};
+//!
+//! let lab = Lab::new()?;
+//! let blocks = ["10.0.0.0/8".parse()?, "fd00::/16".parse()?];
+//! let topology = Topology::build(&lab, &TopologyOptions::new(&blocks))?;
+//! let outer = topology.outer_host("outer1", 10)?;
+//! let endpoint = topology.endpoint("ep1", 11, Family::V4)?;
+//! let overlay = endpoint.join(&Overlay {
+//!     vni: wire::Vni::new(100).ok_or("zero")?,
+//!     gateway: topology.gateway_vtep(Family::V4),
+//!     router_mac: "02:00:00:00:00:fe".parse()?,
+//!     routers: vec!["10.1.0.1".parse()?, "fd00:1::1".parse()?],
+//!     remotes: vec![],
+//! })?;
+//! let addresses = ["10.1.0.10/24".parse()?, "fd00:1::10/64".parse()?];
+//! let station = overlay.station(&lab, "station1", "02:00:00:00:01:0a".parse()?, &addresses)?;
+//! // … a gateway is started in `topology.gateway`, by `Gateway` …
+//! let report = Ping::to("198.18.2.10").run(&station.namespace)?;
+//! assert!(report.is_complete());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod capture;
 mod endpoint;
@@ -27,7 +50,7 @@ pub use capture::{Capture, CaptureFile, Fault};
 pub use endpoint::{Endpoint, Overlay, OverlayLink};
 pub use error::{Error, Result};
 pub use gateway::Gateway;
-pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth};
+pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up};
 pub use namespace::Namespace;
 pub use probe::iperf::{Iperf, IperfReport};
 pub use probe::ping::{Ping, PingReport, RoundTrip};

@@ -1,11 +1,16 @@
 //! Veth pairs.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use wire::MacAddr;
 
 use crate::error::Result;
 use crate::namespace::Namespace;
+use crate::wait::wait_until;
+
+/// How long a link may take to come up.
+const LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether the kernel may leave segmentation and checksums to a "hardware" that a veth does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +57,7 @@ impl Default for VethOptions {
     }
 }
 
-/// Makes a veth pair between two namespaces (or inside one), both ends up.
+/// Makes a veth pair between two namespaces (or inside one), both ends up and carrying frames.
 ///
 /// # Errors
 /// [`Error::Command`](crate::Error::Command) if a name is taken or too long.
@@ -73,7 +78,26 @@ pub fn veth(one: VethEnd<'_>, other: VethEnd<'_>, options: VethOptions) -> Resul
         set_offloads(end.namespace, end.interface, offloads)?;
         end.namespace.ip(&format!("link set {} up", end.interface))?;
     }
-    Ok(())
+    [one, other].into_iter().try_for_each(|end| wait_link_up(end.namespace, end.interface))
+}
+
+/// Waits until a netdev that was set up carries frames: the kernel notices a carrier only after a while, and
+/// drops what is sent before.
+///
+/// # Errors
+/// [`Error::Timeout`](crate::Error::Timeout) if it does not within seconds: set down, or its far end is.
+pub fn wait_link_up(namespace: &Namespace, interface: &str) -> Result<()> {
+    let what = format!("{interface} in {} up", namespace.name());
+    wait_until(&what, LINK_TIMEOUT, || {
+        let links =
+            namespace.ip_json(&["link", "show", "dev", interface]).map_err(|error| error.to_string())?;
+        let link = &links[0];
+        // A port of a bridge forwards a moment later than it is up, and a virtual netdev never says "UP".
+        let port = &link["linkinfo"]["info_slave_data"]["state"];
+        let up = matches!(link["operstate"].as_str(), Some("UP" | "UNKNOWN"));
+        let ready = up && link["qdisc"] != "noop" && (port.is_null() || port == "forwarding");
+        if ready { Ok(()) } else { Err(format!("{}, {}, port {port}", link["operstate"], link["qdisc"])) }
+    })
 }
 
 /// Sets whether the kernel may send and receive unfinished frames on a netdev.

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
 use sys::packet::{PacketSocket, Watch};
 
 use crate::error::{Error, Result};
@@ -77,7 +78,9 @@ impl Namespace {
     /// # Errors
     /// [`Error::Command`] if it fails, with what it wrote to standard error.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Output> {
-        run(&mut self.command(program, arguments))
+        let mut command = self.command(program, arguments);
+        // From inside, as in `Process::spawn`.
+        self.enter(|| run(&mut command))?
     }
 
     /// Starts a process inside.
@@ -102,6 +105,18 @@ impl Namespace {
     /// As [`ip`](Self::ip).
     pub fn bridge(&self, lines: &str) -> Result<()> {
         run_with_input(Command::new("bridge").args(["-n", &self.full_name(), "-batch", "-"]), lines).map(drop)
+    }
+
+    /// What an `ip` command shows as JSON: `["neighbour", "show"]`.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if it fails; [`Error::Output`] if it does not show JSON.
+    pub fn ip_json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = run(Command::new("ip").args(["-n", &self.full_name(), "-j", "-d"]).args(arguments))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| Error::Output {
+            program: "ip",
+            output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        })
     }
 
     /// The netdevs inside, loopback among them.

@@ -67,13 +67,11 @@ impl Process {
         let stderr = lab.directory().join(format!("{base}.err"));
         let create =
             |path: &PathBuf| File::create(path).map_err(Error::io(format!("create {}", path.display())));
-        let child = namespace
-            .command(program, arguments)
-            .stdin(Stdio::null())
-            .stdout(create(&stdout)?)
-            .stderr(create(&stderr)?)
-            .spawn()
-            .map_err(Error::io(format!("run `{program}`")))?;
+        let mut command = namespace.command(program, arguments);
+        command.stdin(Stdio::null()).stdout(create(&stdout)?).stderr(create(&stderr)?);
+        // From inside: `ip netns exec` enters only after a moment, in which the clean-up after a crash would
+        // not find the process.
+        let child = namespace.enter(|| command.spawn())?.map_err(Error::io(format!("run `{program}`")))?;
         let name = format!("{short} in {}", namespace.name());
         Ok(Self { name, child, stdout, stderr, _namespace: namespace.clone() })
     }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use wire::MacAddr;
 
 use crate::error::Result;
-use crate::link::{Offloads, VethEnd, VethOptions, veth};
+use crate::link::{Offloads, VethEnd, VethOptions, veth, wait_link_up};
 use crate::namespace::Namespace;
 use crate::state::Lab;
 
@@ -134,7 +134,8 @@ impl Segment {
     pub(crate) fn add_port(&self, interface: &str) -> Result<()> {
         // No link-local address: a bridge's port is nobody's host either.
         self.namespace.set(&format!("net.ipv6.conf.{interface}.disable_ipv6"), "1")?;
-        self.namespace.ip(&format!("link set {interface} master {} up", self.bridge))
+        self.namespace.ip(&format!("link set {interface} master {} up", self.bridge))?;
+        wait_link_up(&self.namespace, interface)
     }
 }
 

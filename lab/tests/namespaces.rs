@@ -1,11 +1,12 @@
 //! Namespaces, links and clean-up. Needs root.
 
 use std::net::UdpSocket;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lab::{Lab, VethEnd, VethOptions, veth, wait_until};
+use lab::{Lab, Signal, VethEnd, VethOptions, veth, wait_until};
 
 /// Set in the process that plays the lab that crashes.
 const CRASH: &str = "VXGATE_LAB_CRASH";
@@ -37,35 +38,46 @@ fn everything_is_gone_after_drop() {
 }
 
 #[test]
-fn the_next_lab_removes_what_a_crashed_one_left() {
-    if std::env::var_os(CRASH).is_some() {
+fn what_a_crashed_lab_left_is_removed() {
+    if let Some(report) = std::env::var_os(CRASH) {
         let lab = Lab::new().unwrap();
         let process = lab.namespace("crash").unwrap().spawn("sleep", &["1000"]).unwrap();
         assert!(exists("vxg-crash"));
-        std::fs::write(std::env::var_os(CRASH).unwrap(), process.pid().to_string()).unwrap();
+        std::fs::write(report, process.pid().to_string()).unwrap();
         std::process::abort();
     }
+    let by_the_next = || drop(Lab::new().unwrap());
+    let by_hand = || lab::clean().unwrap();
+    for remove in [&by_the_next as &dyn Fn(), &by_hand] {
+        let pid = crash();
+        remove();
+        assert!(!exists("vxg-crash"));
+        // Its parent is gone too: whoever inherited it takes a moment to collect it.
+        let path = format!("/proc/{pid}/stat");
+        wait_until("the end of the orphan", Duration::from_secs(5), || {
+            match std::fs::read_to_string(&path) {
+                Ok(stat) if !stat.contains(") Z ") => Err(stat),
+                _ => Ok(()),
+            }
+        })
+        .unwrap();
+    }
+}
+
+/// Lets another process make a lab and crash: the number of the process that it left behind.
+fn crash() -> String {
     let report = std::env::temp_dir().join(format!("vxgate-lab-crash-{}", std::process::id()));
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_next_lab_removes_what_a_crashed_one_left"])
+        .args(["--exact", "what_a_crashed_lab_left_is_removed"])
         .env(CRASH, &report)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .unwrap();
-    assert!(!status.success());
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()));
     let pid = std::fs::read_to_string(&report).unwrap();
     std::fs::remove_file(&report).unwrap();
-
-    let _lab = Lab::new().unwrap();
-    assert!(!exists("vxg-crash"));
-    // Its parent is gone too: whoever inherited it takes a moment to collect it.
-    let path = format!("/proc/{pid}/stat");
-    wait_until("the end of the orphan", Duration::from_secs(5), || match std::fs::read_to_string(&path) {
-        Ok(stat) if !stat.contains(") Z ") => Err(stat),
-        _ => Ok(()),
-    })
-    .unwrap();
+    pid
 }
 
 #[test]

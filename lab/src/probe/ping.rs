@@ -99,7 +99,9 @@ impl Ping {
             &self.destination,
         ];
         let mut command = namespace.command("ping", &arguments);
-        let output = command.output().map_err(Error::io(format!("run `{}`", command_line(&command))))?;
+        let output = namespace
+            .enter(|| command.output())?
+            .map_err(Error::io(format!("run `{}`", command_line(&command))))?;
         // 1: no reply, or fewer than asked for.
         if !matches!(output.status.code(), Some(0 | 1)) {
             return Err(Error::command(&command, &output));
