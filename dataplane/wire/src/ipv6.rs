@@ -8,12 +8,12 @@ use std::net::Ipv6Addr;
 
 use crate::{Error, IpProtocol, bytes};
 
+mod extensions;
+
+pub use extensions::{MAX_EXTENSIONS, UpperLayer};
+
 /// Length of the fixed header, in bytes.
 pub const HEADER_LEN: usize = field::DST.end;
-
-/// Extension headers that [`Ipv6Packet::upper_layer`] follows. RFC 8200 §4.1 puts at most six readable ones
-/// before the upper layer; a longer chain serves only to wear routers out.
-pub const MAX_EXTENSIONS: usize = 8;
 
 mod field {
     use std::ops::Range;
@@ -36,30 +36,6 @@ const FLOW_MASK: u32 = 0x000f_ffff;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv6Packet<T: AsRef<[u8]>> {
     buffer: T,
-}
-
-/// Where the upper-layer header of a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UpperLayer {
-    /// What is at `offset`: no extension header but perhaps [`IpProtocol::Esp`] (nothing after it can be
-    /// read) or [`IpProtocol::NoNext`].
-    pub protocol: IpProtocol,
-    /// Bytes from the start of the IPv6 header; at most [`Ipv6Packet::total_len`].
-    pub offset: usize,
-    /// Place in the unfragmented packet in bytes, if there is a fragment header. Unless it is zero, what is
-    /// at `offset` is the middle of a payload and `protocol` that of the first fragment's fragment header.
-    pub fragment_offset: Option<u16>,
-    /// Whether this is a fragment other than the last.
-    pub more_fragments: bool,
-}
-
-impl UpperLayer {
-    /// Whether this is not the whole packet. A fragment header that says offset zero and no more fragments is
-    /// that of a whole packet (an "atomic fragment", RFC 6946).
-    #[inline]
-    pub fn is_fragment(&self) -> bool {
-        self.more_fragments || self.fragment_offset.is_some_and(|offset| offset != 0)
-    }
 }
 
 impl<T: AsRef<[u8]>> Ipv6Packet<T> {
@@ -151,69 +127,16 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
     /// first, whose payload cannot be understood.
     ///
     /// [`Error::Truncated`] if an extension header reaches past the packet's end, [`Error::BadField`] for
-    /// hop-by-hop options that are not first (RFC 8200 §4.1), [`Error::TooManyExtensions`] beyond
-    /// [`MAX_EXTENSIONS`].
+    /// hop-by-hop options that are not first or a second fragment header (RFC 8200 §4.1),
+    /// [`Error::TooManyExtensions`] beyond [`MAX_EXTENSIONS`].
     #[inline]
     pub fn upper_layer(&self) -> Result<UpperLayer, Error> {
         let protocol = self.next_header();
-        if is_extension(protocol) {
-            return self.walk_extensions();
+        if extensions::is_extension(protocol) {
+            return extensions::walk(&self.buffer.as_ref()[..self.total_len()], protocol);
         }
         Ok(UpperLayer { protocol, offset: HEADER_LEN, fragment_offset: None, more_fragments: false })
     }
-
-    fn walk_extensions(&self) -> Result<UpperLayer, Error> {
-        let packet = &self.buffer.as_ref()[..self.total_len()];
-        let mut upper = UpperLayer {
-            protocol: self.next_header(),
-            offset: HEADER_LEN,
-            fragment_offset: None,
-            more_fragments: false,
-        };
-        for _ in 0..MAX_EXTENSIONS {
-            // Every extension header is 8 bytes or more.
-            let Some([next, len, high, low, ..]) = packet.get(upper.offset..upper.offset + 8) else {
-                return Err(Error::Truncated);
-            };
-            let len = usize::from(*len);
-            let len = match upper.protocol {
-                IpProtocol::HopByHop if upper.offset != HEADER_LEN => return Err(Error::BadField),
-                IpProtocol::Fragment => {
-                    // 13 bits of offset in units of 8 bytes, 2 reserved bits, 1 bit "more" (RFC 8200 §4.5).
-                    let word = u16::from_be_bytes([*high, *low]);
-                    upper.fragment_offset = Some(word & !7);
-                    upper.more_fragments = word & 1 != 0;
-                    8
-                }
-                // In units of 4 bytes, not counting the first 8 (RFC 4302 §2.2).
-                IpProtocol::Auth => (len + 2) * 4,
-                // In units of 8 bytes, not counting the first 8 (RFC 8200 §4.2).
-                _ => (len + 1) * 8,
-            };
-            upper.protocol = (*next).into();
-            upper.offset += len;
-            if upper.offset > packet.len() {
-                return Err(Error::Truncated);
-            }
-            if !is_extension(upper.protocol) || upper.fragment_offset.is_some_and(|offset| offset != 0) {
-                return Ok(upper);
-            }
-        }
-        Err(Error::TooManyExtensions)
-    }
-}
-
-/// Whether another header's kind follows in a readable place.
-#[inline]
-fn is_extension(protocol: IpProtocol) -> bool {
-    matches!(
-        protocol,
-        IpProtocol::HopByHop
-            | IpProtocol::Routing
-            | IpProtocol::Fragment
-            | IpProtocol::Auth
-            | IpProtocol::DestOpts
-    )
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6Packet<T> {
@@ -333,16 +256,6 @@ mod tests {
         0x01, 0x02, 0x03, 0x04, 0x05,
     ];
 
-    /// The same behind hop-by-hop options and an atomic fragment header.
-    #[rustfmt::skip]
-    static EXTENDED: [u8; 69] = [
-        0x6b, 0x91, 0x23, 0x45, 0x00, 0x1d, 0x00, 0x40, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x20, 0x01, 0x0d, 0xb8, 0x00, 0x00, 0x00, 0x00,
-        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x2c, 0x00, 0x01, 0x04, 0x00, 0x00, 0x00, 0x00,
-        0x11, 0x00, 0x00, 0x00, 0x11, 0x22, 0x33, 0x44, 0xc0, 0x01, 0x04, 0xd2, 0x00, 0x0d, 0xd6, 0x85,
-        0x01, 0x02, 0x03, 0x04, 0x05,
-    ];
-
     const REPR: Ipv6Repr = Ipv6Repr {
         src: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
         dst: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
@@ -352,14 +265,6 @@ mod tests {
         flow_label: 0x12345,
         payload_len: 13,
     };
-
-    /// What the upper layer of a packet with this payload is found to be.
-    fn upper_layer(next_header: IpProtocol, payload: &[u8]) -> Result<UpperLayer, Error> {
-        let mut bytes = vec![0xa5; HEADER_LEN];
-        Ipv6Repr { next_header, payload_len: payload.len() as u16, ..REPR }.emit(&mut bytes);
-        bytes.extend_from_slice(payload);
-        Ipv6Packet::new_checked(bytes).unwrap().upper_layer()
-    }
 
     #[test]
     fn deconstruct() {
@@ -421,10 +326,6 @@ mod tests {
         assert_eq!(header.source_addr(), REPR.src);
         assert_eq!(header.destination_addr(), REPR.dst);
         assert_eq!(payload.len(), 13);
-
-        let extended = etherparse::Ipv6Slice::from_slice(&EXTENDED).unwrap();
-        assert_eq!(extended.payload().ip_number, etherparse::IpNumber::UDP);
-        assert_eq!(extended.payload().payload, &EXTENDED[56..]);
     }
 
     #[test]
@@ -453,46 +354,5 @@ mod tests {
         packet.set_hop_limit(0);
         packet.decrement_hop_limit();
         assert_eq!(packet.hop_limit(), 0);
-    }
-
-    #[test]
-    fn extension_headers_are_followed() {
-        let upper = Ipv6Packet::new_checked(&EXTENDED[..]).unwrap().upper_layer().unwrap();
-        assert_eq!((upper.protocol, upper.offset), (IpProtocol::Udp, 56));
-        assert_eq!((upper.fragment_offset, upper.more_fragments), (Some(0), false));
-        assert!(!upper.is_fragment());
-
-        // Routing header of 24 bytes, authentication header of 12, then destination options of 8.
-        let mut chain = [0; 24 + 12 + 8];
-        chain[..2].copy_from_slice(&[51, 2]);
-        chain[24..26].copy_from_slice(&[60, 1]);
-        chain[36..38].copy_from_slice(&[50, 0]);
-        let upper = upper_layer(IpProtocol::Routing, &chain).unwrap();
-        assert_eq!((upper.protocol, upper.offset), (IpProtocol::Esp, 84));
-        assert_eq!(upper.fragment_offset, None);
-    }
-
-    #[test]
-    fn later_fragments_end_the_walk() {
-        // The first fragment's payload starts with destination options; this one's with anything.
-        let upper = upper_layer(IpProtocol::Fragment, &[60, 0, 0x00, 0x09, 0, 0, 0, 1, 0xff]).unwrap();
-        assert_eq!((upper.protocol, upper.offset), (IpProtocol::DestOpts, 48));
-        assert_eq!((upper.fragment_offset, upper.more_fragments), (Some(8), true));
-        assert!(upper.is_fragment());
-        let first = upper_layer(IpProtocol::Fragment, &[17, 0, 0, 1, 0, 0, 0, 1]).unwrap();
-        assert_eq!((first.fragment_offset, first.is_fragment()), (Some(0), true));
-    }
-
-    #[test]
-    fn bad_chains_are_refused() {
-        assert_eq!(upper_layer(IpProtocol::DestOpts, &[17, 0, 0, 0, 0, 0, 0]), Err(Error::Truncated));
-        assert_eq!(upper_layer(IpProtocol::DestOpts, &[17, 1, 0, 0, 0, 0, 0, 0]), Err(Error::Truncated));
-        assert_eq!(upper_layer(IpProtocol::DestOpts, &[0; 16]), Err(Error::BadField));
-        let options = [60, 0, 0, 0, 0, 0, 0, 0].repeat(MAX_EXTENSIONS + 1);
-        assert_eq!(upper_layer(IpProtocol::DestOpts, &options), Err(Error::TooManyExtensions));
-        let mut longest = options[..MAX_EXTENSIONS * 8].to_vec();
-        longest[(MAX_EXTENSIONS - 1) * 8] = 59;
-        let upper = upper_layer(IpProtocol::DestOpts, &longest).unwrap();
-        assert_eq!((upper.protocol, upper.offset), (IpProtocol::NoNext, 40 + longest.len()));
     }
 }
