@@ -119,7 +119,8 @@ mod tests {
             let sum = pseudo_header_v6(src.into(), dst.into(), protocol, len);
             prop_assert_eq!(finish(sum), naive(&header));
 
-            let (src, dst) = (Ipv4Addr::from_octets(src[..4].try_into()?), Ipv4Addr::from_octets(dst[..4].try_into()?));
+            let src = Ipv4Addr::from_octets(src[..4].try_into()?);
+            let dst = Ipv4Addr::from_octets(dst[..4].try_into()?);
             let len = len as u16;
             let header = [&src.octets()[..], &dst.octets(), &[0, protocol], &len.to_be_bytes()].concat();
             prop_assert_eq!(finish(pseudo_header_v4(src, dst, protocol, len)), naive(&header));

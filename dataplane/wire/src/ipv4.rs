@@ -235,9 +235,11 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Packet<T> {
     #[inline]
     pub fn decrement_ttl(&mut self) {
         let old = bytes::get_u16(self.buffer.as_ref(), field::TTL_PROTOCOL);
-        self.set_ttl(self.ttl().saturating_sub(1));
-        let new = bytes::get_u16(self.buffer.as_ref(), field::TTL_PROTOCOL);
+        // The TTL is the word's high byte. Not read back after writing: a wide load of a byte just stored
+        // stalls.
+        let new = if old >> 8 == 0 { old } else { old - 0x0100 };
         let check = checksum::update(self.checksum(), old, new);
+        bytes::put_u16(self.buffer.as_mut(), field::TTL_PROTOCOL, new);
         bytes::put_u16(self.buffer.as_mut(), field::CHECKSUM, check);
     }
 
