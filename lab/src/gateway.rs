@@ -95,6 +95,17 @@ impl Gateway {
         })
     }
 
+    /// The same as a table for people.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if it is not running.
+    pub fn show_table(&self, what: &str) -> Result<String> {
+        let socket = self.socket.to_string_lossy();
+        let arguments = ["show", what, "--socket", &socket];
+        let output = self.namespace.run(&self.binary.to_string_lossy(), &arguments)?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// The process, if it was started.
     pub fn process(&mut self) -> Option<&mut Process> {
         self.process.as_mut()

@@ -1,0 +1,204 @@
+//! The demo: vxgate between two endpoints that are the Linux kernel's own VXLAN and an outer network, under real
+//! traffic. Prints what was tried and what was seen; exits with 1 if anything was not as it should be.
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lab::{Family, Iperf, Namespace, Ping, ROUTER_MAC, Scene, Site, Station, Topology, TopologyOptions};
+use serde_json::Value;
+
+const FAMILIES: [(Family, &str); 2] = [(Family::V4, "IPv4"), (Family::V6, "IPv6")];
+/// Bits a second of the UDP streams.
+const UDP_RATE: u64 = 100_000_000;
+/// Share of UDP datagrams that may be lost on a machine that is busy with the sender, the receiver and two kernels.
+const UDP_LOSS: f64 = 0.05;
+
+/// What was tried, and how it went.
+struct Trial {
+    what: String,
+    seen: String,
+    ok: bool,
+}
+
+fn main() -> ExitCode {
+    let Some(binary) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        eprintln!("usage: demo PATH-OF-VXGATE");
+        return ExitCode::from(2);
+    };
+    match run(binary) {
+        Ok(trials) => {
+            print_table(&trials);
+            let failed = trials.iter().filter(|trial| !trial.ok).count();
+            println!("\n{} tried, {failed} not as it should be", trials.len());
+            if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
+    println!(
+        "Building the network: two endpoints (kernel VXLAN over IPv4 and over IPv6), four overlays with a"
+    );
+    println!("station each, a router with a host behind it, and vxgate between them.");
+    println!();
+    println!("  station101,103 ─ endpoint ═══ IPv4 ═╗                         ╔═ router ─ outer host");
+    println!("  station102,104 ─ endpoint ═══ IPv6 ═╩═ underlay0 vxgate uplink0 ═ neighbour");
+    println!();
+    let sites: Vec<Site> = (1..=4).map(Site::numbered).collect();
+    let mut scene = Scene::build(&binary, &TopologyOptions::new(&Scene::blocks()), &sites)?;
+    let before = scene.topology.gateway.interfaces()?;
+    scene.gateway.configure(&scene.config(&scene.overlays()))?;
+    let started = scene.gateway.start()?;
+    println!("vxgate is ready after {} ms and says:", started.as_millis());
+    for line in scene.gateway.log().lines() {
+        println!("  {line}");
+    }
+    println!();
+
+    let mut trials = Vec::new();
+    for station in &scene.stations {
+        pings(&scene, station, &mut trials)?;
+    }
+    for station in &scene.stations[..2] {
+        throughput(&scene, station, &mut trials)?;
+    }
+    isolation(&scene, &mut trials)?;
+
+    let after = scene.topology.gateway.interfaces()?;
+    trials.push(Trial {
+        what: "kernel interfaces in the gateway, before and with vxgate".to_owned(),
+        seen: format!("{} and {}", before.join(" "), after.join(" ")),
+        ok: before == after,
+    });
+
+    println!("\nvxgate show ports:");
+    print_show(&scene, "ports")?;
+    println!("\nvxgate show counters:");
+    print_show(&scene, "counters")?;
+    println!();
+    let status = scene.gateway.stop()?;
+    trials.push(Trial {
+        what: "vxgate ends when asked".to_owned(),
+        seen: status.map_or("nothing ran".to_owned(), |status| status.to_string()),
+        ok: status.is_some_and(|status| status.success()),
+    });
+    scene.gateway.run("cleanup")?;
+    Ok(trials)
+}
+
+fn pings(scene: &Scene, station: &Station, trials: &mut Vec<Trial>) -> lab::Result<()> {
+    let vni = station.site.vni;
+    for (family, name) in FAMILIES {
+        let outer = scene.outer_address(family);
+        let inside = &station.host.namespace;
+        trials.push(ping(format!("ping {name}, station {vni} → outer host"), inside, outer, true)?);
+        let address = station.address(family);
+        let outside = &scene.outer.namespace;
+        trials.push(ping(format!("ping {name}, outer host → station {vni}"), outside, address, true)?);
+        let neighbour = Topology::UPLINK.address(family, Scene::NEIGHBOUR);
+        trials.push(ping(format!("ping {name}, station {vni} → neighbour"), inside, neighbour, true)?);
+    }
+    Ok(())
+}
+
+fn ping(what: String, from: &Namespace, to: IpAddr, expected: bool) -> lab::Result<Trial> {
+    println!("{what}");
+    let report = Ping::to(to).count(5).run(from)?;
+    let time = report.round_trip.map_or(String::new(), |time| format!(", mean {:?}", time.mean));
+    let ok = if expected { report.is_complete() } else { report.received == 0 };
+    Ok(Trial { what, seen: format!("{} of {} answered{time}", report.received, report.sent), ok })
+}
+
+fn throughput(scene: &Scene, station: &Station, trials: &mut Vec<Trial>) -> lab::Result<()> {
+    let vni = station.site.vni;
+    for (family, name) in FAMILIES {
+        for (protocol, iperf) in [("TCP", Iperf::tcp()), ("UDP", Iperf::udp(UDP_RATE))] {
+            for (direction, iperf) in [("out", iperf), ("in", iperf.reverse())] {
+                let what = format!("iperf3 {protocol} over {name}, station {vni}, {direction}");
+                println!("{what}");
+                let outer = scene.outer_address(family);
+                let report = iperf.seconds(2).run(&station.host.namespace, &scene.outer.namespace, outer)?;
+                let rate = report.bits_per_second / 1e6;
+                let (seen, ok) = if protocol == "TCP" {
+                    (format!("{rate:.0} Mbit/s, {} sent again", report.retransmits), rate > 1.0)
+                } else {
+                    let loss = report.loss();
+                    (format!("{rate:.0} Mbit/s, {:.2} % lost", loss * 100.0), loss <= UDP_LOSS)
+                };
+                trials.push(Trial { what, seen, ok });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Two overlays reach each other neither by the gateway nor by the router behind it.
+fn isolation(scene: &Scene, trials: &mut Vec<Trial>) -> Result<(), Box<dyn Error>> {
+    let [one, other] = [&scene.stations[0], &scene.stations[2]];
+    let across = [one, &scene.stations[1]];
+    for (family, name) in FAMILIES {
+        for to in [other, across[1]] {
+            let what = format!("ping {name}, station {} → station {} must fail", one.site.vni, to.site.vni);
+            trials.push(ping(what, &one.host.namespace, to.address(family), false)?);
+        }
+    }
+    trials.push(counted(scene, "between_overlays", "dropped by the gateway on the way out")?);
+    // What a router that sends overlay traffic back would do: packets of one overlay reach the uplink from outside.
+    for (family, name) in FAMILIES {
+        let address = one.address(family);
+        let len = if family == Family::V4 { 32 } else { 128 };
+        scene.topology.router.ip(&format!("addr add {address}/{len} dev lo"))?;
+        let what =
+            format!("ping {name}, router as station {} → station {} must fail", one.site.vni, other.site.vni);
+        println!("{what}");
+        let to = other.address(family).to_string();
+        let output = scene
+            .topology
+            .router
+            .command("ping", &["-c", "3", "-i", "0.01", "-W", "1", "-I", &address.to_string(), &to])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let seen = text.lines().find(|line| line.contains("packet loss")).unwrap_or("no answer").to_owned();
+        trials.push(Trial { what, seen, ok: !output.status.success() });
+        scene.topology.router.ip(&format!("addr del {address}/{len} dev lo"))?;
+    }
+    trials.push(counted(scene, "overlay_source", "dropped by the gateway on the way in")?);
+    Ok(())
+}
+
+fn counted(scene: &Scene, name: &str, what: &str) -> lab::Result<Trial> {
+    let value = counter(&scene.gateway.show("counters")?, name);
+    Ok(Trial { what: format!("{name}: {what}"), seen: format!("{value} packets"), ok: value > 0 })
+}
+
+fn counter(counters: &Value, name: &str) -> u64 {
+    counters
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|counter| counter["name"] == name)
+        .and_then(|counter| counter["value"].as_u64())
+        .unwrap_or(0)
+}
+
+fn print_show(scene: &Scene, what: &str) -> lab::Result<()> {
+    let output = scene.gateway.show_table(what)?;
+    for line in output.lines() {
+        println!("  {line}");
+    }
+    Ok(())
+}
+
+fn print_table(trials: &[Trial]) {
+    let width = trials.iter().map(|trial| trial.what.chars().count()).max().unwrap_or(0);
+    println!("What was tried, what was seen (router MAC {ROUTER_MAC} in every overlay):");
+    for Trial { what, seen, ok } in trials {
+        println!("  {} {what:width$}  {seen}", if *ok { "ok  " } else { "FAIL" });
+    }
+}
