@@ -1,1 +1,46 @@
-fn main() {}
+//! The gateway's one binary: it runs the data plane, keeps it equal to the kernel's tables, and answers questions.
+
+mod api;
+mod blackhole;
+mod cli;
+mod config;
+mod mirror;
+mod preflight;
+mod run;
+mod show;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy(),
+        )
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+
+    let outcome: Result<(), Box<dyn std::error::Error>> = match &cli.command {
+        Command::Run(file) => run::run(&file.config).map_err(Into::into),
+        Command::Check(file) => run::check(&file.config).map_err(Into::into),
+        Command::Cleanup(file) => run::cleanup(&file.config).map_err(Into::into),
+        Command::Show(arguments) => show::show(arguments).map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One problem a line.
+            error.to_string().lines().for_each(|line| eprintln!("error: {line}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! From the tables of the file to one list of overlays.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::{Station, Subnet};
+use ipnet::IpNet;
+use toml::Spanned;
+use wire::Vni;
+
+use super::file::{self, File};
+use super::validate::{self, Placed};
+use super::{
+    DEFAULT_SOCKET, Fault, Lines, OverlayGroup, OverlaySettings, Place, PortSettings, Problem, Settings,
+};
+
+/// Expands blocks, fills in what was left out, and checks the whole.
+pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings, Fault> {
+    let router_mac = placed(file.gateway.router_mac, lines);
+    let blocks_place = lines.place(file.gateway.blocks.span().start);
+    let blocks: Vec<Placed<IpNet>> = file
+        .gateway
+        .blocks
+        .into_inner()
+        .into_iter()
+        .map(|block| placed(block, lines))
+        .map(|(place, file::Prefix(block))| (place, block))
+        .collect();
+    validate::router_mac(router_mac.0, router_mac.1.0)?;
+    validate::blocks(blocks_place, &blocks)?;
+    let blocks: Vec<IpNet> = blocks.into_iter().map(|(_, block)| block).collect();
+
+    let mut ports = Vec::new();
+    for table in file.port {
+        let (place, port) = placed(table, lines);
+        let addresses = placed_all(port.addresses, lines);
+        validate::port_addresses(port.role.into(), &addresses, &blocks)?;
+        ports.push(PortSettings {
+            place,
+            interface: port.interface.into_inner().0,
+            role: port.role.into(),
+            addresses: addresses.into_iter().map(|(_, address)| address).collect(),
+            xdp: port.xdp.into(),
+            bind: port.bind.into(),
+        });
+    }
+    validate::roles(&ports)?;
+
+    let mut groups = Vec::new();
+    let mut overlays = Vec::new();
+    for table in file.overlay {
+        let (place, overlay) = placed(table, lines);
+        let mut subnets = Vec::new();
+        for (place, file::Subnet { prefix, router }) in placed_all(overlay.subnets, lines) {
+            subnets.push(subnet(place, prefix, router)?);
+        }
+        let ipv6 = subnets.iter().any(|subnet| subnet.prefix.addr().is_ipv6());
+        if subnets.is_empty() {
+            return Err(Fault {
+                place,
+                problem: Problem::NoSubnets { wanted: "subnets = [\"10.0.1.0/24\"], say" },
+            });
+        }
+        overlays.push(OverlaySettings { vni: overlay.vni.0, subnets, group: groups.len() as u32 });
+        groups.push(group(place, placed_all(overlay.endpoints, lines), overlay.mtu, ipv6, &blocks)?);
+    }
+    for table in file.overlay_block {
+        let (place, block) = placed(table, lines);
+        expand_block(place, &block, groups.len() as u32, &mut overlays, lines)?;
+        let ipv6 = block.ipv6.is_some();
+        groups.push(group(place, placed_all(block.endpoints, lines), block.mtu, ipv6, &blocks)?);
+    }
+    overlays.sort_by_key(|overlay| overlay.vni);
+    validate::overlays(&overlays, &groups, &blocks)?;
+
+    let stations: Vec<validate::PlacedStation> =
+        file.station.into_iter().map(|table| placed_station(table.into_inner(), lines)).collect();
+    validate::stations(&stations, &overlays, &groups, router_mac.1.0)?;
+
+    let settings = Settings {
+        path: path.into(),
+        router_mac: router_mac.1.0,
+        blocks,
+        socket: file.gateway.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+        idle: file.gateway.idle.into(),
+        core: file.gateway.core,
+        ports,
+        groups,
+        overlays,
+        stations: stations.into_iter().map(validate::PlacedStation::into_station).collect(),
+    };
+    // Without addresses in the file it is for the machine to say which VTEP addresses there are.
+    let underlay = settings.ports.iter().find(|port| port.role == engine::Role::Underlay);
+    if let Some(port) = underlay.filter(|port| !port.addresses.is_empty()) {
+        validate::endpoints_and_vteps(&settings.groups, &port.addresses)?;
+    }
+    Ok(settings)
+}
+
+fn placed<T>(value: Spanned<T>, lines: &Lines) -> Placed<T> {
+    (lines.place(value.span().start), value.into_inner())
+}
+
+fn placed_all<T>(values: Vec<Spanned<T>>, lines: &Lines) -> Vec<Placed<T>> {
+    values.into_iter().map(|value| placed(value, lines)).collect()
+}
+
+fn placed_station(table: file::Station, lines: &Lines) -> validate::PlacedStation {
+    let (vni_place, file::VniNumber(vni)) = placed(table.vni, lines);
+    let (mac_place, file::Mac(mac)) = placed(table.mac, lines);
+    let (endpoint_place, endpoint) = placed(table.endpoint, lines);
+    let (address_places, addresses) = placed_all(table.addresses, lines).into_iter().unzip();
+    validate::PlacedStation {
+        vni_place,
+        mac_place,
+        endpoint_place,
+        address_places,
+        station: Station { vni, mac, endpoint, addresses },
+    }
+}
+
+fn subnet(place: Place, prefix: IpNet, router: Option<IpAddr>) -> Result<Subnet, Fault> {
+    validate::subnet_length(place, prefix)?;
+    let router = router.unwrap_or_else(|| nth_address(prefix, 1));
+    validate::router_address(place, prefix, router)?;
+    Ok(Subnet { prefix, router })
+}
+
+fn group(
+    place: Place,
+    endpoints: Vec<Placed<IpAddr>>,
+    mtu: Option<u16>,
+    ipv6: bool,
+    blocks: &[IpNet],
+) -> Result<OverlayGroup, Fault> {
+    validate::endpoints(&endpoints, blocks)?;
+    validate::overlay_mtu(place, mtu, ipv6)?;
+    let (endpoint_places, endpoints): (Vec<Place>, Vec<IpAddr>) = endpoints.into_iter().unzip();
+    Ok(OverlayGroup { place, endpoints: Arc::from(endpoints), endpoint_places, mtu, ipv6 })
+}
+
+fn expand_block(
+    place: Place,
+    block: &file::OverlayBlock,
+    group: u32,
+    overlays: &mut Vec<OverlaySettings>,
+    lines: &Lines,
+) -> Result<(), Fault> {
+    let wanted = block.vnis.0.end() - block.vnis.0.start() + 1;
+    let mut cuts = Vec::new();
+    for (cut, family, maximum) in [(&block.ipv4, "IPv4", 30), (&block.ipv6, "IPv6", 126)] {
+        if let Some(cut) = cut {
+            let place = lines.place(cut.span().start);
+            let file::Cut { range: file::Prefix(range), length } = *cut.get_ref();
+            validate::cut(place, range, length, family, maximum, wanted)?;
+            cuts.push((range, length));
+        }
+    }
+    if cuts.is_empty() {
+        let wanted = "ipv4 = { range = \"10.0.0.0/8\", length = 24 }, say";
+        return Err(Fault { place, problem: Problem::NoSubnets { wanted } });
+    }
+    overlays.extend(block.vnis.0.clone().zip(0u32..).filter_map(|(vni, n)| {
+        let subnets = cuts.iter().map(|&(range, length)| nth_subnet(range, length, n)).collect();
+        Some(OverlaySettings { vni: Vni::new(vni)?, subnets, group })
+    }));
+    Ok(())
+}
+
+/// The `n`-th subnet of `length` in `range`; that it is inside was checked by [`validate::cut`].
+fn nth_subnet(range: IpNet, length: u8, n: u32) -> Subnet {
+    let offset = u128::from(n) << (range.max_prefix_len() - length);
+    let prefix = IpNet::new_assert(nth_address(range, offset), length);
+    Subnet { prefix, router: nth_address(prefix, 1) }
+}
+
+/// The address `offset` after the first of `prefix`, which holds that many.
+fn nth_address(prefix: IpNet, offset: u128) -> IpAddr {
+    match prefix.network() {
+        IpAddr::V4(first) => IpAddr::V4((first.to_bits() + offset as u32).into()),
+        IpAddr::V6(first) => IpAddr::V6((first.to_bits() + offset).into()),
+    }
+}

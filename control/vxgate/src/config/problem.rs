@@ -1,0 +1,152 @@
+//! What can be wrong with a configuration, where, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use thiserror::Error;
+use wire::{MacAddr, Vni};
+
+/// A place in the file: line and column, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The line.
+    pub(crate) line: usize,
+    /// The column, in bytes.
+    pub(crate) column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.line)
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// The file is not TOML, or not of the expected tables and keys.
+    #[error("{}:{}:{}: {message}", path.display(), place.line, place.column)]
+    Syntax { path: PathBuf, place: Place, message: String },
+    /// The file says something that cannot be.
+    #[error("{}:{}:{}: {problem}", path.display(), place.line, place.column)]
+    Invalid { path: PathBuf, place: Place, problem: Problem },
+}
+
+/// A problem and its place; [`ConfigError::Invalid`] once the file's name is added.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) place: Place,
+    pub(crate) problem: Problem,
+}
+
+/// What a configuration says that cannot be. The messages end with the remedy.
+#[derive(Debug, Error, PartialEq)]
+pub(crate) enum Problem {
+    #[error(
+        "router-mac {0} is not the address of one station: take a unicast one, locally administered, \
+         such as 02:00:5e:00:00:01"
+    )]
+    RouterMac(MacAddr),
+    #[error("blocks is empty: name the prefixes that hold all overlay prefixes, such as \"10.0.0.0/8\"")]
+    NoBlocks,
+    #[error("block {block} overlaps block {other} ({place}): keep the wider one only")]
+    BlocksOverlap { block: IpNet, other: IpNet, place: Place },
+    #[error("block {block} overlaps {reserved}, which is never routed: take private or global unicast space")]
+    BlockReserved { block: IpNet, reserved: IpNet },
+
+    #[error("no port has the role {role}: add a [[port]] with role = \"{role}\"")]
+    RoleMissing { role: &'static str },
+    #[error("the role {role} is taken by the port of {place}: exactly one port of each role is supported")]
+    RoleTwice { role: &'static str, place: Place },
+    #[error("interface {interface} is used by the port of {place} too: give each role a netdev of its own")]
+    InterfaceTwice { interface: String, place: Place },
+    #[error(
+        "this port asks for bind = \"{own}\" and the port of {place} for \"{other}\": all ports share one memory and so \
+         one mode; ask for the same"
+    )]
+    BindConflict { own: &'static str, other: &'static str, place: Place },
+    #[error("{address} cannot be the address of a port: it must be unicast, neither loopback nor link-local")]
+    PortAddress { address: IpAddr },
+    #[error("{address} is named twice: remove one of them")]
+    PortAddressTwice { address: IpAddr },
+    #[error("a second VTEP address of one family, {address}: name at most one IPv4 and one IPv6 address")]
+    VtepTwice { address: IpAddr },
+    #[error("port address {address} lies in block {block}: ports and overlays cannot share address space")]
+    PortAddressInBlock { address: IpAddr, block: IpNet },
+
+    #[error(
+        "VNI {vni} is configured twice, also in the table of {place}: give each overlay a VNI of its own"
+    )]
+    VniTwice { vni: Vni, place: Place },
+    #[error("an overlay needs a subnet: give it {wanted}")]
+    NoSubnets { wanted: &'static str },
+    #[error(
+        "subnet {prefix} has no room for the router and a station: the longest are /30 for IPv4 and /126 for IPv6"
+    )]
+    SubnetTooLong { prefix: IpNet },
+    #[error("subnet {prefix} of VNI {vni} lies in no block: add a block that holds it, or correct it")]
+    SubnetOutsideBlocks { prefix: IpNet, vni: Vni },
+    #[error(
+        "subnet {prefix} of VNI {vni} overlaps {other} of VNI {other_vni} ({place}): overlays need distinct prefixes"
+    )]
+    SubnetsOverlap { prefix: IpNet, vni: Vni, other: IpNet, other_vni: Vni, place: Place },
+    #[error(
+        "router address {router} is not a host address of {prefix}: take one inside, neither the first nor, for \
+         IPv4, the last"
+    )]
+    RouterAddress { router: IpAddr, prefix: IpNet },
+    #[error("mtu {mtu} is below {minimum}, the least for {family}: raise it, or leave it out")]
+    MtuTooSmall { mtu: u16, minimum: u16, family: &'static str },
+    #[error("{range} is no {family} prefix: swap the ranges of ipv4 and ipv6")]
+    RangeFamily { range: IpNet, family: &'static str },
+    #[error("length {length} does not cut {range}: take one from {minimum} to {maximum}")]
+    CutLength { range: IpNet, length: u8, minimum: u8, maximum: u8 },
+    #[error(
+        "{range} holds {available} subnets of length {length}, too few for {wanted} VNIs: widen the range, or take \
+         fewer VNIs or a longer length"
+    )]
+    RangeTooSmall { range: IpNet, length: u8, available: u128, wanted: u32 },
+
+    #[error(
+        "{address} cannot be the address of an endpoint: it must be unicast, neither loopback nor link-local"
+    )]
+    EndpointAddress { address: IpAddr },
+    #[error("endpoint {address} is named twice: remove one of them")]
+    EndpointTwice { address: IpAddr },
+    #[error("endpoint {address} lies in block {block}: an endpoint is in the underlay, not in an overlay")]
+    EndpointInBlock { address: IpAddr, block: IpNet },
+    #[error("endpoint {address} is this gateway's own VTEP address: name the endpoint's")]
+    EndpointIsVtep { address: IpAddr },
+    #[error(
+        "endpoint {address} cannot be reached: the underlay port has no {family} VTEP address; give it one, or \
+         remove the endpoint"
+    )]
+    EndpointFamily { address: IpAddr, family: &'static str },
+
+    #[error("VNI {vni} is no configured overlay: add it, or correct the station")]
+    StationVni { vni: Vni },
+    #[error("station MAC {mac} is not the address of one station: it must be unicast and not zero")]
+    StationMac { mac: MacAddr },
+    #[error("station MAC {mac} is the router's: give the station its own")]
+    StationMacIsRouter { mac: MacAddr },
+    #[error("station MAC {mac} is in VNI {vni} twice, also on {place}: remove one of them")]
+    StationMacTwice { mac: MacAddr, vni: Vni, place: Place },
+    #[error(
+        "{endpoint} is no endpoint of VNI {vni}: add it to the overlay's endpoints, or correct the station"
+    )]
+    StationEndpoint { endpoint: IpAddr, vni: Vni },
+    #[error(
+        "station address {address} is a host address in no subnet of VNI {vni}: take one from its subnets"
+    )]
+    StationAddress { address: IpAddr, vni: Vni },
+    #[error("station address {address} is the router's in VNI {vni}: take another")]
+    StationAddressIsRouter { address: IpAddr, vni: Vni },
+    #[error("station address {address} is in VNI {vni} twice, also on {place}: give it to one station only")]
+    StationAddressTwice { address: IpAddr, vni: Vni, place: Place },
+}

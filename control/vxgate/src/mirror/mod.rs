@@ -1,0 +1,160 @@
+//! The mirror: the kernel's routes and neighbours, as far as the engine needs them, kept equal in the engine.
+
+pub(crate) mod kernel;
+mod neighbours;
+pub(crate) mod netlink;
+mod routes;
+mod state;
+
+use std::io;
+use std::time::Duration;
+
+use engine::{Event, Update};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use kernel::{NeighbourKey, Notice};
+use netlink::{Netlink, NetlinkError};
+pub(crate) use state::Mirror;
+
+/// How long changes are collected before the tables are read anew.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// The tables are read anew at most for one part in this many of the time, however many changes there are.
+const READING_SHARE: u32 = 4;
+
+/// When something that the kernel refused is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What follows from a change.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Tell the engine.
+    Update(Update),
+    /// Make the kernel resolve this neighbour and keep it fresh.
+    Install(NeighbourKey),
+    /// Delete this neighbour from the kernel.
+    Delete(NeighbourKey),
+}
+
+/// Carries out what the mirror decides.
+pub(crate) struct Driver<'a, N> {
+    netlink: Netlink,
+    notices: N,
+    mirror: Mirror,
+    tell: &'a dyn Fn(Update),
+    /// When the tables are to be read anew.
+    reading: Option<Instant>,
+    /// Not before this time.
+    resting: Instant,
+    retry: Option<Instant>,
+}
+
+impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
+    /// Reads all and tells the engine. The notices must have been subscribed to before.
+    pub(crate) async fn start(
+        netlink: Netlink,
+        notices: N,
+        mirror: Mirror,
+        tell: &'a dyn Fn(Update),
+    ) -> Result<Self, NetlinkError> {
+        let mut driver =
+            Self { netlink, notices, mirror, tell, reading: None, resting: Instant::now(), retry: None };
+        driver.resync().await?;
+        Ok(driver)
+    }
+
+    /// Follows the kernel and the engine's questions; ends only by an error.
+    pub(crate) async fn run(&mut self, events: &mut mpsc::Receiver<Event>) -> Result<(), NetlinkError> {
+        loop {
+            let actions = tokio::select! {
+                notice = self.notices.next() => match notice {
+                    Some(Notice::Neighbour(neighbour)) => self.mirror.neighbour(neighbour),
+                    Some(Notice::NeighbourGone(key)) => self.mirror.neighbour_gone(key),
+                    Some(Notice::Tables) => {
+                        let time = self.resting.max(Instant::now() + SETTLE);
+                        self.reading.get_or_insert(time);
+                        continue;
+                    }
+                    Some(Notice::Overrun) => {
+                        warn!("the kernel's notices came too fast and some were lost: reading all anew");
+                        self.resync().await?;
+                        continue;
+                    }
+                    None => return Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+                },
+                Some(Event::Resolve(next_hop)) = events.recv() => self.mirror.resolve(next_hop),
+                () = due(self.reading) => {
+                    self.read_tables().await?;
+                    continue;
+                }
+                () = due(self.retry) => {
+                    self.retry = None;
+                    self.mirror.retry()
+                }
+            };
+            self.perform(actions).await;
+        }
+    }
+
+    /// Deletes from the kernel what was installed.
+    pub(crate) async fn clean_up(self) {
+        for key in self.mirror.installed() {
+            self.delete(key).await;
+        }
+    }
+
+    async fn resync(&mut self) -> Result<(), NetlinkError> {
+        let tables = self.netlink.tables().await?;
+        let neighbours = self.netlink.neighbours().await?;
+        let actions = self.mirror.resync(&tables, &neighbours);
+        self.perform(actions).await;
+        Ok(())
+    }
+
+    async fn read_tables(&mut self) -> Result<(), NetlinkError> {
+        // What changes while they are read is noticed, and read the next time.
+        self.reading = None;
+        let start = Instant::now();
+        let tables = self.netlink.tables().await?;
+        let actions = self.mirror.tables(&tables);
+        self.perform(actions).await;
+        self.resting = Instant::now() + start.elapsed() * (READING_SHARE - 1);
+        Ok(())
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Update(update) => (self.tell)(update),
+                Action::Install(key) => {
+                    if let Err(error) = self.netlink.install_neighbour(key).await {
+                        debug!("neighbour {}: {error}", key.address);
+                        if self.mirror.refused(key) {
+                            self.retry.get_or_insert_with(|| Instant::now() + RETRY);
+                        }
+                    }
+                }
+                Action::Delete(key) => self.delete(key).await,
+            }
+        }
+    }
+
+    async fn delete(&self, key: NeighbourKey) {
+        match self.netlink.delete_neighbour(key).await {
+            Ok(()) => {}
+            // Gone already, alone or with its netdev.
+            Err(error) if error.is(io::ErrorKind::NotFound) => {}
+            Err(error) => debug!("neighbour {}: {error}", key.address),
+        }
+    }
+}
+
+async fn due(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,190 @@
+//! What the engine was told of the kernel, and what follows from a change. No I/O: values in, actions out.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+
+use engine::{Config, NextHop, PortIndex, Role, Route, RouteTarget, Update};
+use ipnet::IpNet;
+use tracing::{info, warn};
+use wire::MacAddr;
+
+use super::Action;
+use super::kernel::{Neighbour, NeighbourKey, Tables};
+use super::neighbours::Neighbours;
+use super::routes::{Fib, PortLink};
+
+/// A port, as last seen.
+#[derive(Debug)]
+struct Port {
+    link: PortLink,
+    name: String,
+    role: Role,
+    mac: MacAddr,
+    /// `None`: the netdev is gone.
+    carrier: Option<bool>,
+}
+
+/// The mirror of the kernel's tables.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    ports: Vec<Port>,
+    blocks: Vec<IpNet>,
+    /// Next hops of all endpoints; the outer `None`: the engine was not told yet.
+    endpoints: BTreeMap<IpAddr, Option<Option<NextHop>>>,
+    routes: Option<Vec<Route>>,
+    host_addresses: Option<Vec<IpAddr>>,
+    neighbours: Neighbours,
+}
+
+impl Mirror {
+    /// The engine has been told nothing but its configuration.
+    pub(crate) fn new(config: &Config) -> Self {
+        let ports: Vec<Port> = (0..)
+            .zip(&config.ports)
+            .map(|(n, port)| Port {
+                link: PortLink { port: PortIndex(n), link: port.ifindex },
+                name: port.interface.clone(),
+                role: port.role,
+                mac: port.mac,
+                carrier: Some(true),
+            })
+            .collect();
+        let endpoints = config
+            .overlays
+            .iter()
+            .flat_map(|overlay| overlay.endpoints.iter())
+            .map(|&address| (address, None));
+        Self {
+            neighbours: Neighbours::new(ports.iter().map(|port| port.link).collect()),
+            ports,
+            blocks: config.blocks.clone(),
+            endpoints: endpoints.collect(),
+            routes: None,
+            host_addresses: None,
+        }
+    }
+
+    /// All was read anew: at the start, and after notices were lost.
+    pub(crate) fn resync(&mut self, tables: &Tables, neighbours: &[Neighbour]) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let routers = self.read_tables(tables, &mut actions);
+        self.neighbours.resync(neighbours, &routers, &mut actions);
+        actions
+    }
+
+    /// Links, addresses and routes were read anew.
+    pub(crate) fn tables(&mut self, tables: &Tables) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let routers = self.read_tables(tables, &mut actions);
+        self.neighbours.set_routers(&routers, &mut actions);
+        actions
+    }
+
+    /// The kernel told of a neighbour.
+    pub(crate) fn neighbour(&mut self, neighbour: Neighbour) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.neighbours.observe(neighbour, &mut actions);
+        actions
+    }
+
+    /// The kernel told that a neighbour is gone.
+    pub(crate) fn neighbour_gone(&mut self, key: NeighbourKey) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.neighbours.gone(key, &mut actions);
+        actions
+    }
+
+    /// The engine asked for an on-link host.
+    pub(crate) fn resolve(&mut self, next_hop: NextHop) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.neighbours.resolve(next_hop, &mut actions);
+        actions
+    }
+
+    /// The kernel refused an [`Action::Install`]. Returns whether [`Self::retry`] should be called in a while.
+    pub(crate) fn refused(&mut self, key: NeighbourKey) -> bool {
+        self.neighbours.refused(key)
+    }
+
+    /// Tries again what was refused.
+    pub(crate) fn retry(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.neighbours.retry(&mut actions);
+        actions
+    }
+
+    /// What must be deleted from the kernel at the end.
+    pub(crate) fn installed(&self) -> Vec<NeighbourKey> {
+        self.neighbours.installed()
+    }
+
+    /// Tells the engine what changed; returns the routers and endpoints in use.
+    fn read_tables(&mut self, tables: &Tables, actions: &mut Vec<Action>) -> HashSet<NextHop> {
+        self.read_links(tables, actions);
+
+        let mut addresses: Vec<IpAddr> = tables.addresses.iter().map(|address| address.address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if self.host_addresses.as_ref() != Some(&addresses) {
+            self.host_addresses = Some(addresses.clone());
+            actions.push(Action::Update(Update::HostAddresses(addresses)));
+        }
+
+        let fib = Fib::new(&tables.routes);
+        let mut routers = HashSet::new();
+        if let Some(underlay) = self.port_of(Role::Underlay) {
+            for (&address, told) in &mut self.endpoints {
+                let next_hop = fib.endpoint_next_hop(address, underlay);
+                routers.extend(next_hop);
+                if *told != Some(next_hop) {
+                    if next_hop.is_none() {
+                        warn!("endpoint {address} has no route out of the underlay port");
+                    }
+                    *told = Some(next_hop);
+                    actions.push(Action::Update(Update::Endpoint { address, next_hop }));
+                }
+            }
+        }
+        if let Some(uplink) = self.port_of(Role::Uplink) {
+            let routes = fib.outer_routes(uplink, &self.blocks);
+            routers.extend(routes.iter().filter_map(|route| match route.target {
+                RouteTarget::Via(next_hop) => Some(next_hop),
+                RouteTarget::OnLink(_) | RouteTarget::Reject => None,
+            }));
+            if self.routes.as_ref() != Some(&routes) {
+                self.routes = Some(routes.clone());
+                actions.push(Action::Update(Update::Routes(routes)));
+            }
+        }
+        routers
+    }
+
+    fn read_links(&mut self, tables: &Tables, actions: &mut Vec<Action>) {
+        for port in &mut self.ports {
+            let link = tables.links.iter().find(|link| link.index == port.link.link);
+            let carrier = link.map(|link| link.up && link.carrier);
+            if carrier != port.carrier {
+                match carrier {
+                    Some(true) => info!("port {} is up", port.name),
+                    Some(false) => warn!("port {} is down", port.name),
+                    None => warn!("port {} is gone: once it is there again, restart the gateway", port.name),
+                }
+                port.carrier = carrier;
+                if carrier == Some(true) {
+                    self.neighbours.probe(port.link, actions);
+                }
+            }
+            if let Some(mac) = link.and_then(|link| link.mac)
+                && mac != port.mac
+            {
+                info!("port {} has a new MAC address, {mac}", port.name);
+                port.mac = mac;
+                actions.push(Action::Update(Update::PortMac { port: port.link.port, mac }));
+            }
+        }
+    }
+
+    fn port_of(&self, role: Role) -> Option<PortLink> {
+        self.ports.iter().find(|port| port.role == role).map(|port| port.link)
+    }
+}

@@ -1,0 +1,360 @@
+//! What the machine must be like for a configuration, checked before anything is changed.
+//!
+//! [`Machine::inspect`] looks; [`prepare`] judges, without I/O, and completes the configuration with what the machine
+//! has: indices, MAC addresses, MTUs, addresses.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use engine::{Config, Overlay, PortConfig, Role};
+use ipnet::IpNet;
+use thiserror::Error;
+
+use crate::blackhole;
+use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings};
+use crate::mirror::kernel::{KernelRoute, Link, RouteKind, Tables};
+use crate::mirror::netlink::BLACKHOLE_METRIC;
+
+/// Bytes that VXLAN adds to an inner packet, from the outer IP header to the inner Ethernet header (RFC 7348 §5).
+const OVERHEAD_IPV4: u16 = 20 + 8 + 8 + 14;
+const OVERHEAD_IPV6: u16 = 40 + 8 + 8 + 14;
+
+/// An overlay's MTU where neither the configuration nor the underlay says less.
+const DEFAULT_MTU: u16 = 1500;
+
+/// Sockets a port: one worker owns one queue of each port.
+const SOCKETS: u32 = 1;
+
+/// Number and name of a capability (linux/capability.h).
+type Capability = (u32, &'static str);
+const NET_ADMIN: Capability = (12, "CAP_NET_ADMIN");
+const NET_RAW: Capability = (13, "CAP_NET_RAW");
+const SYS_ADMIN: Capability = (21, "CAP_SYS_ADMIN");
+const BPF: Capability = (39, "CAP_BPF");
+
+/// Why the gateway cannot run on this machine as configured. The messages end with the remedy.
+#[derive(Debug, Error)]
+pub(crate) enum Obstacle {
+    #[error("this process lacks {}: run as root, or grant them (systemd: AmbientCapabilities=)", missing.join(", "))]
+    Capabilities { missing: Vec<&'static str> },
+    #[error(
+        "core {core} is not open to this process ({allowed} are): correct core in [gateway], or its affinity"
+    )]
+    Core { core: usize, allowed: String },
+    #[error("there is no interface {interface}: correct the [[port]], or create it; there are {}", there.join(", "))]
+    NoInterface { interface: String, there: Vec<String> },
+    #[error("interface {interface} is down: `ip link set dev {interface} up`")]
+    Down { interface: String },
+    #[error("interface {interface} is not Ethernet: choose another netdev for the [[port]]")]
+    NotEthernet { interface: String },
+    #[error(
+        "interface {interface} has MTU {mtu}, and frames of more than {max} bytes do not fit the engine's: \
+         `ip link set dev {interface} mtu {max}`"
+    )]
+    MtuTooLarge { interface: String, mtu: u32, max: u16 },
+    #[error(
+        "underlay interface {interface} has MTU {mtu}, too small for the overlays of {place}, which need {wanted}: \
+         `ip link set dev {interface} mtu {wanted}`, or lower the overlays' mtu"
+    )]
+    MtuTooSmall { interface: String, mtu: u32, wanted: u32, place: String },
+    #[error(
+        "interface {interface} receives on {queues} queues and {SOCKETS} would have a socket; packets of the others \
+         would be lost: `ethtool -L {interface} combined {SOCKETS}`"
+    )]
+    Queues { interface: String, queues: u32 },
+    #[error(
+        "cannot tell on how many queues {interface} receives: /sys shows another network namespace; enter this one \
+         with `ip netns exec`, which mounts its /sys"
+    )]
+    QueuesUnknown { interface: String },
+    #[error(
+        "the XDP hook of {interface} is in use by program {program}: stop what attached it (`bpftool net`, \
+         `bpftool prog show id {program}`), or `ip link set dev {interface} xdp off`"
+    )]
+    XdpInUse { interface: String, program: u32 },
+    #[error(
+        "interface {interface} has no address {address}: `ip address add {address}/LENGTH dev {interface}`, or \
+         correct the addresses of the [[port]]"
+    )]
+    NoSuchAddress { interface: String, address: IpAddr },
+    #[error(
+        "underlay interface {interface} has no global address to be the VTEP's: give it one (`ip address add …`)"
+    )]
+    NoVtep { interface: String },
+    #[error(
+        "underlay interface {interface} has several addresses of one family ({}): name the VTEP's in the [[port]]'s \
+         addresses",
+        list(addresses)
+    )]
+    ManyVteps { interface: String, addresses: Vec<IpAddr> },
+    #[error("block {block} holds the host's own address {address}: change the block, or the address")]
+    HostAddressInBlock { block: IpNet, address: IpAddr },
+    #[error(
+        "the kernel forwards {family} and has a route to {prefix} in block {block}, so that overlay packets could \
+         leak past the gateway: `sysctl -w {sysctl}=0`, or `ip route del {prefix}`"
+    )]
+    KernelWouldForward { family: &'static str, sysctl: &'static str, prefix: IpNet, block: IpNet },
+    #[error(
+        "the kernel has a route to block {block} that comes before the blackhole route: `ip route del {block} metric \
+         {metric}`"
+    )]
+    BlockTaken { block: IpNet, metric: u32 },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// All obstacles at once, so that they can be removed at once.
+#[derive(Debug, Error)]
+#[error("{}", .0.iter().map(Obstacle::to_string).collect::<Vec<_>>().join("\n"))]
+pub(crate) struct Obstacles(pub(crate) Vec<Obstacle>);
+
+/// What is looked at on the machine.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    pub(crate) tables: Tables,
+    /// The effective capabilities, one bit each.
+    capabilities: u64,
+    /// Cores that this process may run on, as the kernel writes them: `0-3,7`.
+    cores: String,
+    forwards_ipv4: bool,
+    forwards_ipv6: bool,
+    /// Queues that each netdev with more than one receives on; missing if /sys does not tell.
+    queues: HashMap<u32, u32>,
+}
+
+impl Machine {
+    /// Looks at the machine. What cannot be read counts as not there.
+    pub(crate) fn inspect(tables: Tables) -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            value.unwrap_or_default().trim().to_owned()
+        };
+        let queues =
+            tables.links.iter().filter_map(|link| Some((link.index, queues_in_use(link)?))).collect();
+        Self {
+            capabilities: u64::from_str_radix(&field("CapEff"), 16).unwrap_or_default(),
+            cores: field("Cpus_allowed_list"),
+            forwards_ipv4: forwards("/proc/sys/net/ipv4/conf"),
+            forwards_ipv6: forwards("/proc/sys/net/ipv6/conf"),
+            queues,
+            tables,
+        }
+    }
+}
+
+/// Whether the kernel forwards what it receives on any netdev.
+fn forwards(conf: &str) -> bool {
+    let Ok(entries) = fs::read_dir(conf) else { return false };
+    entries.flatten().filter(|entry| entry.file_name() != "default").any(|entry| {
+        fs::read_to_string(entry.path().join("forwarding")).is_ok_and(|value| value.trim() != "0")
+    })
+}
+
+/// Netlink tells how many queues a netdev was made with, only /sys how many it uses.
+fn queues_in_use(link: &Link) -> Option<u32> {
+    if link.rx_queues <= 1 {
+        return Some(link.rx_queues);
+    }
+    let directory = Path::new("/sys/class/net").join(&link.name);
+    // /sys belongs to the network namespace that it was mounted in: is it the same netdev?
+    let read = |name| fs::read_to_string(directory.join(name)).ok();
+    if read("ifindex")?.trim() != link.index.to_string()
+        || link.mac.is_some_and(|mac| read("address").is_none_or(|text| text.trim() != mac.to_string()))
+    {
+        return None;
+    }
+    let queues = fs::read_dir(directory.join("queues")).ok()?.flatten();
+    Some(queues.filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-")).count() as u32)
+}
+
+/// Completes the configuration, or says all that is in the way.
+pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, Obstacles> {
+    let mut obstacles = Vec::new();
+    check_process(settings, machine, &mut obstacles);
+    let ports: Vec<PortConfig> =
+        settings.ports.iter().filter_map(|port| prepare_port(port, machine, &mut obstacles)).collect();
+    check_blocks(settings, machine, &mut obstacles);
+
+    let underlay = ports.iter().find(|port| port.role == Role::Underlay);
+    let mut mtus = Vec::new();
+    if let Some(underlay) = underlay {
+        if let Err(error) = settings.check_endpoints(&underlay.addresses) {
+            obstacles.push(error.into());
+        }
+        mtus = settings.groups.iter().map(|group| overlay_mtu(group, underlay, &mut obstacles)).collect();
+    }
+    if !obstacles.is_empty() {
+        return Err(Obstacles(obstacles));
+    }
+
+    let overlays = settings.overlays.iter().map(|overlay| {
+        let group = overlay.group as usize;
+        Overlay {
+            vni: overlay.vni,
+            subnets: overlay.subnets.clone(),
+            endpoints: settings.groups[group].endpoints.clone(),
+            mtu: mtus[group],
+        }
+    });
+    Ok(Config {
+        ports,
+        idle: settings.idle,
+        core: settings.core,
+        router_mac: settings.router_mac,
+        blocks: settings.blocks.clone(),
+        overlays: overlays.collect(),
+        stations: settings.stations.clone(),
+    })
+}
+
+fn check_process(settings: &Settings, machine: &Machine, obstacles: &mut Vec<Obstacle>) {
+    let has = |(bit, _): Capability| machine.capabilities >> bit & 1 != 0;
+    let mut missing: Vec<&str> = [NET_ADMIN, NET_RAW]
+        .into_iter()
+        .filter(|&capability| !has(capability))
+        .map(|(_, name)| name)
+        .collect();
+    if !has(BPF) && !has(SYS_ADMIN) {
+        missing.push(BPF.1);
+    }
+    if !missing.is_empty() {
+        obstacles.push(Obstacle::Capabilities { missing });
+    }
+    if let Some(core) = settings.core.filter(|&core| !is_in_list(core, &machine.cores)) {
+        obstacles.push(Obstacle::Core { core, allowed: machine.cores.clone() });
+    }
+}
+
+/// Whether a number is in a list as the kernel writes it: `0-3,7`.
+fn is_in_list(number: usize, list: &str) -> bool {
+    list.split(',').any(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if (first..=last).contains(&number))
+    })
+}
+
+fn prepare_port(port: &PortSettings, machine: &Machine, obstacles: &mut Vec<Obstacle>) -> Option<PortConfig> {
+    let interface = port.interface.clone();
+    let links = &machine.tables.links;
+    let Some(link) = links.iter().find(|link| link.name == interface) else {
+        let there = links.iter().map(|link| link.name.clone()).collect();
+        obstacles.push(Obstacle::NoInterface { interface, there });
+        return None;
+    };
+    if !link.up {
+        obstacles.push(Obstacle::Down { interface: interface.clone() });
+    }
+    if let Some(program) = link.xdp_program {
+        obstacles.push(Obstacle::XdpInUse { interface: interface.clone(), program });
+    }
+    match machine.queues.get(&link.index) {
+        None => obstacles.push(Obstacle::QueuesUnknown { interface: interface.clone() }),
+        Some(&queues) if queues > SOCKETS => {
+            obstacles.push(Obstacle::Queues { interface: interface.clone(), queues });
+        }
+        Some(_) => {}
+    }
+    let addresses = port_addresses(port, link, machine, obstacles);
+    let Some(mac) = link.mac else {
+        obstacles.push(Obstacle::NotEthernet { interface });
+        return None;
+    };
+    let Some(mtu) = u16::try_from(link.mtu).ok().filter(|&mtu| mtu <= port::MAX_MTU) else {
+        obstacles.push(Obstacle::MtuTooLarge { interface, mtu: link.mtu, max: port::MAX_MTU });
+        return None;
+    };
+    Some(PortConfig {
+        interface,
+        ifindex: link.index,
+        role: port.role,
+        addresses,
+        mac,
+        mtu,
+        xdp: port.xdp,
+        bind: port.bind,
+    })
+}
+
+fn port_addresses(
+    port: &PortSettings,
+    link: &Link,
+    machine: &Machine,
+    obstacles: &mut Vec<Obstacle>,
+) -> Vec<IpAddr> {
+    let interface = || port.interface.clone();
+    let there = machine.tables.addresses.iter().filter(|address| address.link == link.index);
+    if !port.addresses.is_empty() {
+        for &address in &port.addresses {
+            if there.clone().all(|there| there.address != address) {
+                obstacles.push(Obstacle::NoSuchAddress { interface: interface(), address });
+            }
+        }
+        return port.addresses.clone();
+    }
+    let addresses: Vec<IpAddr> =
+        there.filter(|address| address.global).map(|address| address.address).collect();
+    if port.role == Role::Underlay {
+        let of_family = |ipv4| addresses.iter().filter(|address| address.is_ipv4() == ipv4).count();
+        if addresses.is_empty() {
+            obstacles.push(Obstacle::NoVtep { interface: interface() });
+        } else if of_family(true) > 1 || of_family(false) > 1 {
+            obstacles.push(Obstacle::ManyVteps { interface: interface(), addresses: addresses.clone() });
+        }
+    }
+    addresses
+}
+
+fn overlay_mtu(group: &OverlayGroup, underlay: &PortConfig, obstacles: &mut Vec<Obstacle>) -> u16 {
+    let overhead = match group.endpoints.iter().any(IpAddr::is_ipv6) {
+        true => OVERHEAD_IPV6,
+        false => OVERHEAD_IPV4,
+    };
+    let room = underlay.mtu.saturating_sub(overhead);
+    // RFC 8200 §5, RFC 791 §3.1.
+    let least = if group.ipv6 { 1280 } else { 68 };
+    let mtu = group.mtu.unwrap_or(DEFAULT_MTU.min(room));
+    if mtu > room || mtu < least {
+        obstacles.push(Obstacle::MtuTooSmall {
+            interface: underlay.interface.clone(),
+            mtu: underlay.mtu.into(),
+            wanted: u32::from(mtu.max(least)) + u32::from(overhead),
+            place: group.place.to_string(),
+        });
+    }
+    mtu
+}
+
+fn check_blocks(settings: &Settings, machine: &Machine, obstacles: &mut Vec<Obstacle>) {
+    for &block in &settings.blocks {
+        for address in &machine.tables.addresses {
+            if block.contains(&address.address) {
+                obstacles.push(Obstacle::HostAddressInBlock { block, address: address.address });
+            }
+        }
+        let (family, sysctl, forwards) = match block {
+            IpNet::V4(_) => ("IPv4", "net.ipv4.ip_forward", machine.forwards_ipv4),
+            IpNet::V6(_) => ("IPv6", "net.ipv6.conf.all.forwarding", machine.forwards_ipv6),
+        };
+        for route in machine.tables.routes.iter().filter(|route| block.contains(&route.prefix)) {
+            let prefix = route.prefix;
+            if prefix == block {
+                if !blackhole::is_ours(route) && comes_before_blackhole(route) {
+                    obstacles.push(Obstacle::BlockTaken { block, metric: route.metric });
+                }
+            } else if forwards && matches!(route.kind, RouteKind::Unicast(_)) {
+                obstacles.push(Obstacle::KernelWouldForward { family, sysctl, prefix, block });
+            }
+        }
+    }
+}
+
+fn comes_before_blackhole(route: &KernelRoute) -> bool {
+    route.metric <= BLACKHOLE_METRIC
+}

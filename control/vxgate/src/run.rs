@@ -1,0 +1,183 @@
+//! `vxgate run`, `check` and `cleanup`: everything wired together.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Instant;
+
+use engine::{Config, Engine, StartError};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::api::{self, Server, SocketError};
+use crate::blackhole::{self, InstallError};
+use crate::config::{ConfigError, Settings, role_name};
+use crate::mirror::netlink::{Netlink, NetlinkError};
+use crate::mirror::{Driver, Mirror};
+use crate::preflight::{self, Machine, Obstacles};
+
+/// Questions of the engine that may wait; it asks again for what was lost.
+const EVENT_QUEUE: usize = 1024;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Obstacles(#[from] Obstacles),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Blackhole(#[from] InstallError),
+    #[error("the data plane did not start: {0}")]
+    Engine(#[from] StartError),
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error("no asynchronous runtime or signal handler: {0}; see the limits of open files (ulimit -n)")]
+    Runtime(#[from] io::Error),
+}
+
+/// Carries out a command that talks to the kernel; control has one thread, this one.
+fn block_on(work: impl Future<Output = Result<(), RunError>>) -> Result<(), RunError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Runs the gateway until a signal ends it.
+pub(crate) fn run(path: &Path) -> Result<(), RunError> {
+    let start = Instant::now();
+    let settings = Settings::load(path)?;
+    block_on(serve(&settings, start))
+}
+
+async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
+    let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+
+    // Nothing is changed until all of this is right.
+    let (netlink, notices) = Netlink::connect_for_notices()?;
+    let machine = Machine::inspect(netlink.tables().await?);
+    let config = preflight::prepare(settings, &machine)?;
+    let server = Server::bind(&settings.socket)?;
+
+    blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
+    drop(machine);
+    let mirror = Mirror::new(&config);
+    let (overlays, stations) = (config.overlays.len(), config.stations.len());
+    let (ask, mut questions) = mpsc::channel(EVENT_QUEUE);
+    let engine = Engine::start(
+        config,
+        Box::new(move |event| {
+            // Full: the engine asks again.
+            let _ = ask.try_send(event);
+        }),
+    )?;
+    for port in engine.ports() {
+        info!(
+            "port {}: {}, XDP {}, socket {}, queue {}, MAC {}, MTU {}",
+            port.interface,
+            role_name(port.role),
+            port.xdp,
+            port.bind,
+            port.queue,
+            port.mac,
+            port.mtu
+        );
+    }
+
+    let tell = |update| engine.update(update);
+    let outcome = match Driver::start(netlink, notices, mirror, &tell).await {
+        Ok(mut driver) => {
+            info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
+            info!("ready");
+            let outcome = tokio::select! {
+                outcome = driver.run(&mut questions) => outcome,
+                () = server.serve(&engine) => Ok(()),
+                () = any(&mut signals) => Ok(()),
+            };
+            info!("stopping");
+            driver.clean_up().await;
+            outcome
+        }
+        Err(error) => Err(error),
+    };
+    engine.stop();
+    info!("stopped; the blackhole routes of the blocks stay (`vxgate cleanup` removes them)");
+    Ok(outcome?)
+}
+
+async fn any([one, other]: &mut [Signal; 2]) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// Checks the file, then the machine; says what it found on standard output.
+pub(crate) fn check(path: &Path) -> Result<(), RunError> {
+    let settings = Settings::load(path)?;
+    println!(
+        "{}: valid: {} ports, {} overlays, {} stations",
+        path.display(),
+        settings.ports.len(),
+        settings.overlays.len(),
+        settings.stations.len()
+    );
+    block_on(async {
+        let machine = Machine::inspect(Netlink::connect()?.tables().await?);
+        let config = preflight::prepare(&settings, &machine)?;
+        print_ports(&config);
+        println!("this machine can run it");
+        Ok(())
+    })
+}
+
+fn print_ports(config: &Config) {
+    for port in &config.ports {
+        let addresses: Vec<String> = port.addresses.iter().map(IpAddr::to_string).collect();
+        println!(
+            "port {}: {}, MAC {}, MTU {}, addresses {}",
+            port.interface,
+            role_name(port.role),
+            port.mac,
+            port.mtu,
+            addresses.join(" ")
+        );
+    }
+}
+
+/// Removes what this program put into the kernel, and says what.
+pub(crate) fn cleanup(path: &Path) -> Result<(), RunError> {
+    let settings = Settings::load(path)?;
+    if api::is_served(&settings.socket) {
+        return Err(SocketError::InUse(settings.socket).into());
+    }
+    block_on(async {
+        let netlink = Netlink::connect()?;
+        let tables = netlink.tables().await?;
+        for route in tables.routes.iter().filter(|route| blackhole::is_ours(route)) {
+            if settings.blocks.contains(&route.prefix) {
+                netlink.delete_blackhole(route.prefix).await?;
+                println!("removed blackhole route {}", route.prefix);
+            } else {
+                println!("left blackhole route {}, which is no block of this configuration", route.prefix);
+            }
+        }
+        let ports: Vec<u32> = tables
+            .links
+            .iter()
+            .filter(|link| settings.ports.iter().any(|port| port.interface == link.name))
+            .map(|link| link.index)
+            .collect();
+        for neighbour in netlink.neighbours().await? {
+            if neighbour.ours && ports.contains(&neighbour.key.link) {
+                match netlink.delete_neighbour(neighbour.key).await {
+                    Ok(()) => println!("removed neighbour {}", neighbour.key.address),
+                    Err(error) => warn!("neighbour {} stays: {error}", neighbour.key.address),
+                }
+            }
+        }
+        Ok(())
+    })
+}
