@@ -132,6 +132,10 @@ fn frames_cross_a_veth_as_they_are() {
     }
     assert_eq!(right.lost().unwrap(), 0);
 
+    left.send(&plain).unwrap();
+    let error = right.receive(&mut [0; 20], Duration::from_secs(5)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "no frame may be cut off in silence");
+
     let mut buffer = [0; 2048];
     let received = left.receive(&mut buffer, Duration::ZERO).unwrap();
     assert!(
