@@ -110,8 +110,8 @@ unsafe impl Attributes for LinkCreate {}
 /// Runs a command of bpf(2) and returns what it returns, never negative.
 ///
 /// # Safety
-/// `attributes` is the structure for `command`. Every address in it is either null or points to memory that the command may read, or write, for the
-/// length that the command takes it to have.
+/// `attributes` is the structure for `command`. Every address in it is either null or points to memory that the
+/// command may read, or write, for the length that the command takes it to have.
 unsafe fn bpf<A: Attributes>(command: c_int, attributes: &mut A) -> io::Result<c_long> {
     // SAFETY: the kernel reads and writes at most `size_of::<A>()` bytes of `attributes`, which is exclusively
     // borrowed and holds no padding (`Attributes`); the memory behind its addresses is the caller's promise.
