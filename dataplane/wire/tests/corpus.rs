@@ -1,19 +1,34 @@
 //! The corpora of the fuzz targets, replayed, and mutated at random from a fixed start.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+/// The package of the fuzz targets.
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+}
+
 /// The inputs of a target. There must be some.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let directory = package().join("corpus").join(target);
     let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", directory.display());
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn every_target_can_be_fuzzed() {
+    for (target, _) in wire::fuzz::TARGETS {
+        let source = package().join("fuzz_targets").join(target).with_extension("rs");
+        let source =
+            fs::read_to_string(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        assert!(source.contains(&format!("wire::fuzz::{target}(data)")), "{source}");
+    }
 }
 
 #[test]
