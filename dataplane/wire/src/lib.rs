@@ -11,7 +11,7 @@
 //!   refuses what the value cannot hold; `emit` writes it at the start of a buffer, every byte of it. A
 //!   buffer that is too short for `emit` is the caller's mistake and panics.
 //!
-//! Nothing here allocates or copies a payload.
+//! Views and values allocate nothing.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
