@@ -168,6 +168,8 @@ fn frames_on_the_link_are_classified() {
                 peer.send(&frame).unwrap();
                 wait_for_one(&classifier, verdict);
             }
+            drop(classifier);
+            wait_until_free(PORT);
         }
     });
 }
