@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::mirror::kernel::{KernelRoute, RouteKind};
-use crate::mirror::netlink::{Netlink, NetlinkError, PROTOCOL};
+use crate::mirror::netlink::{BLACKHOLE_METRIC, Netlink, NetlinkError, PROTOCOL};
 
 /// A block that has no blackhole route now.
 #[derive(Debug, Error)]
@@ -20,7 +20,7 @@ pub(crate) fn is_ours(route: &KernelRoute) -> bool {
     route.protocol == PROTOCOL && route.kind == RouteKind::Blackhole
 }
 
-/// Installs what is missing; what an earlier run left is fine. All or nothing.
+/// Installs what is missing; what an earlier run or the operator left is fine. All or nothing.
 pub(crate) async fn install(
     netlink: &Netlink,
     present: &[KernelRoute],
@@ -28,7 +28,10 @@ pub(crate) async fn install(
 ) -> Result<(), InstallError> {
     let mut added = Vec::new();
     for &block in blocks {
-        if present.iter().any(|route| route.prefix == block && is_ours(route)) {
+        let is_there = |route: &KernelRoute| {
+            route.prefix == block && route.kind == RouteKind::Blackhole && route.metric == BLACKHOLE_METRIC
+        };
+        if present.iter().any(is_there) {
             continue;
         }
         if let Err(source) = netlink.add_blackhole(block).await {

@@ -12,7 +12,6 @@ use engine::{Config, Overlay, PortConfig, Role};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::blackhole;
 use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings};
 use crate::mirror::kernel::{KernelRoute, Link, RouteKind, Tables};
 use crate::mirror::netlink::BLACKHOLE_METRIC;
@@ -345,7 +344,7 @@ fn check_blocks(settings: &Settings, machine: &Machine, obstacles: &mut Vec<Obst
         for route in machine.tables.routes.iter().filter(|route| block.contains(&route.prefix)) {
             let prefix = route.prefix;
             if prefix == block {
-                if !blackhole::is_ours(route) && comes_before_blackhole(route) {
+                if route.kind != RouteKind::Blackhole && comes_before_blackhole(route) {
                     obstacles.push(Obstacle::BlockTaken { block, metric: route.metric });
                 }
             } else if forwards && matches!(route.kind, RouteKind::Unicast(_)) {
@@ -358,3 +357,6 @@ fn check_blocks(settings: &Settings, machine: &Machine, obstacles: &mut Vec<Obst
 fn comes_before_blackhole(route: &KernelRoute) -> bool {
     route.metric <= BLACKHOLE_METRIC
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,9 @@ pub(crate) fn run(path: &Path) -> Result<(), RunError> {
 async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
 
-    // Nothing is changed until all of this is right.
+    // Nothing is changed until all of this is right. A second gateway would find the ports taken too, but this says
+    // it best.
+    refuse_if_running(settings)?;
     let (netlink, notices) = Netlink::connect_for_notices()?;
     let machine = Machine::inspect(netlink.tables().await?);
     let config = preflight::prepare(settings, &machine)?;
@@ -107,6 +109,13 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     Ok(outcome?)
 }
 
+fn refuse_if_running(settings: &Settings) -> Result<(), SocketError> {
+    match api::is_served(&settings.socket) {
+        true => Err(SocketError::InUse(settings.socket.clone())),
+        false => Ok(()),
+    }
+}
+
 async fn any([one, other]: &mut [Signal; 2]) {
     tokio::select! {
         _ = one.recv() => {}
@@ -150,9 +159,7 @@ fn print_ports(config: &Config) {
 /// Removes what this program put into the kernel, and says what.
 pub(crate) fn cleanup(path: &Path) -> Result<(), RunError> {
     let settings = Settings::load(path)?;
-    if api::is_served(&settings.socket) {
-        return Err(SocketError::InUse(settings.socket).into());
-    }
+    refuse_if_running(&settings)?;
     block_on(async {
         let netlink = Netlink::connect()?;
         let tables = netlink.tables().await?;

@@ -89,7 +89,8 @@ impl Settings {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    /// Checks the text of a file.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let lines = Lines::new(text);
         let file = toml::from_str(text).map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.into(),

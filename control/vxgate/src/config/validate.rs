@@ -127,8 +127,8 @@ pub(super) fn roles(ports: &[PortSettings]) -> Result<(), Fault> {
     }
     for (n, port) in ports.iter().enumerate() {
         let own = bind_name(port.bind);
-        let forced = ports[..n].iter().filter_map(|other| Some((bind_name(other.bind)?, other.place)));
-        if let (Some(own), Some((other, place))) = (own, forced.last())
+        let mut forced = ports[..n].iter().filter_map(|other| Some((bind_name(other.bind)?, other.place)));
+        if let (Some(own), Some((other, place))) = (own, forced.next())
             && own != other
         {
             return fail(port.place, Problem::BindConflict { own, other, place });

@@ -29,7 +29,7 @@ pub(crate) struct Address {
     /// The netdev that has it.
     pub(crate) link: u32,
     pub(crate) address: IpAddr,
-    /// Of global scope, and not on trial (RFC 4862 §5.4) or deprecated.
+    /// Of global scope, and here to stay: not deprecated, a duplicate (RFC 4862 §5.4, §5.5.4) or temporary.
     pub(crate) global: bool,
 }
 

@@ -108,11 +108,12 @@ impl Netlink {
     /// Reads links, addresses and the main table.
     pub(crate) async fn tables(&self) -> Result<Tables, NetlinkError> {
         let failed = |what| move |error| NetlinkError::new(what, error);
+        // One after the other: a socket dumps one thing at a time (EBUSY).
         let links = self.handle.link().get().execute();
         let links = links.try_filter_map(|message| std::future::ready(Ok(link(&message))));
+        let links = links.try_collect().await.map_err(failed("list links"))?;
         let addresses = self.handle.address().get().execute();
         let addresses = addresses.try_filter_map(|message| std::future::ready(Ok(address(&message))));
-        let links = links.try_collect().await.map_err(failed("list links"))?;
         let addresses = addresses.try_collect().await.map_err(failed("list addresses"))?;
         let mut routes = self.routes(AddressFamily::Inet).await?;
         routes.append(&mut self.routes(AddressFamily::Inet6).await?);
@@ -253,20 +254,22 @@ fn link(message: &LinkMessage) -> Option<Link> {
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {
-    let (mut local, mut plain, mut passing) = (None, None, false);
+    let (mut local, mut plain, mut passing, mut temporary) = (None, None, false, false);
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(address) => local = Some(*address),
             AddressAttribute::Address(address) => plain = Some(*address),
             AddressAttribute::Flags(flags) => {
-                passing = flags
-                    .intersects(AddressFlags::Tentative | AddressFlags::Deprecated | AddressFlags::Dadfailed);
+                passing = flags.intersects(AddressFlags::Deprecated | AddressFlags::Dadfailed);
+                temporary = flags.contains(AddressFlags::Secondary);
             }
             _ => {}
         }
     }
     // On a point-to-point link `Address` is the other side's (rtnetlink(7)).
     let address = local.or(plain)?;
+    // The flag is IPv6's for temporary addresses (RFC 8981), and IPv4's for further addresses of a subnet.
+    let passing = passing || (address.is_ipv6() && temporary);
     let global = message.header.scope == AddressScope::Universe && !passing;
     Some(Address { link: message.header.index, address, global })
 }

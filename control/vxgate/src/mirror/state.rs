@@ -188,3 +188,6 @@ impl Mirror {
         self.ports.iter().find(|port| port.role == role).map(|port| port.link)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! The kernel's tables change, and the engine is told what follows, once.
+
+use std::sync::Arc;
+
+use engine::{Overlay, PortConfig};
+use port::Idle;
+use wire::Vni;
+
+use super::*;
+use crate::mirror::kernel::{Address, Hop, KernelRoute, Link, Reachability, RouteKind};
+
+const UPLINK: PortIndex = PortIndex(1);
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn config() -> Config {
+    let port = |ifindex: u32, role| PortConfig {
+        interface: format!("port{ifindex}"),
+        ifindex,
+        role,
+        addresses: Vec::new(),
+        mac: MacAddr([2, 0, 0, 0, 1, ifindex as u8]),
+        mtu: 1600,
+        xdp: Default::default(),
+        bind: Default::default(),
+    };
+    let endpoints: Arc<[IpAddr]> = Arc::new([ip("198.18.0.11"), ip("2001:db8::12")]);
+    let overlay = |vni| Overlay {
+        vni: Vni::new(vni).unwrap(),
+        subnets: Vec::new(),
+        endpoints: Arc::clone(&endpoints),
+        mtu: 1500,
+    };
+    Config {
+        ports: vec![port(10, Role::Underlay), port(11, Role::Uplink)],
+        idle: Idle::Spin,
+        core: None,
+        router_mac: MacAddr([2, 0, 0x5e, 0, 0, 1]),
+        blocks: vec!["10.0.0.0/8".parse().unwrap()],
+        overlays: vec![overlay(1), overlay(2)],
+        stations: Vec::new(),
+    }
+}
+
+fn link(index: u32) -> Link {
+    Link {
+        index,
+        name: format!("port{index}"),
+        up: true,
+        carrier: true,
+        mac: Some(MacAddr([2, 0, 0, 0, 1, index as u8])),
+        mtu: 1600,
+        rx_queues: 1,
+        xdp_program: None,
+    }
+}
+
+fn route(prefix: &str, link: u32, gateway: &str) -> KernelRoute {
+    let hop = Hop { link, gateway: gateway.parse().ok(), usable: true };
+    let kind = RouteKind::Unicast(vec![hop]);
+    KernelRoute { prefix: prefix.parse().unwrap(), metric: 0, protocol: 3, kind }
+}
+
+fn tables() -> Tables {
+    Tables {
+        links: vec![link(10), link(11)],
+        addresses: vec![
+            Address { link: 11, address: ip("198.19.0.1"), global: true },
+            Address { link: 10, address: ip("198.18.0.1"), global: true },
+        ],
+        routes: vec![
+            route("0.0.0.0/0", 11, "198.19.0.2"),
+            route("198.18.0.0/24", 10, ""),
+            route("198.19.0.0/24", 11, ""),
+        ],
+    }
+}
+
+/// Actions in words, sorted.
+fn words(actions: Vec<Action>) -> Vec<String> {
+    let mut words: Vec<String> = actions
+        .into_iter()
+        .map(|action| match action {
+            Action::Install(key) => format!("install {} on {}", key.address, key.link),
+            Action::Delete(key) => format!("delete {} on {}", key.address, key.link),
+            Action::Update(Update::Routes(routes)) => format!("{} routes", routes.len()),
+            Action::Update(Update::Endpoint { address, next_hop }) => {
+                let next_hop = next_hop.map_or("nobody".into(), |next_hop| next_hop.address.to_string());
+                format!("{address} by {next_hop}")
+            }
+            Action::Update(Update::Neighbour { next_hop, mac }) => {
+                format!("{} at {}", next_hop.address, mac.map_or("nowhere".into(), |mac| mac.to_string()))
+            }
+            Action::Update(Update::HostAddresses(addresses)) => format!("host {addresses:?}"),
+            Action::Update(Update::PortMac { port, mac }) => format!("port {} is {mac}", port.0),
+        })
+        .collect();
+    words.sort();
+    words
+}
+
+fn started() -> Mirror {
+    let mut mirror = Mirror::new(&config());
+    mirror.resync(&tables(), &[]);
+    mirror
+}
+
+#[test]
+fn at_the_start_the_engine_is_told_all() {
+    let mut mirror = Mirror::new(&config());
+    let actions = words(mirror.resync(&tables(), &[]));
+    let expected = [
+        "198.18.0.11 by 198.18.0.11",
+        "2001:db8::12 by nobody",
+        "4 routes",
+        "host [198.18.0.1, 198.19.0.1]",
+        "install 198.18.0.11 on 10",
+        "install 198.19.0.2 on 11",
+    ];
+    assert_eq!(actions, expected);
+    assert!(mirror.tables(&tables()).is_empty(), "and only once");
+}
+
+#[test]
+fn an_endpoint_follows_its_route() {
+    let mut mirror = started();
+    let mut tables = tables();
+    tables.routes.push(route("198.18.0.11/32", 10, "198.18.0.254"));
+    let expected =
+        ["198.18.0.11 by 198.18.0.254", "5 routes", "delete 198.18.0.11 on 10", "install 198.18.0.254 on 10"];
+    assert_eq!(words(mirror.tables(&tables)), expected);
+    tables.routes.remove(1);
+    tables.routes.pop();
+    let actions = words(mirror.tables(&tables));
+    assert!(actions.contains(&"198.18.0.11 by nobody".into()), "the default leads elsewhere: {actions:?}");
+    assert!(actions.contains(&"delete 198.18.0.254 on 10".into()), "{actions:?}");
+}
+
+#[test]
+fn a_new_default_router_replaces_the_old() {
+    let mut mirror = started();
+    let key = |text| NeighbourKey { link: 11, address: ip(text) };
+    let known =
+        |text| Neighbour { key: key(text), state: Reachability::Known(MAC), fixed: false, ours: true };
+    assert_eq!(words(mirror.neighbour(known("198.19.0.2"))), ["198.19.0.2 at 02:00:00:00:00:07"]);
+    let mut tables = tables();
+    tables.routes[0] = route("0.0.0.0/0", 11, "198.19.0.3");
+    let expected =
+        ["198.19.0.2 at nowhere", "4 routes", "delete 198.19.0.2 on 11", "install 198.19.0.3 on 11"];
+    assert_eq!(words(mirror.tables(&tables)), expected);
+    assert_eq!(words(mirror.neighbour_gone(key("198.19.0.2"))), [""; 0]);
+    assert_eq!(words(mirror.neighbour(known("198.19.0.3"))), ["198.19.0.3 at 02:00:00:00:00:07"]);
+    let mut left: Vec<IpAddr> = mirror.installed().into_iter().map(|key| key.address).collect();
+    left.sort();
+    assert_eq!(left, [ip("198.18.0.11"), ip("198.19.0.3")]);
+}
+
+#[test]
+fn a_host_on_the_link_is_resolved_on_demand() {
+    let mut mirror = started();
+    let next_hop = NextHop { port: UPLINK, address: ip("198.19.0.77") };
+    assert_eq!(words(mirror.resolve(next_hop)), ["install 198.19.0.77 on 11"]);
+    let key = NeighbourKey { link: 11, address: next_hop.address };
+    assert!(!mirror.refused(key), "the engine asks again");
+    assert_eq!(words(mirror.resolve(next_hop)), ["install 198.19.0.77 on 11"]);
+}
+
+#[test]
+fn a_refused_router_is_tried_again() {
+    let mut mirror = started();
+    assert!(mirror.refused(NeighbourKey { link: 10, address: ip("198.18.0.11") }));
+    assert_eq!(words(mirror.retry()), ["install 198.18.0.11 on 10"]);
+    assert_eq!(words(mirror.retry()), [""; 0]);
+}
+
+#[test]
+fn host_addresses_and_port_macs_are_followed() {
+    let mut mirror = started();
+    let mut tables = tables();
+    tables.addresses.remove(0);
+    tables.links[0].mac = Some(MAC);
+    let expected = ["host [198.18.0.1]", "port 0 is 02:00:00:00:00:07"];
+    assert_eq!(words(mirror.tables(&tables)), expected);
+    assert!(mirror.tables(&tables).is_empty());
+}
+
+#[test]
+fn a_port_that_comes_back_has_its_next_hops_asked_at_once() {
+    let mut mirror = started();
+    let mut down = tables();
+    down.links[1].carrier = false;
+    down.routes.retain(|route| route.prefix.prefix_len() == 24);
+    assert!(words(mirror.tables(&down)).contains(&"3 routes".into()));
+    let mut gone = down.clone();
+    gone.links.pop();
+    assert_eq!(words(mirror.tables(&gone)), [""; 0]);
+    let actions = words(mirror.tables(&tables()));
+    assert!(actions.contains(&"install 198.19.0.2 on 11".into()), "{actions:?}");
+    // With the routes unchanged too.
+    let mut down = tables();
+    down.links[0].up = false;
+    assert_eq!(words(mirror.tables(&down)), [""; 0]);
+    assert_eq!(words(mirror.tables(&tables())), ["install 198.18.0.11 on 10"]);
+}

@@ -1,0 +1,106 @@
+//! The binary as an operator meets it, as far as no network namespace is needed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn vxgate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vxgate")).args(arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A file that is removed with the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("vxgate-cli-{}-{name}", std::process::id()));
+        fs::write(&path, content).expect("a temporary file");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+const CONFIG: &str = r#"
+[gateway]
+router-mac = "02:00:5e:00:00:01"
+blocks = ["10.0.0.0/8"]
+socket = "/nonexistent/vxgate.sock"
+
+[[port]]
+interface = "no-such-port-0"
+role = "underlay"
+addresses = ["198.18.0.1"]
+
+[[port]]
+interface = "no-such-port-1"
+role = "uplink"
+
+[[overlay]]
+vni = 1
+subnets = ["10.0.0.0/24"]
+endpoints = ["198.18.0.11"]
+"#;
+
+#[test]
+fn a_wrong_configuration_is_refused_with_its_place() {
+    let file = File::new("wrong.toml", &CONFIG.replace("vni = 1", "vni = 1\nvlan = 7"));
+    for command in ["check", "run", "cleanup"] {
+        let output = vxgate(&[command, "--config", file.path()]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.starts_with(&format!("error: {}:18:1: unknown field `vlan`", file.path())),
+            "{errors}"
+        );
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
+
+#[test]
+fn a_machine_without_the_ports_is_told_from_a_wrong_configuration() {
+    let file = File::new("right.toml", CONFIG);
+    let output = vxgate(&["check", "--config", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("valid: 2 ports, 1 overlays, 0 stations"));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("error: there is no interface no-such-port-0:"), "{errors}");
+    assert!(errors.contains("error: there is no interface no-such-port-1:"), "{errors}");
+
+    let output = vxgate(&["run", "--config", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no-such-port-0"));
+}
+
+#[test]
+fn a_missing_file_and_a_missing_gateway_are_named() {
+    let output = vxgate(&["check", "--config", "/nonexistent.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot read the configuration /nonexistent.toml: No such file"));
+    let output = vxgate(&["show", "ports", "--socket", "/nonexistent.sock"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no gateway answers at /nonexistent.sock"));
+}
+
+#[test]
+fn wrong_usage_is_status_two_and_help_is_there() {
+    assert_eq!(vxgate(&["run"]).status.code(), Some(2));
+    assert_eq!(vxgate(&["show", "overlays", "--vni", "0"]).status.code(), Some(2));
+    for command in ["run", "check", "cleanup", "show"] {
+        let output = vxgate(&[command, "--help"]);
+        assert!(output.status.success());
+        assert!(text(&output.stdout).contains("Usage: vxgate"));
+    }
+}
