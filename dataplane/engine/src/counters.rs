@@ -49,14 +49,14 @@ reasons! {
     Egress Forwarded "egress"
     /// Routed into an overlay and encapsulated.
     Ingress Forwarded "ingress"
-    /// An answer of the slow path, sent.
-    Answer Forwarded "answer"
+    /// A frame of the slow path, sent: an answer, or a packet that waited for its neighbour.
+    SlowPath Forwarded "slow_path"
 
     /// ARP in an overlay.
     Arp Punted "arp"
     /// Neighbour discovery in an overlay.
     Ndp Punted "ndp"
-    /// The neighbour on the uplink is being asked for its MAC address.
+    /// For a neighbour on the uplink that is being asked for its MAC address: a few packets wait for it.
     Resolving Punted "resolving"
 
     /// Shorter than its headers, or than they say.
@@ -131,7 +131,7 @@ reasons! {
     TransmitFull Dropped "transmit_full"
     /// The queue to the slow path is full.
     PuntFull Dropped "punt_full"
-    /// No frame was free for an answer of the slow path.
+    /// No frame was free for one of the slow path.
     NoFrame Dropped "no_frame"
 }
 

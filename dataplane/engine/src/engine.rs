@@ -167,13 +167,8 @@ impl Engine {
         let (punts_in, punts) = rtrb::RingBuffer::new(RING);
         let (answers, answers_out) = rtrb::RingBuffer::new(RING);
 
-        let slow_path = SlowPath {
-            writer,
-            updates: update_queue,
-            workers: vec![WorkerLink { punts, answers, waker: waker.clone() }],
-            events,
-            stop: Arc::clone(&stop),
-        };
+        let workers = vec![WorkerLink { punts, answers, waker: waker.clone() }];
+        let slow_path = SlowPath::new(writer, update_queue, workers, events, Arc::clone(&stop));
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
         let worker = Worker {
             umem,

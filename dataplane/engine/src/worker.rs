@@ -121,7 +121,10 @@ impl Worker {
     fn punt(&mut self, punt: Punt, frame: Frame) {
         let reason = punt.reason();
         let punted = match punt {
-            Punt::Resolve(next_hop) => Punted::Resolve(next_hop),
+            Punt::Resolve { next_hop, packet, end } => {
+                let packet = FrameCopy::of(&self.umem.data(&frame)[packet..end]);
+                Punted::Resolve { next_hop, packet }
+            }
             Punt::FromStation { reason, vni, endpoint, inner, end } => {
                 let frame = FrameCopy::of(&self.umem.data(&frame)[inner..end]);
                 Punted::FromStation { reason, vni, endpoint, frame }
@@ -144,7 +147,7 @@ impl Worker {
             let fits = frame.reset(bytes.len());
             assert!(fits, "a copy holds no more than a frame");
             self.umem.data_mut(&mut frame).copy_from_slice(bytes);
-            self.transmit(answer.port, frame, Reason::Answer);
+            self.transmit(answer.port, frame, Reason::SlowPath);
         }
         busy
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use wire::icmpv6;
-use wire::{EtherType, IpProtocol, Vni};
+use wire::{EtherType, IpProtocol, MacAddr, Vni};
 
 use super::decapsulate::Outer;
 use super::ip::{self, IpHeader};
@@ -72,12 +72,21 @@ pub(crate) fn decide(tables: &Snapshot, port: PortIndex, frame: &[u8]) -> Result
     if header.ttl <= 1 {
         return Err(Reason::TtlExceeded.into());
     }
-    let (port, neighbour) = route(tables, header.destination)?;
+    let packet = outer.inner + link.payload;
+    let step = route(tables, header.destination)?;
+    let (NextStep::Send(port, _) | NextStep::Resolve(NextHop { port, .. })) = step;
     if header.len > usize::from(tables.fixed.port(port).mtu) {
         return Err(Reason::TooBig.into());
     }
-    let link_out = LinkAddresses { destination: neighbour, source: tables.fixed.port_mac(port) };
-    Ok(Egress { packet: outer.inner + link.payload, header, port, link: link_out })
+    match step {
+        NextStep::Send(port, destination) => {
+            let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
+            Ok(Egress { packet, header, port, link })
+        }
+        NextStep::Resolve(next_hop) => {
+            Err(Stop::Punt(Punt::Resolve { next_hop, packet, end: packet + header.len }))
+        }
+    }
 }
 
 /// The overlay of `vni`, if the endpoint may send into it.
@@ -166,16 +175,24 @@ fn check_destination(
     Ok(())
 }
 
-/// The port and the neighbour's MAC address on the way to `destination`.
+/// Where a packet that may leave goes.
+enum NextStep {
+    Send(PortIndex, MacAddr),
+    /// To a neighbour whose MAC address is not known yet.
+    Resolve(NextHop),
+}
+
 #[inline]
-fn route(tables: &Snapshot, destination: IpAddr) -> Result<(PortIndex, wire::MacAddr), Stop> {
+fn route(tables: &Snapshot, destination: IpAddr) -> Result<NextStep, Reason> {
     match tables.fib.lookup(destination) {
-        Some(Way::Via(adjacency)) => Ok((adjacency.port, adjacency.mac.get().ok_or(Reason::NoNeighbour)?)),
+        Some(Way::Via(adjacency)) => {
+            Ok(NextStep::Send(adjacency.port, adjacency.mac.get().ok_or(Reason::NoNeighbour)?))
+        }
         Some(Way::OnLink(port)) => {
             let next_hop = NextHop { port: *port, address: destination };
             let known = tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get());
-            known.map(|mac| (*port, mac)).ok_or(Stop::Punt(Punt::Resolve(next_hop)))
+            Ok(known.map_or(NextStep::Resolve(next_hop), |mac| NextStep::Send(*port, mac)))
         }
-        Some(Way::Reject) | None => Err(Reason::NoRoute.into()),
+        Some(Way::Reject) | None => Err(Reason::NoRoute),
     }
 }

@@ -13,7 +13,7 @@ mod egress;
 pub(crate) mod encapsulate;
 mod flow;
 mod ingress;
-mod ip;
+pub(crate) mod ip;
 pub(crate) mod link;
 
 use std::net::IpAddr;
@@ -45,15 +45,15 @@ pub(crate) enum Verdict {
 pub(crate) enum Punt {
     /// An inner frame from an admitted station: the bytes from `inner` to `end` of the frame.
     FromStation { reason: Reason, vni: Vni, endpoint: IpAddr, inner: usize, end: usize },
-    /// A neighbour whose MAC address is not known; the packet itself is lost.
-    Resolve(NextHop),
+    /// A neighbour whose MAC address is not known, and the packet for it: the bytes from `packet` to `end` of the frame.
+    Resolve { next_hop: NextHop, packet: usize, end: usize },
 }
 
 impl Punt {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::FromStation { reason, .. } => *reason,
-            Self::Resolve(_) => Reason::Resolving,
+            Self::Resolve { .. } => Reason::Resolving,
         }
     }
 }

@@ -119,8 +119,14 @@ fn a_host_on_the_uplink_is_resolved_and_then_reached() {
         assert_eq!(gateway.events.lock().unwrap().pop(), Some(Event::Resolve(next_hop)));
         let mac = MacAddr([2, 0, 0, 0, 0, 0x77]);
         gateway.apply([Update::Neighbour { next_hop, mac: Some(mac) }]);
-        let out = gateway.send(UNDERLAY, &frame);
-        assert_eq!(decode(&out[0].1).1, mac);
+        // The packet that waited, and the next one.
+        for out in [gateway.sent(), gateway.send(UNDERLAY, &frame)] {
+            let [(UPLINK, frame)] = out.as_slice() else { panic!("{out:?}") };
+            let (source_mac, destination_mac, _, destination, ttl, _, payload) = decode(frame);
+            assert_eq!((source_mac, destination_mac), (UPLINK_MAC, mac));
+            assert_eq!((destination, ttl), (next_hop.address, 63));
+            assert_eq!(payload, b"sixteen bytes!!!");
+        }
         gateway.apply([Update::Neighbour { next_hop, mac: None }]);
         assert!(gateway.send(UNDERLAY, &frame).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Frames that the router itself sends into an overlay.
+//! Frames that the slow path sends: the router's own into an overlay, and packets that waited on their way out.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,9 @@ use wire::ethernet::{self, EthernetRepr};
 use wire::{EtherType, MacAddr, Vni};
 
 use super::{Answer, FrameCopy};
+use crate::api::PortIndex;
 use crate::pipeline::encapsulate::{self, LinkAddresses, overhead};
+use crate::pipeline::ip::IpHeader;
 use crate::tables::Snapshot;
 
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §4.2.3.3): what is shorter is padded, because a bridge behind the
@@ -47,4 +49,15 @@ pub(super) fn encapsulate(
     let source_port = 0xc000 | u16::from_be_bytes([a, b]) & 0x3fff;
     encapsulate::write(&mut frame, &endpoint.outer, link, vni, source_port);
     Some(Answer { port: adjacency.port, frame: FrameCopy::of(&frame) })
+}
+
+/// A packet that waited for its neighbour, as the pipeline would have sent it.
+pub(super) fn route_out(tables: &Snapshot, port: PortIndex, mac: MacAddr, packet: &[u8]) -> Option<Answer> {
+    let ethertype = if packet.first()? >> 4 == 4 { EtherType::Ipv4 } else { EtherType::Ipv6 };
+    let header = IpHeader::parse(ethertype, packet).ok()?;
+    let mut frame = vec![0; ethernet::HEADER_LEN + packet.len()];
+    EthernetRepr { dst: mac, src: tables.fixed.port_mac(port), ethertype }.emit(&mut frame);
+    frame[ethernet::HEADER_LEN..].copy_from_slice(packet);
+    header.age(&mut frame[ethernet::HEADER_LEN..]);
+    Some(Answer { port, frame: FrameCopy::of(&frame) })
 }

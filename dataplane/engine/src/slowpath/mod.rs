@@ -3,11 +3,12 @@
 mod answer;
 mod arp;
 mod ndp;
+mod waiting;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use wire::Vni;
@@ -17,6 +18,7 @@ use crate::api::{Event, NextHop, PortIndex, Update};
 use crate::counters::Reason;
 use crate::tables::{Snapshot, Writer};
 use port::MAX_FRAME;
+use waiting::WaitingPackets;
 
 /// Entries of the rings between a worker and the slow path.
 pub(crate) const RING: usize = 256;
@@ -31,8 +33,8 @@ const UPDATES_AT_ONCE: usize = 1024;
 pub(crate) enum Punted {
     /// An inner frame from an admitted station.
     FromStation { reason: Reason, vni: Vni, endpoint: IpAddr, frame: FrameCopy },
-    /// A neighbour that must be resolved.
-    Resolve(NextHop),
+    /// An IP packet, not aged yet, for a neighbour that must be resolved.
+    Resolve { next_hop: NextHop, packet: FrameCopy },
 }
 
 /// The bytes of a frame, out of the frame memory.
@@ -78,14 +80,26 @@ pub(crate) struct WorkerLink {
 
 /// The thread's state.
 pub(crate) struct SlowPath {
-    pub(crate) writer: Writer,
-    pub(crate) updates: Receiver<Update>,
-    pub(crate) workers: Vec<WorkerLink>,
-    pub(crate) events: Box<dyn Fn(Event) + Send>,
-    pub(crate) stop: Arc<AtomicBool>,
+    writer: Writer,
+    updates: Receiver<Update>,
+    workers: Vec<WorkerLink>,
+    events: Box<dyn Fn(Event) + Send>,
+    stop: Arc<AtomicBool>,
+    waiting: WaitingPackets,
 }
 
 impl SlowPath {
+    /// What a thread for these workers starts with.
+    pub(crate) fn new(
+        writer: Writer,
+        updates: Receiver<Update>,
+        workers: Vec<WorkerLink>,
+        events: Box<dyn Fn(Event) + Send>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self { writer, updates, workers, events, stop, waiting: WaitingPackets::default() }
+    }
+
     /// Runs until told to stop. Workers and control unpark the thread when they have given it something.
     pub(crate) fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
@@ -105,7 +119,27 @@ impl SlowPath {
             any = true;
         }
         self.writer.publish();
+        if any {
+            self.send_waiting();
+        }
         any
+    }
+
+    /// Sends the packets whose neighbours have become known.
+    fn send_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let tables = self.writer.current();
+        let known = |next_hop| tables.on_link.get(&next_hop)?.mac.get();
+        // Any worker can send them: the first always exists.
+        let worker = &mut self.workers[0];
+        for (next_hop, mac, packet) in self.waiting.release(Instant::now(), known) {
+            if let Some(answer) = answer::route_out(tables, next_hop.port, mac, packet.bytes()) {
+                let _ = worker.answers.push(answer);
+            }
+        }
+        worker.waker.wake();
     }
 
     /// Whether there was anything.
@@ -118,7 +152,10 @@ impl SlowPath {
                 let Ok(punted) = worker.punts.pop() else { break };
                 any = true;
                 match punted {
-                    Punted::Resolve(next_hop) => (self.events)(Event::Resolve(next_hop)),
+                    Punted::Resolve { next_hop, packet } => {
+                        self.waiting.keep(next_hop, packet, Instant::now());
+                        (self.events)(Event::Resolve(next_hop));
+                    }
                     Punted::FromStation { reason, vni, endpoint, frame } => {
                         if let Some(answer) =
                             answer(self.writer.current(), reason, vni, endpoint, frame.bytes())

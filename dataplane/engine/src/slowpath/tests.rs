@@ -66,7 +66,7 @@ fn arp_for_the_router_is_answered_with_the_shared_mac() {
             assert_eq!(reply, expected);
         }
     }
-    assert_eq!((gateway.count(Reason::Arp), gateway.count(Reason::Answer)), (4, 4));
+    assert_eq!((gateway.count(Reason::Arp), gateway.count(Reason::SlowPath)), (4, 4));
 }
 
 #[test]
@@ -178,5 +178,5 @@ fn a_storm_of_requests_is_bounded_and_counted() {
     assert_eq!(gateway.count(Reason::PuntFull), (sent - super::RING) as u64);
     gateway.slow_path.take_punts();
     while gateway.worker.round() {}
-    assert_eq!(gateway.count(Reason::Answer), super::RING as u64);
+    assert_eq!(gateway.count(Reason::SlowPath), super::RING as u64);
 }

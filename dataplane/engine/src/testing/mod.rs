@@ -144,13 +144,9 @@ impl Harness {
         let waker = Waker::new().unwrap();
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let heard = Arc::clone(&events);
-        let slow_path = SlowPath {
-            writer,
-            updates: update_queue,
-            workers: vec![WorkerLink { punts, answers, waker: waker.clone() }],
-            events: Box::new(move |event| heard.lock().unwrap().push(event)),
-            stop: Arc::default(),
-        };
+        let events_in = Box::new(move |event| heard.lock().unwrap().push(event));
+        let links = vec![WorkerLink { punts, answers, waker: waker.clone() }];
+        let slow_path = SlowPath::new(writer, update_queue, links, events_in, Arc::default());
         let worker = Worker {
             umem,
             pool,
@@ -182,6 +178,11 @@ impl Harness {
         assert!(self.wires[usize::from(port.0)].deliver(frame));
         self.worker.round();
         self.slow_path.take_punts();
+        self.sent()
+    }
+
+    /// All that goes out now, with the port.
+    pub(crate) fn sent(&mut self) -> Vec<(PortIndex, Vec<u8>)> {
         self.worker.round();
         let mut out = Vec::new();
         for (index, wire) in self.wires.iter_mut().enumerate() {
@@ -198,7 +199,11 @@ impl Harness {
 
     /// How often the ways of frames have ended, the answers of the slow path left out.
     pub(crate) fn total(&self) -> u64 {
-        Reason::ALL.iter().filter(|reason| **reason != Reason::Answer).map(|reason| self.count(*reason)).sum()
+        Reason::ALL
+            .iter()
+            .filter(|reason| **reason != Reason::SlowPath)
+            .map(|reason| self.count(*reason))
+            .sum()
     }
 
     /// Sends a frame that must be dropped for `reason`, and for nothing else.
