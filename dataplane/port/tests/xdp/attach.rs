@@ -17,11 +17,9 @@ const PORT: &str = "vxg-port";
 /// What it is connected to.
 const PEER: &str = "vxg-peer";
 
-/// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Runs `test` in a network namespace of its own, with [`PORT`] and [`PEER`], ends of a veth pair, up.
 fn with_veth(test: impl FnOnce() + Send + 'static) {
+    let _alone = crate::alone();
     let thread = std::thread::spawn(move || {
         // SAFETY: unsharing the file table could pull descriptors away from under other threads; the network
         // namespace has nothing to do with it.
@@ -51,15 +49,6 @@ fn ip(arguments: &[&str]) -> String {
 fn shown(interface: &str) -> Option<String> {
     let text = ip(&["-d", "link", "show", "dev", interface]);
     text.split_whitespace().find(|word| word.contains("xdp")).map(str::to_owned)
-}
-
-/// Waits until no program is on `interface`. At once, but for a child that another test's thread just forked: until
-/// it executes `ip` it has a copy of every descriptor, the link's too.
-fn wait_until_free(interface: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while let Some(xdp) = shown(interface) {
-        assert!(Instant::now() < deadline, "{interface} still has {xdp}");
-    }
 }
 
 fn index(interface: &str) -> u32 {
@@ -102,7 +91,7 @@ fn each_mode_is_got_and_given_back() {
             assert!(classifier.native_refusal().is_none());
             assert_eq!(shown(PORT).as_deref(), Some(word));
             drop(classifier);
-            wait_until_free(PORT);
+            assert_eq!(shown(PORT), None, "dropping takes the program off");
         }
     });
 }
@@ -122,7 +111,6 @@ fn a_hook_in_use_is_an_error_that_says_so() {
             assert!(matches!(error, XdpError::AttachedAlready), "{error}");
             assert_eq!(shown(PEER), None);
             drop(holder);
-            wait_until_free(PORT);
             attach(PORT, first).unwrap();
         }
     });
@@ -168,15 +156,13 @@ fn frames_on_the_link_are_classified() {
                 peer.send(&frame).unwrap();
                 wait_for_one(&classifier, verdict);
             }
-            drop(classifier);
-            wait_until_free(PORT);
         }
     });
 }
 
 /// Waits until `verdict` was counted, just once.
 fn wait_for_one(classifier: &Classifier, verdict: Verdict) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let counters = classifier.counters().unwrap();
         match counters.iter().find(|(name, _)| *name == verdict) {

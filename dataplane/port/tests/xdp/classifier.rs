@@ -195,6 +195,7 @@ fn a_version_that_is_not_the_ether_types_is_the_kernels() {
 
 #[test]
 fn engine_traffic_without_a_socket_is_dropped() {
+    let _alone = crate::alone();
     for (role, packets) in engine_traffic() {
         let classifier = load(&config(role));
         for packet in packets.map(|packet| to_port(&packet)) {
