@@ -134,7 +134,11 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
         settings.stations.len()
     );
     block_on(async {
-        let machine = Machine::inspect(Netlink::connect()?.tables().await?);
+        let mut machine = Machine::inspect(Netlink::connect()?.tables().await?);
+        if api::is_served(&settings.socket) {
+            println!("a gateway is running: the XDP programs of the ports are taken to be its");
+            machine.tables.links.iter_mut().for_each(|link| link.xdp_program = None);
+        }
         let config = preflight::prepare(&settings, &machine)?;
         print_ports(&config);
         println!("this machine can run it");

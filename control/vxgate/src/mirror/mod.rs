@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use engine::{Event, Update};
 use futures_util::{Stream, StreamExt};
+use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use kernel::{NeighbourKey, Notice};
 use netlink::{Netlink, NetlinkError};
@@ -37,6 +38,8 @@ pub(crate) enum Action {
     Install(NeighbourKey),
     /// Delete this neighbour from the kernel.
     Delete(NeighbourKey),
+    /// Install this block's blackhole route again: somebody removed it.
+    Blackhole(IpNet),
 }
 
 /// Carries out what the mirror decides.
@@ -131,13 +134,19 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                 Action::Update(update) => (self.tell)(update),
                 Action::Install(key) => {
                     if let Err(error) = self.netlink.install_neighbour(key).await {
-                        debug!("neighbour {}: {error}", key.address);
                         if self.mirror.refused(key) {
+                            warn!("next hop {}: {error}; it is tried again", key.address);
                             self.retry.get_or_insert_with(|| Instant::now() + RETRY);
+                        } else {
+                            debug!("on-link host {}: {error}", key.address);
                         }
                     }
                 }
                 Action::Delete(key) => self.delete(key).await,
+                Action::Blackhole(block) => match self.netlink.add_blackhole(block).await {
+                    Ok(()) => warn!("the blackhole route of {block} had been removed: it is there again"),
+                    Err(error) => error!("the blackhole route of {block} is missing: {error}"),
+                },
             }
         }
     }

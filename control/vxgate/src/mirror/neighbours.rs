@@ -248,7 +248,8 @@ fn tell(next_hop: NextHop, wanted: &mut Wanted, mac: Option<MacAddr>, actions: &
     match (wanted.purpose, mac) {
         (Purpose::Router, Some(mac)) => info!("next hop {address} is at {mac}"),
         (Purpose::Router, None) => info!("next hop {address} does not answer"),
-        (Purpose::OnLink(_), mac) => debug!(?mac, "on-link host {address}"),
+        (Purpose::OnLink(_), Some(mac)) => debug!("on-link host {address} is at {mac}"),
+        (Purpose::OnLink(_), None) => debug!("on-link host {address} does not answer"),
     }
     wanted.told = Some(mac);
     actions.push(Action::Update(Update::Neighbour { next_hop, mac }));

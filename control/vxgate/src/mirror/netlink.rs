@@ -26,7 +26,7 @@ use super::kernel::{
 };
 
 /// Marks what this program put into the kernel: `RTA_PROTOCOL` of its routes, `NDA_PROTOCOL` of its neighbours.
-/// Nobody in iproute2's `rt_protos` or FRR's list has this number.
+/// No routing daemon has this number in iproute2's `rt_protos`.
 pub(crate) const PROTOCOL: u8 = 118;
 
 /// Metric of the blackhole routes: the best that IPv6 has (it takes 0 for 1 024), so that no other route to the

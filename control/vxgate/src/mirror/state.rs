@@ -1,6 +1,6 @@
 //! What the engine was told of the kernel, and what follows from a change. No I/O: values in, actions out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use engine::{Config, NextHop, PortIndex, Role, Route, RouteTarget, Update};
@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use wire::MacAddr;
 
 use super::Action;
-use super::kernel::{Neighbour, NeighbourKey, Tables};
+use super::kernel::{KernelRoute, Neighbour, NeighbourKey, RouteKind, Tables};
 use super::neighbours::Neighbours;
 use super::routes::{Fib, PortLink};
 
@@ -33,6 +33,8 @@ pub(crate) struct Mirror {
     endpoints: BTreeMap<IpAddr, Option<Option<NextHop>>>,
     routes: Option<Vec<Route>>,
     host_addresses: Option<Vec<IpAddr>>,
+    /// Kernel routes into the blocks.
+    leaks: BTreeSet<IpNet>,
     neighbours: Neighbours,
 }
 
@@ -61,6 +63,7 @@ impl Mirror {
             endpoints: endpoints.collect(),
             routes: None,
             host_addresses: None,
+            leaks: BTreeSet::new(),
         }
     }
 
@@ -130,6 +133,8 @@ impl Mirror {
             actions.push(Action::Update(Update::HostAddresses(addresses)));
         }
 
+        self.guard_blocks(tables, actions);
+
         let fib = Fib::new(&tables.routes);
         let mut routers = HashSet::new();
         if let Some(underlay) = self.port_of(Role::Underlay) {
@@ -157,6 +162,31 @@ impl Mirror {
             }
         }
         routers
+    }
+
+    /// Should the engine die, the blackhole routes alone keep the kernel from forwarding overlay traffic.
+    fn guard_blocks(&mut self, tables: &Tables, actions: &mut Vec<Action>) {
+        for &block in &self.blocks {
+            let is_blackhole =
+                |route: &KernelRoute| route.prefix == block && route.kind == RouteKind::Blackhole;
+            if !tables.routes.iter().any(is_blackhole) {
+                actions.push(Action::Blackhole(block));
+            }
+        }
+        let inside = |prefix| self.blocks.iter().any(|block| *block != prefix && block.contains(&prefix));
+        let leaks: BTreeSet<IpNet> = tables
+            .routes
+            .iter()
+            .filter(|route| matches!(route.kind, RouteKind::Unicast(_)) && inside(route.prefix))
+            .map(|route| route.prefix)
+            .collect();
+        for prefix in leaks.difference(&self.leaks) {
+            warn!(
+                "the kernel has a route to {prefix}, inside an overlay block: should the gateway die, overlay \
+                 packets could leave by it; `ip route del {prefix}`"
+            );
+        }
+        self.leaks = leaks;
     }
 
     fn read_links(&mut self, tables: &Tables, actions: &mut Vec<Action>) {

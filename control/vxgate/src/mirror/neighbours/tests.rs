@@ -41,7 +41,7 @@ fn step(neighbours: &mut Neighbours, work: impl FnOnce(&mut Neighbours, &mut Vec
             Action::Update(Update::Neighbour { next_hop, mac: None }) => {
                 format!("{} unknown", next_hop.address)
             }
-            Action::Update(other) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         })
         .collect()
 }

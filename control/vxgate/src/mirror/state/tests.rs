@@ -7,7 +7,7 @@ use port::Idle;
 use wire::Vni;
 
 use super::*;
-use crate::mirror::kernel::{Address, Hop, KernelRoute, Link, Reachability, RouteKind};
+use crate::mirror::kernel::{Address, Hop, Link, Reachability};
 
 const UPLINK: PortIndex = PortIndex(1);
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
@@ -75,6 +75,7 @@ fn tables() -> Tables {
             route("0.0.0.0/0", 11, "198.19.0.2"),
             route("198.18.0.0/24", 10, ""),
             route("198.19.0.0/24", 11, ""),
+            KernelRoute { kind: RouteKind::Blackhole, ..route("10.0.0.0/8", 11, "") },
         ],
     }
 }
@@ -86,6 +87,7 @@ fn words(actions: Vec<Action>) -> Vec<String> {
         .map(|action| match action {
             Action::Install(key) => format!("install {} on {}", key.address, key.link),
             Action::Delete(key) => format!("delete {} on {}", key.address, key.link),
+            Action::Blackhole(block) => format!("blackhole {block}"),
             Action::Update(Update::Routes(routes)) => format!("{} routes", routes.len()),
             Action::Update(Update::Endpoint { address, next_hop }) => {
                 let next_hop = next_hop.map_or("nobody".into(), |next_hop| next_hop.address.to_string());
@@ -132,8 +134,7 @@ fn an_endpoint_follows_its_route() {
     let expected =
         ["198.18.0.11 by 198.18.0.254", "5 routes", "delete 198.18.0.11 on 10", "install 198.18.0.254 on 10"];
     assert_eq!(words(mirror.tables(&tables)), expected);
-    tables.routes.remove(1);
-    tables.routes.pop();
+    tables.routes.retain(|route| route.prefix.addr() == ip("0.0.0.0"));
     let actions = words(mirror.tables(&tables));
     assert!(actions.contains(&"198.18.0.11 by nobody".into()), "the default leads elsewhere: {actions:?}");
     assert!(actions.contains(&"delete 198.18.0.254 on 10".into()), "{actions:?}");
@@ -192,7 +193,7 @@ fn a_port_that_comes_back_has_its_next_hops_asked_at_once() {
     let mut mirror = started();
     let mut down = tables();
     down.links[1].carrier = false;
-    down.routes.retain(|route| route.prefix.prefix_len() == 24);
+    down.routes.retain(|route| route.prefix.prefix_len() != 0);
     assert!(words(mirror.tables(&down)).contains(&"3 routes".into()));
     let mut gone = down.clone();
     gone.links.pop();
@@ -204,4 +205,12 @@ fn a_port_that_comes_back_has_its_next_hops_asked_at_once() {
     down.links[0].up = false;
     assert_eq!(words(mirror.tables(&down)), [""; 0]);
     assert_eq!(words(mirror.tables(&tables())), ["install 198.18.0.11 on 10"]);
+}
+
+#[test]
+fn a_blackhole_route_that_somebody_removed_comes_back() {
+    let mut mirror = started();
+    let mut tables = tables();
+    tables.routes.pop();
+    assert_eq!(words(mirror.tables(&tables)), ["blackhole 10.0.0.0/8"]);
 }
