@@ -10,8 +10,8 @@ use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::Sender;
 use port::xdp::{Classifier, ClassifierConfig, PortRole, XdpError};
 use port::{
-    BindMode, BindRequest, MAX_FRAME, Port, PortError, Queue, SocketStatistics, StatisticsReader, Umem,
-    Waker, XdpMode,
+    BindMode, BindRequest, MAX_FRAME, Opened, Port, PortError, Queue, SocketStatistics, StatisticsReader,
+    Umem, Waker, XdpMode,
 };
 use thiserror::Error;
 use wire::{MacAddr, Vni};
@@ -93,6 +93,8 @@ pub struct PortStatus {
     pub xdp: XdpMode,
     /// How the socket was bound.
     pub bind: BindMode,
+    /// What `auto` would rather have had, and why it could not.
+    pub fallbacks: Vec<String>,
     /// MAC address that frames must be for.
     pub mac: MacAddr,
     /// Its MTU, in bytes of an IP packet.
@@ -134,6 +136,7 @@ pub struct Engine {
     waker: Waker,
     slow_path: JoinHandle<()>,
     worker: JoinHandle<()>,
+    zero_copy_refusal: Option<String>,
 }
 
 impl Engine {
@@ -153,7 +156,8 @@ impl Engine {
             .iter()
             .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue: QUEUE })
             .collect();
-        let (ports, bind) = port::open(&umem, &queues, request)?;
+        let Opened { ports, mode: bind, zero_copy_refusal } = port::open(&umem, &queues, request)?;
+        let zero_copy_refusal = zero_copy_refusal.map(|refusal| refusal.to_string());
         let mut attached = join(&config.ports, classifiers, &ports, bind)?;
 
         let (idle, core) = (config.idle, config.core);
@@ -194,8 +198,18 @@ impl Engine {
             port.xdp = attached.map_err(|cause| StartError::Xdp { interface: interface.clone(), cause })?;
             Ok(())
         });
-        let engine =
-            Self { ports: attached, tables, updates, counters, rounds, stop, waker, slow_path, worker };
+        let engine = Self {
+            ports: attached,
+            tables,
+            updates,
+            counters,
+            rounds,
+            stop,
+            waker,
+            slow_path,
+            worker,
+            zero_copy_refusal,
+        };
         match attach {
             Ok(()) => Ok(engine),
             Err(error) => {
@@ -227,6 +241,13 @@ impl Engine {
             queue: QUEUE,
             xdp: port.xdp,
             bind: port.bind,
+            fallbacks: port
+                .classifier
+                .native_refusal()
+                .map(ToString::to_string)
+                .into_iter()
+                .chain(self.zero_copy_refusal.clone())
+                .collect(),
             mac: fixed.port_mac(PortIndex(index as u8)),
             mtu: port.config.mtu,
             traffic: self.counters.traffic(index),

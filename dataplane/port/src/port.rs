@@ -53,22 +53,30 @@ pub const fn frames_for(ports: u32) -> u32 {
     ports * (2 * RING_SIZE + crate::umem::BATCH as u32)
 }
 
+/// Sockets that were had.
+pub struct Opened {
+    /// One for each queue, in their order.
+    pub ports: Vec<Port>,
+    /// The mode of all.
+    pub mode: BindMode,
+    /// Why `auto` did not end in zero-copy mode, if it did not.
+    pub zero_copy_refusal: Option<PortError>,
+}
+
 /// Opens sockets on all queues of a worker, over one memory and in one mode.
 ///
 /// # Errors
 /// [`PortError`] with the netdev and the remedy; a forced mode that can't be had is one.
-pub fn open(
-    umem: &Arc<Umem>,
-    queues: &[Queue<'_>],
-    request: BindRequest,
-) -> Result<(Vec<Port>, BindMode), PortError> {
+pub fn open(umem: &Arc<Umem>, queues: &[Queue<'_>], request: BindRequest) -> Result<Opened, PortError> {
+    let opened = |(ports, mode), zero_copy_refusal| Opened { ports, mode, zero_copy_refusal };
     match request {
-        BindRequest::Copy => open_in_mode(umem, queues, BindMode::Copy),
-        BindRequest::ZeroCopy => open_in_mode(umem, queues, BindMode::ZeroCopy),
-        // Whatever stands against zero-copy on any port, copy is the answer for all; its own failure is the one that
-        // the operator must hear of.
-        BindRequest::Auto => open_in_mode(umem, queues, BindMode::ZeroCopy)
-            .or_else(|_| open_in_mode(umem, queues, BindMode::Copy)),
+        BindRequest::Copy => open_in_mode(umem, queues, BindMode::Copy).map(|got| opened(got, None)),
+        BindRequest::ZeroCopy => open_in_mode(umem, queues, BindMode::ZeroCopy).map(|got| opened(got, None)),
+        // Whatever stands against zero-copy on any port, copy is the answer for all.
+        BindRequest::Auto => match open_in_mode(umem, queues, BindMode::ZeroCopy) {
+            Ok(got) => Ok(opened(got, None)),
+            Err(refusal) => open_in_mode(umem, queues, BindMode::Copy).map(|got| opened(got, Some(refusal))),
+        },
     }
 }
 
