@@ -95,7 +95,20 @@ impl Gateway {
         })
     }
 
-    /// The same as a table for people.
+    /// How many frames the counter `name` has counted.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show); [`Error::Output`] if there is no such counter.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        let counters = self.show("counters")?;
+        let counter = counters.as_array().into_iter().flatten().find(|counter| counter["name"] == name);
+        counter.and_then(|counter| counter["value"].as_u64()).ok_or_else(|| Error::Output {
+            program: "vxgate show",
+            output: format!("no counter {name} in {counters}"),
+        })
+    }
+
+    /// What [`show`](Self::show) tells, as a table for people.
     ///
     /// # Errors
     /// [`Error::Command`] if it is not running.

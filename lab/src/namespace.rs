@@ -1,6 +1,8 @@
 //! Network namespaces.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -129,6 +131,19 @@ impl Namespace {
         let text = self.enter(|| fs::read_to_string(LIST))?.map_err(Error::io(format!("read {LIST}")))?;
         let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
         Ok(names.map(|(name, _)| name.trim().to_owned()).collect())
+    }
+
+    /// Neighbours that the kernel keeps resolved because somebody told it to (`NTF_EXT_MANAGED`).
+    ///
+    /// # Errors
+    /// As [`ip_json`](Self::ip_json).
+    pub fn managed_neighbours(&self) -> Result<BTreeSet<IpAddr>> {
+        let neighbours = self.ip_json(&["neighbour", "show"])?;
+        let managed = neighbours.as_array().into_iter().flatten().filter(|neighbour| {
+            // A flag: the key is there, without a value.
+            neighbour.get("managed").is_some()
+        });
+        Ok(managed.filter_map(|neighbour| neighbour["dst"].as_str()?.parse().ok()).collect())
     }
 
     /// Sets a kernel parameter of this namespace: `("net.ipv4.ip_forward", "1")`.

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use wire::{MacAddr, Vni};
@@ -143,6 +144,15 @@ impl Scene {
         let neighbour = topology.uplink_host("neighbour", Self::NEIGHBOUR)?;
         let gateway = Gateway::new(&topology.gateway, binary);
         Ok(Self { topology, endpoints, stations, outer, neighbour, gateway })
+    }
+
+    /// Starts the gateway with the scene's overlays, and waits until it is ready: how long that took.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start(&mut self) -> Result<Duration> {
+        self.gateway.configure(&self.config(&self.overlays()))?;
+        self.gateway.start()
     }
 
     /// Address of the outer host.

@@ -29,6 +29,11 @@ pub enum Family {
     V6,
 }
 
+impl Family {
+    /// The two.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+}
+
 /// The two subnets of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnets {
@@ -55,11 +60,11 @@ impl Subnets {
 
     /// Both addresses of host number `number`, with the subnets' prefix lengths.
     pub fn addresses(self, number: u8) -> Vec<IpNet> {
-        [Family::V4, Family::V6].map(|family| on_link(self.address(family, number))).to_vec()
+        Family::BOTH.map(|family| on_link(self.address(family, number))).to_vec()
     }
 
     fn both(self, number: u8) -> [IpAddr; 2] {
-        [self.address(Family::V4, number), self.address(Family::V6, number)]
+        Family::BOTH.map(|family| self.address(family, number))
     }
 }
 

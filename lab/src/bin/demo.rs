@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lab::{Family, Iperf, Namespace, Ping, ROUTER_MAC, Scene, Site, Station, Topology, TopologyOptions};
-use serde_json::Value;
 
 const FAMILIES: [(Family, &str); 2] = [(Family::V4, "IPv4"), (Family::V6, "IPv6")];
 /// Bits a second of the UDP streams.
@@ -53,8 +52,7 @@ fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
     let sites: Vec<Site> = (1..=4).map(Site::numbered).collect();
     let mut scene = Scene::build(&binary, &TopologyOptions::new(&Scene::blocks()), &sites)?;
     let before = scene.topology.gateway.interfaces()?;
-    scene.gateway.configure(&scene.config(&scene.overlays()))?;
-    let started = scene.gateway.start()?;
+    let started = scene.start()?;
     println!("vxgate is ready after {} ms and says:", started.as_millis());
     for line in scene.gateway.log().lines() {
         println!("  {line}");
@@ -173,18 +171,8 @@ fn isolation(scene: &Scene, trials: &mut Vec<Trial>) -> Result<(), Box<dyn Error
 }
 
 fn counted(scene: &Scene, name: &str, what: &str) -> lab::Result<Trial> {
-    let value = counter(&scene.gateway.show("counters")?, name);
+    let value = scene.gateway.counter(name)?;
     Ok(Trial { what: format!("{name}: {what}"), seen: format!("{value} packets"), ok: value > 0 })
-}
-
-fn counter(counters: &Value, name: &str) -> u64 {
-    counters
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|counter| counter["name"] == name)
-        .and_then(|counter| counter["value"].as_u64())
-        .unwrap_or(0)
 }
 
 fn print_show(scene: &Scene, what: &str) -> lab::Result<()> {
