@@ -86,6 +86,9 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             port.mac,
             port.mtu
         );
+        for fallback in port.fallbacks {
+            info!("port {}: not what auto prefers: {fallback}", port.interface);
+        }
     }
 
     let tell = |update| engine.update(update);

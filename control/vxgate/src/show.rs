@@ -1,12 +1,13 @@
 //! `vxgate show`: asks the running gateway and prints its answer.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::api::{Answer, OverlayRow, PortRow, Request, StationRow};
+use crate::api::{Answer, CounterRow, OverlayRow, PortRow, Request, StationRow};
 use crate::cli::{Output, Show, What};
 
 /// Why nothing is shown.
@@ -81,13 +82,7 @@ fn table(answer: &Answer) -> String {
             columns(&["VNI", "MAC", "ENDPOINT", "ADDRESSES"], &[0], rows.iter().map(station_cells))
         }
         Answer::Ports(rows) => ports(rows),
-        Answer::Counters(rows) => columns(
-            &["COUNTER", "OUTCOME", "FRAMES", "MEANING"],
-            &[2],
-            rows.iter().map(|row| {
-                vec![row.name.clone(), row.outcome.clone(), row.value.to_string(), row.description.clone()]
-            }),
-        ),
+        Answer::Counters(rows) => counters(rows),
         Answer::Error(message) => message.clone(),
     }
 }
@@ -110,6 +105,20 @@ fn overlay_cells(row: &OverlayRow) -> Vec<String> {
 
 fn station_cells(row: &StationRow) -> Vec<String> {
     vec![row.vni.to_string(), row.mac.clone(), row.endpoint.to_string(), join(&row.addresses)]
+}
+
+fn counters(rows: &[CounterRow]) -> String {
+    let (counted, zero): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.value != 0);
+    let cells = counted.into_iter().map(|row| {
+        vec![row.name.clone(), row.outcome.clone(), row.value.to_string(), row.description.clone()]
+    });
+    let text = columns(&["COUNTER", "OUTCOME", "FRAMES", "MEANING"], &[2], cells);
+    text + &and_zeros(zero.len())
+}
+
+/// Tables show what happened; all names are in the JSON form.
+fn and_zeros(count: usize) -> String {
+    format!("and {count} counters that are zero (-o json has them)\n")
 }
 
 fn ports(rows: &[PortRow]) -> String {
@@ -145,16 +154,25 @@ fn ports(rows: &[PortRow]) -> String {
         }),
     );
     text.push('\n');
+    for (interface, fallback) in
+        rows.iter().flat_map(|row| row.fallbacks.iter().map(|why| (&row.interface, why)))
+    {
+        text += &format!("{interface}: not what auto prefers: {fallback}\n\n");
+    }
     let details = rows.iter().flat_map(|row| {
-        let cells = |of: &'static str| {
-            move |(name, value): (&String, &u64)| {
-                vec![row.interface.clone(), of.into(), name.clone(), value.to_string()]
-            }
+        let of = |of, counters: &BTreeMap<String, u64>| {
+            counters
+                .iter()
+                .map(|(name, &value)| {
+                    (value, vec![row.interface.clone(), String::from(of), name.clone(), value.to_string()])
+                })
+                .collect::<Vec<_>>()
         };
-        row.verdicts.iter().map(cells("xdp")).chain(row.socket.iter().map(cells("socket")))
+        of("xdp", &row.verdicts).into_iter().chain(of("socket", &row.socket))
     });
-    text.push_str(&columns(&["PORT", "OF", "COUNTER", "PACKETS"], &[3], details));
-    text
+    let (counted, zero): (Vec<_>, Vec<_>) = details.partition(|(value, _)| *value != 0);
+    let cells = counted.into_iter().map(|(_, cells)| cells);
+    text + &columns(&["PORT", "OF", "COUNTER", "PACKETS"], &[3], cells) + &and_zeros(zero.len())
 }
 
 /// Columns as wide as their widest cell, two spaces apart; those in `right` are aligned right.
@@ -183,7 +201,7 @@ fn columns(titles: &[&str], right: &[usize], rows: impl Iterator<Item = Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{CounterRow, SubnetRow};
+    use crate::api::SubnetRow;
 
     #[test]
     fn overlays_in_columns() {
@@ -205,18 +223,24 @@ mod tests {
         assert_eq!(text, expected);
     }
 
+    fn counter_row(name: &str, value: u64) -> CounterRow {
+        CounterRow { name: name.into(), outcome: "forwarded".into(), value, description: "Sent.".into() }
+    }
+
     #[test]
     fn json_is_the_rows_alone() {
-        let row = CounterRow {
-            name: "egress".into(),
-            outcome: "forwarded".into(),
-            value: 2,
-            description: "Sent.".into(),
-        };
-        let text = json(&Answer::Counters(vec![row])).unwrap();
+        let text =
+            json(&Answer::Counters(vec![counter_row("egress", 2), counter_row("ingress", 0)])).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value[0]["name"], "egress");
-        assert_eq!(value[0]["value"], 2);
+        assert_eq!((&value[0]["name"], &value[0]["value"]), (&"egress".into(), &2.into()));
+        assert_eq!(value[1]["name"], "ingress", "zeros are there");
+    }
+
+    #[test]
+    fn tables_show_what_is_not_zero() {
+        let text = table(&Answer::Counters(vec![counter_row("egress", 2), counter_row("ingress", 0)]));
+        assert!(text.contains("egress   forwarded       2  Sent.") && !text.contains("ingress"), "{text}");
+        assert!(text.ends_with("and 1 counters that are zero (-o json has them)\n"), "{text}");
     }
 
     #[test]

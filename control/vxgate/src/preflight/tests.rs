@@ -161,7 +161,7 @@ fn interfaces() {
 #[test]
 fn processes() {
     refused(CONFIG, |m| m.capabilities &= !(1 << 12), &["lacks CAP_NET_ADMIN:", "run as root"]);
-    refused(CONFIG, |m| m.capabilities = 0, &["CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF"]);
+    refused(CONFIG, |m| m.capabilities = 0, &["CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON"]);
     refused(CONFIG, |m| m.cores = "0,2-3".into(), &["core 1", "0,2-3"]);
     let mut machine = machine();
     machine.capabilities &= !(1 << 39);
