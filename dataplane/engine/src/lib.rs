@@ -7,6 +7,7 @@
 mod api;
 mod counters;
 mod engine;
+pub mod offline;
 mod pipeline;
 mod slowpath;
 mod tables;
