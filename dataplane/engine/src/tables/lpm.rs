@@ -1,81 +1,191 @@
 //! Longest-prefix match over IPv4 and IPv6.
 //!
-//! A hash table for each prefix length in use, the longest asked first. A gateway's overlays have few lengths, so this
-//! takes few look-ups however many prefixes there are. Built whole and replaced whole.
+//! Prefixes nest or are disjoint, so a set of them cuts the address space into ranges, each with one answer. Those are
+//! kept sorted; a look-up is a binary search, narrowed by an index over the leading bits. Nesting costs nothing at
+//! look-up, and memory does not depend on prefix lengths: at most two ranges a prefix.
+//!
+//! A table is built whole and replaced whole, so that readers need no protocol. It serves what changes seldom (routes,
+//! overlays' prefixes); stations, which change often, are in the flow table.
 
-use std::hash::Hash;
 use std::net::IpAddr;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use ipnet::IpNet;
+
+/// Most leading bits that the index distinguishes.
+const MAX_INDEX_BITS: u32 = 16;
 
 /// A map from prefixes to `V`, asked by address.
 #[derive(Debug)]
 pub(crate) struct Lpm<V> {
-    v4: Family<u32, V>,
-    v6: Family<u128, V>,
+    values: Vec<V>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
 }
-
-/// Tables by length, longest first.
-#[derive(Debug)]
-struct Family<A, V>(Vec<(A, HashMap<A, V, RandomState>)>);
 
 impl<V> Lpm<V> {
     pub(crate) fn new() -> Self {
-        Self { v4: Family(Vec::new()), v6: Family(Vec::new()) }
+        Self::build([])
     }
 
     /// Later entries for the same prefix replace earlier ones.
     pub(crate) fn build(entries: impl IntoIterator<Item = (IpNet, V)>) -> Self {
-        let mut lpm = Self::new();
+        let (mut values, mut v4, mut v6) = (Vec::new(), Vec::new(), Vec::new());
         for (prefix, value) in entries {
-            let len = prefix.prefix_len();
-            match prefix.network() {
-                IpAddr::V4(network) => lpm.v4.insert(mask_v4(len), network.to_bits(), value),
-                IpAddr::V6(network) => lpm.v6.insert(mask_v6(len), network.to_bits(), value),
+            values.push(value);
+            let (value, len) = (values.len() as u32, prefix.prefix_len());
+            match prefix {
+                IpNet::V4(prefix) => {
+                    let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
+                    v4.push(Prefix { first, last, len, value });
+                }
+                IpNet::V6(prefix) => {
+                    let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
+                    v6.push(Prefix { first, last, len, value });
+                }
             }
         }
-        lpm
+        Self { values, v4: Ranges::build(v4), v6: Ranges::build(v6) }
     }
 
     /// The value of the longest prefix that `address` lies in.
     #[inline]
     pub(crate) fn lookup(&self, address: IpAddr) -> Option<&V> {
-        match address {
+        let value = match address {
             IpAddr::V4(address) => self.v4.lookup(address.to_bits()),
             IpAddr::V6(address) => self.v6.lookup(address.to_bits()),
+        };
+        // Zero, "none", wraps to an index that no vector has.
+        self.values.get((value as usize).wrapping_sub(1))
+    }
+
+    /// Bytes in use.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.values.capacity() * size_of::<V>() + self.v4.memory_bytes() + self.v6.memory_bytes()
+    }
+}
+
+/// Addresses as numbers.
+trait Address: Copy + Ord {
+    const BITS: u32;
+    const ZERO: Self;
+    /// `self + 1`, `None` after the last.
+    fn next(self) -> Option<Self>;
+    /// The `bits` leading ones, as a number; zero bits give zero.
+    fn leading(self, bits: u32) -> usize;
+    /// The first address whose `bits` leading ones are `index`; `None` past the last.
+    fn first_of(index: usize, bits: u32) -> Option<Self>;
+}
+
+macro_rules! address {
+    ($number:ty) => {
+        impl Address for $number {
+            const BITS: u32 = <$number>::BITS;
+            const ZERO: Self = 0;
+
+            fn next(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+
+            #[inline]
+            fn leading(self, bits: u32) -> usize {
+                self.checked_shr(Self::BITS - bits).unwrap_or(0) as usize
+            }
+
+            fn first_of(index: usize, bits: u32) -> Option<Self> {
+                if index >> bits != 0 {
+                    return None;
+                }
+                Some((index as $number).checked_shl(Self::BITS - bits).unwrap_or(0))
+            }
+        }
+    };
+}
+address!(u32);
+address!(u128);
+
+struct Prefix<A> {
+    first: A,
+    last: A,
+    len: u8,
+    /// Place of its value, plus one.
+    value: u32,
+}
+
+/// The address space, cut where the answer changes.
+#[derive(Debug)]
+struct Ranges<A> {
+    /// First addresses, ascending, the first of them zero.
+    starts: Vec<A>,
+    /// The answer from there on; zero: none.
+    values: Vec<u32>,
+    /// For each value of the leading bits, and one past the last, the range that its first address lies in.
+    index: Vec<u32>,
+    index_bits: u32,
+}
+
+impl<A: Address> Ranges<A> {
+    fn build(mut prefixes: Vec<Prefix<A>>) -> Self {
+        // Outer prefixes before the ones inside; stable, so that of equal ones the last given is the last to cut.
+        prefixes.sort_by_key(|prefix| (prefix.first, prefix.len));
+        let mut cuts = Cuts { starts: vec![A::ZERO], values: vec![0] };
+        let mut open: Vec<Prefix<A>> = Vec::new();
+        for prefix in prefixes {
+            close_before(&mut open, Some(prefix.first), &mut cuts);
+            cuts.cut(prefix.first, prefix.value);
+            open.push(prefix);
+        }
+        close_before(&mut open, None, &mut cuts);
+        let Cuts { starts, values } = cuts;
+        let index_bits = starts.len().ilog2().min(MAX_INDEX_BITS).min(A::BITS);
+        let range_of = |first: Option<A>| match first {
+            Some(first) => starts.partition_point(|start| *start <= first) - 1,
+            None => starts.len() - 1,
+        };
+        let index =
+            (0..=1 << index_bits).map(|slot| range_of(A::first_of(slot, index_bits)) as u32).collect();
+        Self { starts, values, index, index_bits }
+    }
+
+    #[inline]
+    fn lookup(&self, address: A) -> u32 {
+        let slot = address.leading(self.index_bits);
+        let (low, high) = (self.index[slot] as usize, self.index[slot + 1] as usize);
+        let inside = self.starts[low + 1..=high].partition_point(|start| *start <= address);
+        self.values[low + inside]
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.starts.capacity() * size_of::<A>()
+            + (self.values.capacity() + self.index.capacity()) * size_of::<u32>()
+    }
+}
+
+struct Cuts<A> {
+    starts: Vec<A>,
+    values: Vec<u32>,
+}
+
+impl<A: Address> Cuts<A> {
+    /// From `start` on the answer is `value`. Calls come in ascending order; of several for one start the last counts.
+    fn cut(&mut self, start: A, value: u32) {
+        if self.starts.last() == Some(&start) {
+            self.starts.pop();
+            self.values.pop();
+        }
+        if self.values.last() != Some(&value) {
+            self.starts.push(start);
+            self.values.push(value);
         }
     }
 }
 
-impl<A, V> Family<A, V>
-where
-    A: Copy + Ord + Hash + std::ops::BitAnd<Output = A>,
-{
-    fn insert(&mut self, mask: A, network: A, value: V) {
-        let at = match self.0.binary_search_by(|(other, _)| mask.cmp(other)) {
-            Ok(at) => at,
-            Err(at) => {
-                self.0.insert(at, (mask, HashMap::default()));
-                at
-            }
-        };
-        self.0[at].1.insert(network, value);
+/// Ends the open prefixes that end before `first`, innermost first: after each, the one around it goes on.
+fn close_before<A: Address>(open: &mut Vec<Prefix<A>>, first: Option<A>, cuts: &mut Cuts<A>) {
+    while let Some(last) = open.pop_if(|prefix| first.is_none_or(|first| prefix.last < first)) {
+        if let Some(next) = last.last.next() {
+            cuts.cut(next, open.last().map_or(0, |outer| outer.value));
+        }
     }
-
-    #[inline]
-    fn lookup(&self, address: A) -> Option<&V> {
-        self.0.iter().find_map(|(mask, table)| table.get(&(address & *mask)))
-    }
-}
-
-fn mask_v4(len: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
-}
-
-fn mask_v6(len: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -84,34 +194,76 @@ mod tests {
 
     use super::*;
 
+    fn scan(entries: &[(IpNet, usize)], address: IpAddr) -> Option<&usize> {
+        entries
+            .iter()
+            .filter(|(net, _)| net.contains(&address))
+            .max_by_key(|(net, index)| (net.prefix_len(), *index))
+            .map(|(_, index)| index)
+    }
+
     proptest! {
         #[test]
         fn agrees_with_a_scan(
-            prefixes in proptest::collection::vec((any::<u32>(), 0..=32_u8, any::<u128>(), 0..=128_u8), 0..40),
+            prefixes in proptest::collection::vec((any::<u32>(), 0..=32_u8, any::<u128>(), 0..=128_u8), 0..60),
+            shared in any::<bool>(),
             addresses in proptest::collection::vec((any::<u32>(), any::<u128>()), 20),
         ) {
             let entries: Vec<(IpNet, usize)> = prefixes
                 .iter()
                 .flat_map(|(v4, len4, v6, len6)| {
-                    [IpNet::new(IpAddr::V4((*v4).into()), *len4), IpNet::new(IpAddr::V6((*v6).into()), *len6)]
+                    // Prefixes nest when their addresses share their leading bits.
+                    let (v4, v6) = if shared { (v4 & 0xfff, v6 & 0xfff_ffff) } else { (*v4, *v6) };
+                    [IpNet::new(IpAddr::V4(v4.into()), *len4), IpNet::new(IpAddr::V6(v6.into()), *len6)]
                 })
                 .map(|net| net.unwrap().trunc())
                 .enumerate()
                 .map(|(index, net)| (net, index))
                 .collect();
             let lpm = Lpm::build(entries.iter().copied());
-            // Random addresses rarely hit; those next to the prefixes do.
-            let near = prefixes.iter().map(|(v4, _, v6, _)| (v4 ^ 1, v6 ^ 1));
-            for (v4, v6) in addresses.into_iter().chain(near) {
-                for address in [IpAddr::V4(v4.into()), IpAddr::V6(v6.into())] {
-                    let longest = entries
-                        .iter()
-                        .filter(|(net, _)| net.contains(&address))
-                        .max_by_key(|(net, index)| (net.prefix_len(), *index))
-                        .map(|(_, index)| index);
-                    prop_assert_eq!(lpm.lookup(address), longest);
+            let edges = entries.iter().flat_map(|(net, _)| [net.network(), net.broadcast()]);
+            let random = addresses.into_iter().flat_map(|(v4, v6)| [IpAddr::V4(v4.into()), IpAddr::V6(v6.into())]);
+            for address in edges.chain(random) {
+                for address in [Some(address), step(address, true), step(address, false)].into_iter().flatten() {
+                    prop_assert_eq!(lpm.lookup(address), scan(&entries, address), "{}", address);
                 }
             }
+        }
+    }
+
+    fn step(address: IpAddr, up: bool) -> Option<IpAddr> {
+        match address {
+            IpAddr::V4(v4) => {
+                let bits = v4.to_bits();
+                Some(IpAddr::V4((if up { bits.checked_add(1) } else { bits.checked_sub(1) })?.into()))
+            }
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits();
+                Some(IpAddr::V6((if up { bits.checked_add(1) } else { bits.checked_sub(1) })?.into()))
+            }
+        }
+    }
+
+    #[test]
+    fn twenty_deep() {
+        let entries: Vec<(IpNet, usize)> =
+            (8..=28).map(|len| (format!("10.0.0.0/{len}").parse().unwrap(), len)).collect();
+        let lpm = Lpm::build(entries);
+        for len in 8..28 {
+            let address = std::net::Ipv4Addr::from_bits((10 << 24) | (1 << (31 - len)));
+            assert_eq!(lpm.lookup(address.into()), Some(&len));
+        }
+        assert_eq!(lpm.lookup("10.0.0.1".parse().unwrap()), Some(&28));
+        assert_eq!(lpm.lookup("11.0.0.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn the_whole_space_and_nothing() {
+        let empty = Lpm::<()>::new();
+        assert!(empty.lookup("255.255.255.255".parse().unwrap()).is_none());
+        let all = Lpm::build([("0.0.0.0/0".parse().unwrap(), 4), ("::/0".parse().unwrap(), 6)]);
+        for (address, value) in [("0.0.0.0", 4), ("255.255.255.255", 4), ("::", 6), ("ffff::ffff", 6)] {
+            assert_eq!(all.lookup(address.parse().unwrap()), Some(&value));
         }
     }
 }
