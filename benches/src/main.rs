@@ -1,0 +1,47 @@
+//! How fast the data plane is, beside what the machine allows.
+//!
+//! `vxgate-bench NAME` measures, prints a table and writes `target/bench/NAME.json`. What each bench measures, and what
+//! it does not, is in docs/benchmarks.md.
+
+mod figure;
+mod frames;
+mod limit;
+mod pipeline;
+mod population;
+mod report;
+mod startup;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["pipeline"] => pin().and_then(|core| {
+            let mut figures = startup::figures()?;
+            figures.extend(pipeline::figures());
+            Report::new(core, pipeline::modes(), figures).publish("pipeline")
+        }),
+        [startup::MEMORY] => startup::print_memory(),
+        _ => Err("usage: vxgate-bench pipeline".into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vxgate-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a bench fails with: only an operator reads it.
+type Error = Box<dyn std::error::Error>;
+
+/// Pins this thread to the last core: the first one usually takes the machine's interrupts.
+fn pin() -> Result<usize, Error> {
+    let core = core_affinity::get_core_ids().and_then(|cores| cores.last().copied());
+    let core = core.ok_or("the cores of this machine cannot be listed")?;
+    core_affinity::set_for_current(core).then_some(core.id).ok_or_else(|| "pinning to a core failed".into())
+}
