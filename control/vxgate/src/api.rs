@@ -67,6 +67,12 @@ pub(crate) struct OverlayRow {
     pub(crate) mtu: u16,
     /// How many there are.
     pub(crate) stations: usize,
+    /// Packets to the outer network, and bytes of those IP packets.
+    pub(crate) egress_packets: u64,
+    pub(crate) egress_bytes: u64,
+    /// Packets to the stations, and bytes of those IP packets.
+    pub(crate) ingress_packets: u64,
+    pub(crate) ingress_bytes: u64,
 }
 
 /// A subnet of an overlay.
@@ -241,6 +247,10 @@ fn overlay_row(status: engine::OverlayStatus) -> OverlayRow {
         endpoints: status.overlay.endpoints.to_vec(),
         mtu: status.overlay.mtu,
         stations: status.stations,
+        egress_packets: status.traffic.egress_packets,
+        egress_bytes: status.traffic.egress_bytes,
+        ingress_packets: status.traffic.ingress_packets,
+        ingress_bytes: status.traffic.ingress_bytes,
     }
 }
 

@@ -211,6 +211,7 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
         blocks: settings.blocks.clone(),
         overlays: overlays.collect(),
         stations: settings.stations.clone(),
+        max_flows: settings.max_flows,
     })
 }
 

@@ -74,8 +74,8 @@ fn json(answer: &Answer) -> io::Result<String> {
 fn table(answer: &Answer) -> String {
     match answer {
         Answer::Overlays(rows) => columns(
-            &["VNI", "SUBNETS", "ROUTERS", "ENDPOINTS", "MTU", "STATIONS"],
-            &[0, 4, 5],
+            &["VNI", "SUBNETS", "ROUTERS", "ENDPOINTS", "MTU", "STATIONS", "EGRESS", "INGRESS"],
+            &[0, 4, 5, 6, 7],
             rows.iter().map(overlay_cells),
         ),
         Answer::Stations(rows) => {
@@ -100,6 +100,8 @@ fn overlay_cells(row: &OverlayRow) -> Vec<String> {
         join(&row.endpoints),
         row.mtu.to_string(),
         row.stations.to_string(),
+        row.egress_packets.to_string(),
+        row.ingress_packets.to_string(),
     ]
 }
 
@@ -214,11 +216,15 @@ mod tests {
             endpoints: endpoints.iter().map(|text| text.parse().unwrap()).collect(),
             mtu: 1500,
             stations: 3,
+            egress_packets: 12,
+            egress_bytes: 1000,
+            ingress_packets: 9,
+            ingress_bytes: 800,
         };
         let text = table(&Answer::Overlays(vec![row(7, &["198.18.0.11", "198.18.0.12"]), row(65_536, &[])]));
-        let expected = "  VNI  SUBNETS      ROUTERS   ENDPOINTS                 MTU  STATIONS
-    7  10.0.1.0/24  10.0.1.1  198.18.0.11 198.18.0.12  1500         3
-65536  10.0.1.0/24  10.0.1.1  -                        1500         3
+        let expected = "  VNI  SUBNETS      ROUTERS   ENDPOINTS                 MTU  STATIONS  EGRESS  INGRESS
+    7  10.0.1.0/24  10.0.1.1  198.18.0.11 198.18.0.12  1500         3      12        9
+65536  10.0.1.0/24  10.0.1.1  -                        1500         3      12        9
 ";
         assert_eq!(text, expected);
     }

@@ -63,7 +63,13 @@ pub struct Config {
     pub overlays: Vec<Overlay>,
     /// The stations known from the start.
     pub stations: Vec<Station>,
+    /// Most entries of the flow table: one for a station, and one for each of its addresses.
+    pub max_flows: u32,
 }
+
+/// Entries of the flow table unless configured: a million stations with two addresses each, and as many again.
+/// Memory is reserved for them, and used as they come.
+pub const DEFAULT_MAX_FLOWS: u32 = 6_000_000;
 
 /// One isolated L2 network.
 #[derive(Clone, Debug, PartialEq, Eq)]

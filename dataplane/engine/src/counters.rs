@@ -5,6 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::pipeline::Forwarded;
+use crate::tables::OverlayIndex;
+
 /// What became of the frames that a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -148,6 +151,19 @@ pub struct Traffic {
     pub tx_bytes: u64,
 }
 
+/// Packets and bytes of one overlay, each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OverlayTraffic {
+    /// Packets out of the overlay.
+    pub egress_packets: u64,
+    /// Bytes of those IP packets.
+    pub egress_bytes: u64,
+    /// Packets into the overlay.
+    pub ingress_packets: u64,
+    /// Bytes of those IP packets.
+    pub ingress_bytes: u64,
+}
+
 /// A counter that only one thread writes: no locked instruction is needed.
 #[derive(Default)]
 struct SingleWriter(AtomicU64);
@@ -168,19 +184,57 @@ impl SingleWriter {
 pub(crate) struct Counters {
     reasons: [SingleWriter; Reason::ALL.len()],
     ports: Box<[[SingleWriter; 4]]>,
+    /// Half a cache line each.
+    overlays: Box<[OverlayCells]>,
 }
 
+#[repr(align(32))]
+#[derive(Default)]
+struct OverlayCells([SingleWriter; 4]);
+
 impl Counters {
-    pub(crate) fn new(ports: usize) -> Self {
+    pub(crate) fn new(ports: usize, overlays: usize) -> Self {
         Self {
             reasons: std::array::from_fn(|_| SingleWriter::default()),
             ports: (0..ports).map(|_| Default::default()).collect(),
+            overlays: (0..overlays).map(|_| Default::default()).collect(),
         }
     }
 
     #[inline]
     pub(crate) fn count(&self, reason: Reason) {
         self.reasons[reason as usize].add(1);
+    }
+
+    /// Hints that a frame of the overlay will be counted.
+    #[inline]
+    pub(crate) fn prefetch_overlay(&self, overlay: OverlayIndex) {
+        sys::prefetch::read_at(&self.overlays, overlay.0 as usize);
+    }
+
+    /// Counts a frame that was forwarded.
+    #[inline]
+    pub(crate) fn forwarded(&self, frame: &Forwarded) {
+        self.count(frame.reason);
+        if let Some(OverlayCells(cells)) = self.overlays.get(frame.overlay.0 as usize) {
+            let first = if frame.reason == Reason::Egress { 0 } else { 2 };
+            cells[first].add(1);
+            cells[first + 1].add(frame.bytes.into());
+        }
+    }
+
+    pub(crate) fn overlay(&self, overlay: usize) -> OverlayTraffic {
+        let Some(OverlayCells([egress_packets, egress_bytes, ingress_packets, ingress_bytes])) =
+            self.overlays.get(overlay)
+        else {
+            return OverlayTraffic::default();
+        };
+        OverlayTraffic {
+            egress_packets: egress_packets.read(),
+            egress_bytes: egress_bytes.read(),
+            ingress_packets: ingress_packets.read(),
+            ingress_bytes: ingress_bytes.read(),
+        }
     }
 
     #[inline]

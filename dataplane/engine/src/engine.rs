@@ -1,9 +1,10 @@
 //! The running data plane: started, told of changes, asked how it is, stopped.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::{ArcSwap, Cache};
@@ -17,13 +18,16 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 use crate::api::{Config, Event, Overlay, PortConfig, PortIndex, Role, Station, Update};
-use crate::counters::{Counters, Outcome, Reason, Traffic};
+use crate::counters::{Counters, Outcome, OverlayTraffic, Reason, Traffic};
 use crate::slowpath::{RING, SlowPath, WorkerLink};
-use crate::tables::{Snapshot, Writer};
+use crate::tables::flow::{self, Flow, FlowKey};
+use crate::tables::{Snapshot, TablesError, Writer};
 use crate::worker::Worker;
 
 /// Updates that wait for the slow path before [`Engine::update`] blocks.
 const UPDATE_QUEUE: usize = 65_536;
+/// Who reads the flow table: the worker, and `Engine::stations`.
+const READERS: usize = 2;
 /// The one queue of each port that the one worker serves.
 const QUEUE: u32 = 0;
 
@@ -50,6 +54,9 @@ pub enum StartError {
     /// A socket could not be had.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// The configuration does not fit the tables.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
     /// Memory, descriptors or threads ran out.
     #[error(
         "{what}: {cause}; check memory, and the limits of open files, locked memory and threads (ulimit -a)"
@@ -107,11 +114,13 @@ pub struct PortStatus {
     pub socket: SocketStatistics,
 }
 
-/// An overlay, and how many stations it has.
+/// An overlay, how many stations it has, and what went through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayStatus {
     /// As configured.
     pub overlay: Overlay,
+    /// Packets and bytes, over all workers.
+    pub traffic: OverlayTraffic,
     /// How many stations are known in it.
     pub stations: usize,
 }
@@ -129,6 +138,8 @@ struct AttachedPort {
 pub struct Engine {
     ports: Vec<AttachedPort>,
     tables: Arc<ArcSwap<Snapshot>>,
+    /// For `stations`; offline in between.
+    flows: Mutex<flow::FlowReader>,
     updates: Sender<Update>,
     counters: Arc<Counters>,
     rounds: Arc<AtomicU64>,
@@ -161,9 +172,9 @@ impl Engine {
         let mut attached = join(&config.ports, classifiers, &ports, bind)?;
 
         let (idle, core) = (config.idle, config.core);
-        let writer = Writer::new(config);
+        let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
+        let (writer, flow_readers) = Writer::new(config, READERS)?;
         let tables = Arc::clone(writer.published());
-        let counters = Arc::new(Counters::new(ports.len()));
         let stop = Arc::new(AtomicBool::new(false));
         let rounds = Arc::new(AtomicU64::new(0));
         let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
@@ -174,7 +185,10 @@ impl Engine {
         let workers = vec![WorkerLink { punts, answers, waker: waker.clone() }];
         let slow_path = SlowPath::new(writer, update_queue, workers, events, Arc::clone(&stop));
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
+        let reader = || flow_readers.reader().expect("as many as were asked for");
+        let own_reader = reader();
         let worker = Worker {
+            flows: reader(),
             umem,
             pool,
             ports,
@@ -201,6 +215,7 @@ impl Engine {
         let engine = Self {
             ports: attached,
             tables,
+            flows: Mutex::new(own_reader),
             updates,
             counters,
             rounds,
@@ -276,27 +291,52 @@ impl Engine {
     /// The overlays, or the one with this VNI.
     pub fn overlays(&self, vni: Option<Vni>) -> Vec<OverlayStatus> {
         let tables = self.tables.load();
-        let mut counts = std::collections::HashMap::<Vni, usize>::new();
-        for station in self.stations(vni) {
-            *counts.entry(station.vni).or_default() += 1;
-        }
+        let mut counts = HashMap::<Vni, usize>::new();
+        self.for_each_flow(|key, flow| {
+            if key.as_mac().is_some() {
+                *counts.entry(flow.vni).or_default() += 1;
+            }
+        });
         tables
             .overlays
             .iter()
-            .filter(|overlay| vni.is_none_or(|vni| overlay.vni == vni))
-            .map(|overlay| OverlayStatus {
+            .enumerate()
+            .filter(|(_, overlay)| vni.is_none_or(|vni| overlay.vni == vni))
+            .map(|(index, overlay)| OverlayStatus {
                 overlay: overlay.clone(),
+                traffic: self.counters.overlay(index),
                 stations: counts.get(&overlay.vni).copied().unwrap_or(0),
             })
             .collect()
     }
 
-    /// The stations, or those of one overlay.
+    /// The stations, or those of one overlay, by VNI and MAC.
     pub fn stations(&self, vni: Option<Vni>) -> Vec<Station> {
         let tables = self.tables.load();
-        let mut stations = tables.stations.list(|endpoint| tables.endpoints.get(endpoint).address);
-        stations.retain(|station| vni.is_none_or(|vni| station.vni == vni));
-        stations
+        let mut stations = BTreeMap::<(Vni, MacAddr), Station>::new();
+        self.for_each_flow(|key, flow| {
+            if vni.is_none_or(|vni| flow.vni == vni) {
+                let station = stations.entry((flow.vni, flow.mac)).or_insert_with(|| Station {
+                    vni: flow.vni,
+                    mac: flow.mac,
+                    endpoint: tables.endpoints.get(flow.endpoint).address,
+                    addresses: Vec::new(),
+                });
+                station.addresses.extend(key.as_address());
+            }
+        });
+        let sorted = |mut station: Station| {
+            station.addresses.sort_unstable();
+            station
+        };
+        stations.into_values().map(sorted).collect()
+    }
+
+    fn for_each_flow(&self, each: impl FnMut(FlowKey, Flow)) {
+        // A panic elsewhere while it was held cannot have left it half-changed.
+        let mut reader = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.view().for_each(each);
+        reader.offline();
     }
 
     /// The endpoints for which there is a next hop that answers.

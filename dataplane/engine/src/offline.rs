@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use port::{BATCH, Batch, FramePool, Umem};
 
-use crate::api::{Config, PortIndex, Update};
+use crate::api::{Config, PortIndex, Station, Update};
 use crate::counters::{Counters, Reason};
 use crate::engine::Counter;
-use crate::pipeline::{self, Verdict};
+use crate::pipeline::{self, Context, Verdict};
 use crate::tables::Writer;
+use crate::tables::flow::{self, TableFull};
 
 /// Frames of an offline pipeline's memory: enough for a batch in hand and one being made.
 const FRAMES: u32 = 16 * BATCH as u32;
@@ -16,6 +17,7 @@ const FRAMES: u32 = 16 * BATCH as u32;
 /// Tables and a worker's half of the pipeline, in the caller's thread.
 pub struct Pipeline {
     writer: Writer,
+    flows: flow::FlowReader,
     umem: Arc<Umem>,
     pool: FramePool,
     counters: Counters,
@@ -25,11 +27,26 @@ impl Pipeline {
     /// Tables as the configuration says; no routes yet.
     ///
     /// # Panics
-    /// If there is no memory.
+    /// If there is no memory, or the stations do not fit the flow table.
     pub fn new(config: Config) -> Self {
-        let ports = config.ports.len();
+        let counters = Counters::new(config.ports.len(), config.overlays.len());
         let (umem, pool) = Umem::new(FRAMES).expect("memory for a thousand frames");
-        Self { writer: Writer::new(config), umem, pool, counters: Counters::new(ports) }
+        let (writer, readers) = Writer::new(config, 1).expect("tables for the configuration");
+        let flows = readers.reader().expect("one was asked for");
+        Self { writer, flows, umem, pool, counters }
+    }
+
+    /// Enters a station, or moves it to another endpoint.
+    ///
+    /// # Errors
+    /// When the flow table is full.
+    pub fn set_station(&mut self, station: &Station) -> Result<(), TableFull> {
+        self.writer.set_station(station)
+    }
+
+    /// Bytes of the tables.
+    pub fn memory_bytes(&self) -> usize {
+        self.writer.memory_bytes()
     }
 
     /// Applies and publishes updates.
@@ -50,12 +67,18 @@ impl Pipeline {
 
     /// Takes frames from `port` through the pipeline; they are rewritten in place. How many are to be sent.
     pub fn process(&mut self, port: PortIndex, batch: &mut Batch) -> usize {
-        let tables = self.writer.current();
+        let flows = self.flows.view();
+        let context = Context {
+            tables: self.writer.current(),
+            flows: &flows,
+            umem: &self.umem,
+            counters: &self.counters,
+        };
         let mut sent = 0;
-        for frame in batch.iter_mut() {
-            match pipeline::process(tables, &self.umem, port, frame) {
-                Verdict::Transmit(_, reason) => {
-                    self.counters.count(reason);
+        for verdict in pipeline::process(context, port, batch) {
+            match verdict {
+                Verdict::Transmit(forwarded) => {
+                    self.counters.forwarded(&forwarded);
                     sent += 1;
                 }
                 Verdict::Punt(punt) => self.counters.count(punt.reason()),

@@ -6,14 +6,14 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use arrayvec::ArrayVec;
-use port::{BATCH, Batch, Frame, FramePool, Idle, Port, Umem, Waker};
+use port::{Batch, Frame, FramePool, Idle, Port, Umem, Waker};
 
 use crate::api::PortIndex;
 use crate::counters::{Counters, Reason};
-use crate::pipeline::{self, Punt, Verdict};
+use crate::pipeline::{self, Context, Punt, Verdict};
 use crate::slowpath::{Answer, FrameCopy, Punted};
 use crate::tables::Snapshot;
+use crate::tables::flow;
 
 /// Longest sleep: health wants to see that a worker advances.
 const SLEEP: Duration = Duration::from_millis(4);
@@ -29,6 +29,7 @@ pub(crate) struct Worker {
     /// By [`PortIndex`].
     pub(crate) ports: Vec<Port>,
     pub(crate) tables: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    pub(crate) flows: flow::FlowReader,
     pub(crate) counters: Arc<Counters>,
     pub(crate) punts: rtrb::Producer<Punted>,
     pub(crate) answers: rtrb::Consumer<Answer>,
@@ -52,6 +53,8 @@ impl Worker {
                 Idle::Spin => std::hint::spin_loop(),
                 Idle::Block => {
                     let unsent = self.ports.iter_mut().any(Port::has_unsent);
+                    // The writer need not wait for a worker that holds nothing.
+                    self.flows.offline();
                     port::wait(&self.ports, &self.waker, if unsent { RETRY } else { SLEEP });
                 }
             }
@@ -74,6 +77,7 @@ impl Worker {
         if self.punts.slots() < punts_before {
             self.slow_path.unpark();
         }
+        self.flows.quiesce();
         // Nobody else writes it.
         self.rounds.store(self.rounds.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         busy
@@ -86,14 +90,17 @@ impl Worker {
         }
         let bytes = batch.iter().map(Frame::len).sum::<usize>();
         self.counters.received(port, batch.len() as u64, bytes as u64);
-        let tables = self.tables.load();
-        let verdicts: ArrayVec<Verdict, BATCH> = batch
-            .iter_mut()
-            .map(|frame| pipeline::process(tables, &self.umem, PortIndex(port as u8), frame))
-            .collect();
+        let flows = self.flows.view();
+        let context =
+            Context { tables: self.tables.load(), flows: &flows, umem: &self.umem, counters: &self.counters };
+        let verdicts = pipeline::process(context, PortIndex(port as u8), &mut batch);
         for (frame, verdict) in batch.into_iter().zip(verdicts) {
             match verdict {
-                Verdict::Transmit(port, reason) => self.transmit(port, frame, reason),
+                Verdict::Transmit(forwarded) => {
+                    if self.transmit(forwarded.port, frame) {
+                        self.counters.forwarded(&forwarded);
+                    }
+                }
                 Verdict::Punt(punt) => self.punt(punt, frame),
                 Verdict::Drop(reason) => self.drop_frame(frame, reason),
             }
@@ -101,15 +108,19 @@ impl Worker {
         true
     }
 
+    /// Whether the port took it; if not, that is counted.
     #[inline]
-    fn transmit(&mut self, port: PortIndex, frame: Frame, reason: Reason) {
+    fn transmit(&mut self, port: PortIndex, frame: Frame) -> bool {
         let bytes = frame.len();
         match self.ports[usize::from(port.0)].transmit(frame) {
             Ok(()) => {
-                self.counters.count(reason);
                 self.counters.sent(port.0.into(), bytes as u64);
+                true
             }
-            Err(frame) => self.drop_frame(frame, Reason::TransmitFull),
+            Err(frame) => {
+                self.drop_frame(frame, Reason::TransmitFull);
+                false
+            }
         }
     }
 
@@ -122,11 +133,11 @@ impl Worker {
         let reason = punt.reason();
         let punted = match punt {
             Punt::Resolve { next_hop, packet, end } => {
-                let packet = FrameCopy::of(&self.umem.data(&frame)[packet..end]);
+                let packet = FrameCopy::of(&self.umem.data(&frame)[packet.into()..end.into()]);
                 Punted::Resolve { next_hop, packet }
             }
             Punt::FromStation { reason, vni, endpoint, inner, end } => {
-                let frame = FrameCopy::of(&self.umem.data(&frame)[inner..end]);
+                let frame = FrameCopy::of(&self.umem.data(&frame)[inner.into()..end.into()]);
                 Punted::FromStation { reason, vni, endpoint, frame }
             }
         };
@@ -147,7 +158,9 @@ impl Worker {
             let fits = frame.reset(bytes.len());
             assert!(fits, "a copy holds no more than a frame");
             self.umem.data_mut(&mut frame).copy_from_slice(bytes);
-            self.transmit(answer.port, frame, Reason::SlowPath);
+            if self.transmit(answer.port, frame) {
+                self.counters.count(Reason::SlowPath);
+            }
         }
         busy
     }

@@ -41,6 +41,7 @@ pub(super) struct Gateway {
     #[serde(default)]
     pub(super) idle: IdleName,
     pub(super) core: Option<usize>,
+    pub(super) max_flows: Option<u32>,
 }
 
 /// `[[port]]`

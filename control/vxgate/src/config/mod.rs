@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) idle: Idle,
     /// Core that the worker is pinned to.
     pub(crate) core: Option<usize>,
+    /// Most entries of the flow table.
+    pub(crate) max_flows: u32,
     /// One port of each role.
     pub(crate) ports: Vec<PortSettings>,
     /// The tables that overlays come from.

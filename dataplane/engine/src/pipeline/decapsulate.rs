@@ -6,10 +6,9 @@ use wire::ipv4::Ipv4Packet;
 use wire::ipv6::Ipv6Packet;
 use wire::udp::{self, UdpPacket};
 use wire::vxlan::{self, VxlanPacket};
-use wire::{EtherType, IpProtocol, Vni};
+use wire::{EtherType, IpProtocol, MacAddr, Vni};
 
 use super::link::Link;
-use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::tables::Fixed;
 
@@ -19,21 +18,21 @@ pub(crate) struct Outer {
     /// The endpoint that says it sent it.
     pub(crate) endpoint: IpAddr,
     /// Where the inner frame starts.
-    pub(crate) inner: usize,
+    pub(crate) inner: u16,
     /// Where it ends; what follows is padding.
-    pub(crate) end: usize,
+    pub(crate) end: u16,
 }
 
 impl Outer {
     /// Reads the outer headers. The outer UDP checksum is not verified: an endpoint may leave it out (RFC 7348 §5,
     /// RFC 6935), and the inner packets have their own.
     #[inline]
-    pub(crate) fn parse(fixed: &Fixed, port: PortIndex, frame: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn parse(fixed: &Fixed, port_mac: MacAddr, frame: &[u8]) -> Result<Self, Reason> {
         let link = Link::parse(frame, Reason::Vlan)?;
-        if link.destination != fixed.port_mac(port) {
+        if link.destination != port_mac {
             return Err(Reason::ForeignMac);
         }
-        let packet = &frame[link.payload..];
+        let packet = link.payload_of(frame);
         let (endpoint, destination, protocol, udp_offset, ip_len) = match link.ethertype {
             EtherType::Ipv4 => {
                 let ip = Ipv4Packet::new_checked(packet)?;
@@ -63,12 +62,13 @@ impl Outer {
             return Err(Reason::NotVxlan);
         }
         let vni = VxlanPacket::new_checked(udp.payload())?.vni().ok_or(Reason::NoVni)?;
-        let udp_start = link.payload + udp_offset;
+        let udp_start = usize::from(link.payload) + udp_offset;
         Ok(Self {
             vni,
             endpoint,
-            inner: udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN,
-            end: udp_start + udp.len(),
+            // A frame is shorter than 64 KB by far.
+            inner: (udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN) as u16,
+            end: (udp_start + udp.len()) as u16,
         })
     }
 }

@@ -3,158 +3,211 @@
 use std::net::IpAddr;
 
 use wire::icmpv6;
-use wire::{EtherType, IpProtocol, MacAddr, Vni};
+use wire::{EtherType, IpProtocol, MacAddr};
 
 use super::decapsulate::Outer;
 use super::ip::{self, IpHeader};
 use super::link::Link;
 use super::{Punt, Stop};
-use crate::api::{NextHop, Overlay, PortIndex};
+use crate::api::{NextHop, PortIndex};
 use crate::counters::Reason;
 use crate::pipeline::encapsulate::LinkAddresses;
-use crate::tables::{OverlayIndex, Snapshot, Way};
+use crate::tables::flow::{Flow, FlowKey};
+use crate::tables::{Fixed, OverlayIndex, Snapshot, Way};
 
 /// ICMPv6 types of neighbour discovery: router and neighbour solicitation and advertisement, redirect (RFC 4861 §4).
 const NDP_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
 /// UDP ports of DHCP servers: DHCPv4 (RFC 2131 §4.1), DHCPv6 (RFC 8415 §7.2).
 const DHCP_SERVER_PORTS: [u16; 2] = [67, 547];
 
+/// A frame of an endpoint, read as far as the tables are not needed.
+pub(crate) struct Arrival {
+    outer: Outer,
+    /// What is wrong with the inner frame is of interest only once its sender was admitted.
+    inner: Result<Inner, Reason>,
+}
+
+struct Inner {
+    destination: MacAddr,
+    source: MacAddr,
+    /// Where the network layer starts in the frame.
+    packet: u16,
+    /// `None`: ARP.
+    header: Option<Result<IpHeader, Reason>>,
+}
+
+impl Arrival {
+    /// Reads the headers, outer and inner.
+    #[inline]
+    pub(crate) fn parse(fixed: &Fixed, port_mac: MacAddr, frame: &[u8]) -> Result<Self, Reason> {
+        let outer = Outer::parse(fixed, port_mac, frame)?;
+        let inner_frame = &frame[outer.inner.into()..outer.end.into()];
+        let inner = Link::parse(inner_frame, Reason::InnerVlan).map(|link| Inner {
+            destination: link.destination,
+            source: link.source,
+            packet: outer.inner + link.payload,
+            header: (link.ethertype != EtherType::Arp)
+                .then(|| IpHeader::parse(link.ethertype, link.payload_of(inner_frame))),
+        });
+        Ok(Self { outer, inner })
+    }
+
+    /// The sender.
+    #[inline]
+    pub(crate) fn key(&self) -> Option<FlowKey> {
+        self.inner.as_ref().ok().map(|inner| FlowKey::mac(self.outer.vni, inner.source))
+    }
+}
+
 /// A packet that may leave its overlay.
-pub(crate) struct Egress {
+pub(crate) struct Egress<'a> {
     /// Where the inner packet starts in the frame.
-    pub(crate) packet: usize,
-    pub(crate) header: IpHeader,
+    pub(crate) packet: u16,
+    pub(crate) header: &'a IpHeader,
+    pub(crate) overlay: OverlayIndex,
     pub(crate) port: PortIndex,
     pub(crate) link: LinkAddresses,
 }
 
-/// Decides about a frame from an underlay port.
+/// Decides about a frame whose sender was looked up.
 #[inline]
-pub(crate) fn decide(tables: &Snapshot, port: PortIndex, frame: &[u8]) -> Result<Egress, Stop> {
-    let outer = Outer::parse(&tables.fixed, port, frame)?;
-    let index = admit_endpoint(tables, outer.vni, outer.endpoint)?;
-    let overlay = tables.overlays.get(index);
-
-    let inner = &frame[outer.inner..outer.end];
-    let link = Link::parse(inner, Reason::InnerVlan)?;
-    admit_station(tables, outer.vni, &link)?;
-
-    let for_router = link.destination == tables.fixed.router_mac;
-    if !for_router && !link.destination.is_multicast() {
+pub(crate) fn decide<'a>(
+    tables: &Snapshot,
+    arrival: &'a Arrival,
+    station: Option<Flow>,
+    frame: &[u8],
+) -> Result<Egress<'a>, Stop> {
+    let Arrival { outer, inner } = arrival;
+    let Some(station) = station else { return Err(stranger(tables, arrival).into()) };
+    let overlay = OverlayIndex(station.overlay);
+    // The endpoint that a station is known behind belongs to the overlay; any other must be asked about.
+    if tables.endpoints.get(station.endpoint).address != outer.endpoint {
+        admit_endpoint(tables, overlay, outer.endpoint)?;
+    }
+    let inner = inner.as_ref().map_err(|reason| *reason)?;
+    let for_router = inner.destination == tables.fixed.router_mac;
+    if !for_router && !inner.destination.is_multicast() {
         return Err(Reason::NotForRouter.into());
     }
     let punt = |reason| {
-        Stop::Punt(Punt::FromStation {
-            reason,
-            vni: outer.vni,
-            endpoint: outer.endpoint,
-            inner: outer.inner,
-            end: outer.end,
-        })
+        let Outer { vni, endpoint, inner, end } = *outer;
+        Stop::Punt(Punt::FromStation { reason, vni, endpoint, inner, end })
     };
-    if link.ethertype == EtherType::Arp {
-        return Err(punt(Reason::Arp));
-    }
-    let packet = &inner[link.payload..];
-    let header = IpHeader::parse(link.ethertype, packet)?;
-    if is_ndp(&header, packet) {
+    let header = match &inner.header {
+        Some(header) => header.as_ref().map_err(|reason| *reason)?,
+        None => return Err(punt(Reason::Arp)),
+    };
+    if header.protocol == IpProtocol::Icmpv6 && is_ndp(header, &frame[inner.packet.into()..]) {
         return Err(punt(Reason::Ndp));
     }
-    if is_dhcp(&header, packet) {
-        return Err(Reason::ToRouter.into());
+    if !tables.overlays.is_station_source(overlay, header.source) {
+        return Err(no_station_source(header, &frame[inner.packet.into()..]).into());
     }
     // What was sent to a group of stations is not for a router to pass on (RFC 1812 §5.3.4).
     if !for_router {
         return Err(Reason::NotForRouter.into());
     }
-    check_source(tables, overlay, &header)?;
-    check_destination(tables, overlay, index, &header)?;
     if header.ttl <= 1 {
-        return Err(Reason::TtlExceeded.into());
+        return Err(check_destination(tables, overlay, header).err().unwrap_or(Reason::TtlExceeded).into());
     }
-    let packet = outer.inner + link.payload;
-    let step = route(tables, header.destination)?;
+    let step = route(tables, overlay, header)?;
     let (NextStep::Send(port, _) | NextStep::Resolve(NextHop { port, .. })) = step;
-    if header.len > usize::from(tables.fixed.port(port).mtu) {
+    if header.len > tables.fixed.port(port).mtu {
         return Err(Reason::TooBig.into());
     }
     match step {
         NextStep::Send(port, destination) => {
             let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
-            Ok(Egress { packet, header, port, link })
+            Ok(Egress { packet: inner.packet, header, overlay, port, link })
         }
         NextStep::Resolve(next_hop) => {
+            let packet = inner.packet;
             Err(Stop::Punt(Punt::Resolve { next_hop, packet, end: packet + header.len }))
         }
     }
 }
 
-/// The overlay of `vni`, if the endpoint may send into it.
-#[inline]
-fn admit_endpoint(tables: &Snapshot, vni: Vni, endpoint: IpAddr) -> Result<OverlayIndex, Reason> {
-    let index = tables.overlays.by_vni(vni).ok_or(Reason::UnknownVni)?;
-    if tables.overlays.admits(index, endpoint) {
-        return Ok(index);
+/// Why a frame without a known sender is dropped.
+#[cold]
+fn stranger(tables: &Snapshot, Arrival { outer, inner }: &Arrival) -> Reason {
+    let Some(overlay) = tables.overlays.by_vni(outer.vni) else { return Reason::UnknownVni };
+    if let Err(reason) = admit_endpoint(tables, overlay, outer.endpoint) {
+        return reason;
+    }
+    match inner {
+        Err(reason) => *reason,
+        Ok(inner) if !inner.source.is_unicast() || inner.source == tables.fixed.router_mac => {
+            Reason::BadSourceMac
+        }
+        Ok(_) => Reason::UnknownStation,
+    }
+}
+
+#[cold]
+fn admit_endpoint(tables: &Snapshot, overlay: OverlayIndex, endpoint: IpAddr) -> Result<(), Reason> {
+    if tables.overlays.admits(overlay, endpoint) {
+        return Ok(());
     }
     let known = tables.endpoints.index_of(endpoint).is_some();
     Err(if known { Reason::ForeignEndpoint } else { Reason::UnknownEndpoint })
 }
 
 #[inline]
-fn admit_station(tables: &Snapshot, vni: Vni, link: &Link) -> Result<(), Reason> {
-    if !link.source.is_unicast() || link.source == tables.fixed.router_mac {
-        return Err(Reason::BadSourceMac);
-    }
-    match tables.stations.by_mac(vni, link.source) {
-        Some(_) => Ok(()),
-        None => Err(Reason::UnknownStation),
-    }
-}
-
-#[inline]
 fn is_ndp(header: &IpHeader, packet: &[u8]) -> bool {
-    header.protocol == IpProtocol::Icmpv6
-        && header.payload.and_then(|at| packet.get(at)).is_some_and(|kind| NDP_TYPES.contains(kind))
-        && header.len >= wire::ipv6::HEADER_LEN + icmpv6::HEADER_LEN
+    matches!(header.source, IpAddr::V6(_))
+        && header.upper_layer(packet, 0, icmpv6::HEADER_LEN).is_some_and(|icmp| NDP_TYPES.contains(&icmp[0]))
 }
 
-#[inline]
-fn is_dhcp(header: &IpHeader, packet: &[u8]) -> bool {
-    // A unicast renewal through the router to a server outside is ordinary traffic.
-    let local = ip::is_link_local(header.source)
-        || header.source.is_unspecified()
-        || !ip::is_forwardable_destination(header.destination);
-    local
-        && header.protocol == IpProtocol::Udp
-        && header
-            .payload
-            .and_then(|at| packet.get(at + 2..at + 4))
-            .and_then(|port| port.try_into().ok())
-            .is_some_and(|port| DHCP_SERVER_PORTS.contains(&u16::from_be_bytes(port)))
-}
-
-/// The source must lie in the overlay's own subnets (BCP 38).
-#[inline]
-fn check_source(tables: &Snapshot, overlay: &Overlay, header: &IpHeader) -> Result<(), Reason> {
-    let source = header.source;
-    if ip::is_link_local(source) || source.is_unspecified() {
-        return Err(Reason::LinkLocal);
+/// Why a packet whose source is no station's is dropped: only ARP, ND and DHCP may come from such addresses.
+#[cold]
+fn no_station_source(header: &IpHeader, packet: &[u8]) -> Reason {
+    if !ip::is_link_local(header.source) && !header.source.is_unspecified() {
+        return Reason::SpoofedSource;
     }
-    if overlay.subnet_of(source).is_none() || overlay.is_router(source, tables.fixed.router_link_local) {
-        return Err(Reason::SpoofedSource);
+    // To the router as relay or server; a unicast renewal through it comes from a station's address.
+    let destination_port = header
+        .upper_layer(packet, 2, 2)
+        .filter(|_| header.protocol == IpProtocol::Udp)
+        .and_then(|port| port.try_into().ok());
+    match destination_port.map(u16::from_be_bytes) {
+        Some(port) if DHCP_SERVER_PORTS.contains(&port) => Reason::ToRouter,
+        _ => Reason::LinkLocal,
     }
-    Ok(())
 }
 
+/// Where a packet that may leave goes.
+enum NextStep {
+    Send(PortIndex, MacAddr),
+    /// To a neighbour whose MAC address is not known yet.
+    Resolve(NextHop),
+}
+
+/// The table of routes also knows what is never forwarded: overlays, the host, groups, link-local and reserved
+/// addresses, so that one look-up decides.
 #[inline]
-fn check_destination(
-    tables: &Snapshot,
-    overlay: &Overlay,
-    index: OverlayIndex,
-    header: &IpHeader,
-) -> Result<(), Reason> {
+fn route(tables: &Snapshot, overlay: OverlayIndex, header: &IpHeader) -> Result<NextStep, Reason> {
     let destination = header.destination;
-    if overlay.is_router(destination, tables.fixed.router_link_local) {
+    match tables.fib.lookup(destination) {
+        Some(Way::Via(adjacency)) => {
+            Ok(NextStep::Send(adjacency.port, adjacency.mac.get().ok_or(Reason::NoNeighbour)?))
+        }
+        Some(Way::OnLink(port)) => {
+            let next_hop = NextHop { port: *port, address: destination };
+            let known = tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get());
+            Ok(known.map_or(NextStep::Resolve(next_hop), |mac| NextStep::Send(*port, mac)))
+        }
+        Some(Way::Local) => {
+            Err(check_destination(tables, overlay, header).err().unwrap_or(Reason::BadDestination))
+        }
+        Some(Way::Reject) | None => Err(Reason::NoRoute),
+    }
+}
+
+/// Why a destination is never forwarded to, if it is one of those.
+#[cold]
+fn check_destination(tables: &Snapshot, index: OverlayIndex, header: &IpHeader) -> Result<(), Reason> {
+    let destination = header.destination;
+    if tables.overlays.get(index).is_router(destination, tables.fixed.router_link_local) {
         return Err(Reason::ToRouter);
     }
     if ip::is_link_local(destination) {
@@ -173,26 +226,4 @@ fn check_destination(
         return Err(Reason::ToHost);
     }
     Ok(())
-}
-
-/// Where a packet that may leave goes.
-enum NextStep {
-    Send(PortIndex, MacAddr),
-    /// To a neighbour whose MAC address is not known yet.
-    Resolve(NextHop),
-}
-
-#[inline]
-fn route(tables: &Snapshot, destination: IpAddr) -> Result<NextStep, Reason> {
-    match tables.fib.lookup(destination) {
-        Some(Way::Via(adjacency)) => {
-            Ok(NextStep::Send(adjacency.port, adjacency.mac.get().ok_or(Reason::NoNeighbour)?))
-        }
-        Some(Way::OnLink(port)) => {
-            let next_hop = NextHop { port: *port, address: destination };
-            let known = tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get());
-            Ok(known.map_or(NextStep::Resolve(next_hop), |mac| NextStep::Send(*port, mac)))
-        }
-        Some(Way::Reject) | None => Err(Reason::NoRoute),
-    }
 }

@@ -14,10 +14,11 @@ const SCTP: IpProtocol = IpProtocol::Unknown(132);
 /// fragments between two hosts.
 #[inline]
 pub(crate) fn source_port(header: &IpHeader, packet: &[u8]) -> u16 {
-    let ports = match (header.payload, header.protocol) {
-        (Some(at), IpProtocol::Tcp | IpProtocol::Udp | SCTP) => {
-            packet.get(at..at + 4).and_then(|ports| ports.try_into().ok()).map_or(0, u32::from_ne_bytes)
-        }
+    let ports = match header.protocol {
+        IpProtocol::Tcp | IpProtocol::Udp | SCTP => header
+            .upper_layer(packet, 0, 4)
+            .and_then(|ports| ports.try_into().ok())
+            .map_or(0, u32::from_ne_bytes),
         _ => 0,
     };
     let (a, b) = match (header.source, header.destination) {

@@ -8,7 +8,7 @@ use wire::{Error, EtherType, IpProtocol};
 
 use crate::counters::Reason;
 
-/// What forwarding needs of an IP header.
+/// What forwarding needs of an IP header. Many are held at a time, so that they are kept small.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IpHeader {
     pub(crate) source: IpAddr,
@@ -16,11 +16,11 @@ pub(crate) struct IpHeader {
     /// TTL or hop limit.
     pub(crate) ttl: u8,
     /// Bytes of the packet, header included; what follows in the frame is padding.
-    pub(crate) len: usize,
+    pub(crate) len: u16,
     /// Upper-layer protocol, or the kind of the first extension header.
     pub(crate) protocol: IpProtocol,
     /// Where the upper layer, or the first extension header, starts; `None` in a fragment.
-    pub(crate) payload: Option<usize>,
+    pub(crate) payload: Option<u16>,
     /// IPv6 flow label; zero in IPv4.
     pub(crate) flow_label: u32,
 }
@@ -60,9 +60,9 @@ impl IpHeader {
             source: packet.src().into(),
             destination: packet.dst().into(),
             ttl: packet.ttl(),
-            len: packet.total_len(),
+            len: packet.total_len() as u16,
             protocol: packet.protocol(),
-            payload: (!packet.is_fragment()).then(|| packet.header_len()),
+            payload: (!packet.is_fragment()).then(|| packet.header_len() as u16),
             flow_label: 0,
         })
     }
@@ -75,9 +75,10 @@ impl IpHeader {
             source: packet.src().into(),
             destination: packet.dst().into(),
             ttl: packet.hop_limit(),
-            len: packet.total_len(),
+            // A packet that fits a frame: no more than that is ever in the buffer.
+            len: packet.total_len() as u16,
             protocol,
-            payload: (protocol != IpProtocol::Fragment).then_some(ipv6::HEADER_LEN),
+            payload: (protocol != IpProtocol::Fragment).then_some(ipv6::HEADER_LEN as u16),
             flow_label: packet.flow_label(),
         })
     }
@@ -89,6 +90,13 @@ impl IpHeader {
             IpAddr::V4(_) => EtherType::Ipv4,
             IpAddr::V6(_) => EtherType::Ipv6,
         }
+    }
+
+    /// The `len` bytes from `from` on in the upper layer of `packet`, if they are there and it is not a fragment.
+    #[inline]
+    pub(crate) fn upper_layer<'a>(&self, packet: &'a [u8], from: usize, len: usize) -> Option<&'a [u8]> {
+        let at = usize::from(self.payload?) + from;
+        packet.get(at..at + len)
     }
 
     /// Takes one hop off the packet at the start of `packet`, which `parse` has accepted.

@@ -15,7 +15,7 @@ pub(crate) struct Link {
     pub(crate) source: MacAddr,
     pub(crate) ethertype: EtherType,
     /// Where the network layer starts.
-    pub(crate) payload: usize,
+    pub(crate) payload: u16,
 }
 
 impl Link {
@@ -31,11 +31,17 @@ impl Link {
                 if tag.vid() != 0 || matches!(tag.ethertype(), EtherType::Vlan | EtherType::QinQ) {
                     return Err(tagged);
                 }
-                let payload = ethernet::HEADER_LEN + TAG_LEN;
+                let payload = (ethernet::HEADER_LEN + TAG_LEN) as u16;
                 Ok(Self { destination, source, ethertype: tag.ethertype(), payload })
             }
             EtherType::QinQ => Err(tagged),
-            ethertype => Ok(Self { destination, source, ethertype, payload: ethernet::HEADER_LEN }),
+            ethertype => Ok(Self { destination, source, ethertype, payload: ethernet::HEADER_LEN as u16 }),
         }
+    }
+
+    /// What follows the header in `frame`.
+    #[inline]
+    pub(crate) fn payload_of<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        &frame[self.payload.into()..]
     }
 }

@@ -1,12 +1,15 @@
-//! The way of a frame: decided about on what it is, then rewritten in place.
+//! The way of a batch of frames: decided about on what they are, then rewritten in place.
 //!
 //! ```text
-//! underlay: link ▸ decapsulate ▸ admit ▸ classify ─▸ route ▸ rewrite ▸ uplink
-//!                                          └▸ slow path
-//! uplink:   link ▸ overlay by LPM ▸ station ▸ rewrite ▸ encapsulate ▸ underlay
+//! underlay: link ▸ decapsulate ▸ station ▸ admit ▸ classify ─▸ route ▸ rewrite ▸ uplink
+//!                                                     └▸ slow path
+//! uplink:   link ▸ station ▸ rewrite ▸ encapsulate ▸ underlay
 //! ```
 //!
 //! Deciding reads the frame and the tables and changes nothing; a frame is rewritten only when it is sure to leave.
+//!
+//! A batch goes through in stages, all its frames through one before any through the next, because the tables are much
+//! larger than the caches: each stage asks for the memory that the next one reads, so that up to 64 misses overlap.
 
 mod decapsulate;
 mod egress;
@@ -18,35 +21,56 @@ pub(crate) mod link;
 
 use std::net::IpAddr;
 
-use port::{Frame, Umem};
-use wire::Vni;
+use arrayvec::ArrayVec;
+use port::{BATCH, Batch, Frame, Umem};
 use wire::ethernet::{self, EthernetRepr};
+use wire::{MacAddr, Vni};
 
 use crate::api::{NextHop, PortIndex, Role};
-use crate::counters::Reason;
-use crate::tables::Snapshot;
+use crate::counters::{Counters, Reason};
+use crate::tables::flow::{Flow, FlowKey, Hash, View};
+use crate::tables::{OverlayIndex, Snapshot};
 use egress::Egress;
 use encapsulate::overhead;
 use ingress::Ingress;
+
+/// What a batch is decided about with.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) tables: &'a Snapshot,
+    pub(crate) flows: &'a View<'a>,
+    pub(crate) umem: &'a Umem,
+    pub(crate) counters: &'a Counters,
+}
 
 /// What is to be done with a frame.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// It was rewritten; send it.
-    Transmit(PortIndex, Reason),
+    Transmit(Forwarded),
     /// The slow path must see it, or something of it.
     Punt(Punt),
     /// Drop it.
     Drop(Reason),
 }
 
+/// A frame that is ready to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forwarded {
+    pub(crate) port: PortIndex,
+    pub(crate) reason: Reason,
+    pub(crate) overlay: OverlayIndex,
+    /// Bytes of the IP packet inside.
+    pub(crate) bytes: u16,
+}
+
 /// What the slow path is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Punt {
     /// An inner frame from an admitted station: the bytes from `inner` to `end` of the frame.
-    FromStation { reason: Reason, vni: Vni, endpoint: IpAddr, inner: usize, end: usize },
+    FromStation { reason: Reason, vni: Vni, endpoint: IpAddr, inner: u16, end: u16 },
     /// A neighbour whose MAC address is not known, and the packet for it: the bytes from `packet` to `end` of the frame.
-    Resolve { next_hop: NextHop, packet: usize, end: usize },
+    Resolve { next_hop: NextHop, packet: u16, end: u16 },
 }
 
 impl Punt {
@@ -70,37 +94,106 @@ impl<R: Into<Reason>> From<R> for Stop {
     }
 }
 
-/// Takes a frame from `port` through the pipeline.
-#[inline]
-pub(crate) fn process(tables: &Snapshot, umem: &Umem, port: PortIndex, frame: &mut Frame) -> Verdict {
-    let decision = match tables.fixed.port(port).role {
-        Role::Underlay => {
-            egress::decide(tables, port, umem.data(frame)).map(|egress| egress.rewrite(umem, frame))
+impl From<Stop> for Verdict {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Punt(punt) => Self::Punt(punt),
+            Stop::Drop(reason) => Self::Drop(reason),
         }
-        Role::Uplink => ingress::decide(tables, port, umem.data(frame))
-            .map(|ingress| ingress.rewrite(tables, umem, frame)),
-    };
-    match decision {
-        Ok(verdict) => verdict,
-        Err(Stop::Punt(punt)) => Verdict::Punt(punt),
-        Err(Stop::Drop(reason)) => Verdict::Drop(reason),
     }
+}
+
+/// Takes a batch from `port` through the pipeline; one verdict for each frame, in order.
+pub(crate) fn process(context: Context<'_>, port: PortIndex, batch: &mut Batch) -> Each<Verdict> {
+    for frame in batch.iter() {
+        // The lines after it are fetched by the hardware, which sees where this goes.
+        sys::prefetch::read_at(context.umem.data(frame), 0);
+    }
+    match context.tables.fixed.port(port).role {
+        Role::Underlay => from_underlay(context, port, batch),
+        Role::Uplink => from_uplink(context, port, batch),
+    }
+}
+
+/// One thing for each frame of a batch.
+type Each<T> = ArrayVec<T, BATCH>;
+
+fn from_underlay(context: Context<'_>, port: PortIndex, batch: &mut Batch) -> Each<Verdict> {
+    let Context { tables, umem, .. } = context;
+    let port_mac = tables.fixed.port_mac(port);
+    let parse = |frame: &Frame| egress::Arrival::parse(&tables.fixed, port_mac, umem.data(frame));
+    let arrivals: Each<Result<egress::Arrival, Reason>> = batch.iter().map(parse).collect();
+    let keys = arrivals.iter().map(|arrival| arrival.as_ref().ok()?.key());
+    let stations = look_up(context, keys);
+    for station in stations.iter().flatten() {
+        tables.overlays.prefetch(OverlayIndex(station.overlay));
+    }
+    let decide =
+        |((frame, arrival), station): ((&mut Frame, &Result<egress::Arrival, Reason>), Option<Flow>)| {
+            let decision = match arrival {
+                Ok(arrival) => egress::decide(tables, arrival, station, umem.data(frame)),
+                Err(reason) => Err(Stop::Drop(*reason)),
+            };
+            decision.map_or_else(Verdict::from, |egress| egress.rewrite(umem, frame))
+        };
+    batch.iter_mut().zip(&arrivals).zip(stations).map(decide).collect()
+}
+
+fn from_uplink(context: Context<'_>, port: PortIndex, batch: &mut Batch) -> Each<Verdict> {
+    let Context { tables, umem, .. } = context;
+    let port_mac = tables.fixed.port_mac(port);
+    let parse = |frame: &Frame| ingress::Arrival::parse(port_mac, umem.data(frame));
+    let arrivals: Each<Result<ingress::Arrival, Reason>> = batch.iter().map(parse).collect();
+    let keys = arrivals.iter().map(|arrival| Some(arrival.as_ref().ok()?.key));
+    let stations = look_up(context, keys);
+    let decide =
+        |((frame, arrival), station): ((&mut Frame, &Result<ingress::Arrival, Reason>), Option<Flow>)| {
+            let decision = match arrival {
+                Ok(arrival) => ingress::decide(tables, arrival, station, umem.data(frame)),
+                Err(reason) => Err(*reason),
+            };
+            decision
+                .map_or_else(Verdict::Drop, |ingress| ingress.rewrite(tables.fixed.router_mac, umem, frame))
+        };
+    batch.iter_mut().zip(&arrivals).zip(stations).map(decide).collect()
+}
+
+/// The stations of a batch, each step for all of them before the next; what is there for their overlays is asked for.
+#[inline]
+fn look_up(context: Context<'_>, keys: impl Iterator<Item = Option<FlowKey>>) -> Each<Option<Flow>> {
+    let Context { flows, counters, .. } = context;
+    let hashed: Each<_> = keys
+        .map(|key| {
+            let key = key?;
+            let hash = flows.hash(key);
+            flows.prefetch(hash);
+            Some((key, hash))
+        })
+        .collect();
+    let candidates: Each<_> = hashed.iter().map(|hashed| Some(flows.candidate(hashed.as_ref()?.1))).collect();
+    let find = |(hashed, candidate): (&Option<(FlowKey, Hash)>, Option<_>)| {
+        let (key, hash) = (*hashed)?;
+        let flow = flows.flow(key, hash, candidate?)?;
+        counters.prefetch_overlay(OverlayIndex(flow.overlay));
+        Some(flow)
+    };
+    hashed.iter().zip(candidates).map(find).collect()
 }
 
 /// Leaves only the packet at `start` of the frame, one hop older.
 #[inline]
-fn strip(umem: &Umem, frame: &mut Frame, start: usize, header: &ip::IpHeader) -> bool {
-    let kept = frame.pull(start);
-    frame.truncate(header.len);
+fn strip(umem: &Umem, frame: &mut Frame, start: u16, header: &ip::IpHeader) -> bool {
+    let kept = frame.pull(start.into());
+    frame.truncate(header.len.into());
     header.age(umem.data_mut(frame));
     kept
 }
 
-impl Egress {
+impl Egress<'_> {
     #[inline]
     fn rewrite(&self, umem: &Umem, frame: &mut Frame) -> Verdict {
         // What was there before the packet is longer than what comes before it now.
-        let room = strip(umem, frame, self.packet, &self.header) && frame.push(ethernet::HEADER_LEN);
+        let room = strip(umem, frame, self.packet, self.header) && frame.push(ethernet::HEADER_LEN);
         assert!(room, "decided on this very frame");
         EthernetRepr {
             dst: self.link.destination,
@@ -108,24 +201,34 @@ impl Egress {
             ethertype: self.header.ethertype(),
         }
         .emit(umem.data_mut(frame));
-        Verdict::Transmit(self.port, Reason::Egress)
+        Verdict::Transmit(Forwarded {
+            port: self.port,
+            reason: Reason::Egress,
+            overlay: self.overlay,
+            bytes: self.header.len,
+        })
     }
 }
 
 impl Ingress<'_> {
     #[inline]
-    fn rewrite(&self, tables: &Snapshot, umem: &Umem, frame: &mut Frame) -> Verdict {
+    fn rewrite(&self, router_mac: MacAddr, umem: &Umem, frame: &mut Frame) -> Verdict {
         let overhead = overhead(self.outer);
         // A frame starts at the headroom or above it, which is more than any encapsulation takes.
-        let room = strip(umem, frame, self.packet, &self.header)
+        let room = strip(umem, frame, self.packet, self.header)
             && frame.push(ethernet::HEADER_LEN)
             && frame.push(overhead);
         assert!(room, "received frames have headroom");
         let bytes = umem.data_mut(frame);
-        EthernetRepr { dst: self.station, src: tables.fixed.router_mac, ethertype: self.header.ethertype() }
+        EthernetRepr { dst: self.station, src: router_mac, ethertype: self.header.ethertype() }
             .emit(&mut bytes[overhead..]);
         encapsulate::write(bytes, self.outer, self.link, self.vni, self.source_port);
-        Verdict::Transmit(self.port, Reason::Ingress)
+        Verdict::Transmit(Forwarded {
+            port: self.port,
+            reason: Reason::Ingress,
+            overlay: self.overlay,
+            bytes: self.header.len,
+        })
     }
 }
 

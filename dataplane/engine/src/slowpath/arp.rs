@@ -16,7 +16,7 @@ use crate::tables::Fixed;
 /// is ours, and who asks must not take it (RFC 5227 §2.4).
 pub(super) fn answer(fixed: &Fixed, overlay: &Overlay, frame: &[u8]) -> Option<Vec<u8>> {
     let link = Link::parse(frame, Reason::InnerVlan).ok()?;
-    let request = ArpRepr::parse(&ArpPacket::new_checked(&frame[link.payload..]).ok()?);
+    let request = ArpRepr::parse(&ArpPacket::new_checked(link.payload_of(frame)).ok()?);
     let sender = EthernetFrame::new_checked(frame).ok()?.src();
     let for_router = overlay.subnets.iter().any(|subnet| subnet.router == IpAddr::V4(request.target_ip));
     let from_station = request.sender_mac == sender

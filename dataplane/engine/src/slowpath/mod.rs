@@ -105,7 +105,8 @@ impl SlowPath {
         while !self.stop.load(Ordering::Relaxed) {
             let updated = self.apply_updates();
             let punted = self.take_punts();
-            if !updated && !punted {
+            let maintained = self.writer.maintain();
+            if !updated && !punted && !maintained {
                 std::thread::park_timeout(SLEEP);
             }
         }

@@ -20,7 +20,7 @@ const HOP_LIMIT: u8 = 255;
 /// The advertisement that answers a solicitation for one of the router's addresses in `overlay`.
 pub(super) fn answer(fixed: &Fixed, overlay: &Overlay, frame: &[u8]) -> Option<Vec<u8>> {
     let link = Link::parse(frame, Reason::InnerVlan).ok()?;
-    let packet = Ipv6Packet::new_checked(&frame[link.payload..]).ok()?;
+    let packet = Ipv6Packet::new_checked(link.payload_of(frame)).ok()?;
     let message = Icmpv6Packet::new_checked(packet.payload()).ok()?;
     let solicitation = NeighbourSolicitation::parse(&message).ok()?;
     solicitation.validate(&message, packet.hop_limit(), packet.src(), packet.dst()).ok()?;

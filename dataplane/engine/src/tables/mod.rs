@@ -6,9 +6,10 @@
 mod adjacency;
 mod endpoint;
 mod fib;
+#[allow(dead_code, unused_imports)]
+pub(crate) mod flow;
 mod lpm;
 mod overlay;
-mod station;
 mod writer;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,20 +21,19 @@ use wire::MacAddr;
 
 pub(crate) use adjacency::{Adjacency, MacCell};
 pub(crate) use endpoint::{Endpoint, OuterHeader};
-pub(crate) use fib::{Fib, Way};
+pub(crate) use fib::{Fib, Way, never_forwarded};
 pub(crate) use lpm::Lpm;
 pub(crate) use overlay::{OverlayIndex, OverlayTable};
-pub(crate) use station::StationTable;
+pub use writer::TablesError;
 pub(crate) use writer::Writer;
 
 use crate::api::{NextHop, PortIndex, Role};
 
-/// All tables at one moment.
+/// All tables at one moment, but for the flow table, which changes in place.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) fixed: Arc<Fixed>,
     pub(crate) overlays: Arc<OverlayTable>,
-    pub(crate) stations: Arc<StationTable>,
     pub(crate) endpoints: Arc<EndpointTable>,
     pub(crate) fib: Arc<Fib>,
     /// Neighbours on the links of uplink ports.
@@ -79,28 +79,28 @@ impl Fixed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EndpointTable {
     endpoints: Vec<Endpoint>,
-    by_address: HashMap<IpAddr, u32, RandomState>,
+    by_address: HashMap<IpAddr, u16, RandomState>,
 }
 
 impl EndpointTable {
     pub(crate) fn build(endpoints: Vec<Endpoint>) -> Self {
         let by_address =
-            endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.address, index as u32)).collect();
+            endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.address, index as u16)).collect();
         Self { endpoints, by_address }
     }
 
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> &Endpoint {
-        &self.endpoints[index as usize]
+    pub(crate) fn get(&self, index: u16) -> &Endpoint {
+        &self.endpoints[usize::from(index)]
     }
 
-    pub(crate) fn index_of(&self, address: IpAddr) -> Option<u32> {
+    pub(crate) fn index_of(&self, address: IpAddr) -> Option<u16> {
         self.by_address.get(&address).copied()
     }
 
     pub(crate) fn set_adjacency(&mut self, address: IpAddr, adjacency: Option<Arc<Adjacency>>) {
         if let Some(index) = self.index_of(address) {
-            self.endpoints[index as usize].adjacency = adjacency;
+            self.endpoints[usize::from(index)].adjacency = adjacency;
         }
     }
 

@@ -11,12 +11,13 @@ use crate::api::{Overlay, Subnet};
 
 /// Index of an overlay in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OverlayIndex(u32);
+pub(crate) struct OverlayIndex(pub(crate) u32);
 
 /// All overlays.
 #[derive(Debug)]
 pub(crate) struct OverlayTable {
     overlays: Vec<Overlay>,
+    sources: Vec<SourceCheck>,
     by_vni: HashMap<Vni, OverlayIndex, RandomState>,
     by_prefix: Lpm<OverlayIndex>,
     /// Admission by endpoint: sets are shared by many overlays, so each distinct list is one set.
@@ -47,7 +48,8 @@ impl OverlayTable {
         let by_prefix = Lpm::build(overlays.iter().enumerate().flat_map(|(index, overlay)| {
             overlay.subnets.iter().map(move |subnet| (subnet.prefix, OverlayIndex(index as u32)))
         }));
-        Self { overlays, by_vni, by_prefix, endpoint_sets, set_of }
+        let sources = overlays.iter().map(SourceCheck::new).collect();
+        Self { overlays, sources, by_vni, by_prefix, endpoint_sets, set_of }
     }
 
     #[inline]
@@ -66,10 +68,33 @@ impl OverlayTable {
         &self.overlays[index.0 as usize]
     }
 
+    /// Hints that [`is_station_source`](Self::is_station_source) will be asked.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: OverlayIndex) {
+        sys::prefetch::read_at(&self.sources, index.0 as usize);
+    }
+
+    /// Whether a station of the overlay may send from `address`: inside a subnet, and not the router's.
+    #[inline]
+    pub(crate) fn is_station_source(&self, index: OverlayIndex, address: IpAddr) -> bool {
+        let check = &self.sources[index.0 as usize];
+        if check.is_exact { check.passes(address) } else { self.passes_slowly(index, address) }
+    }
+
+    #[cold]
+    fn passes_slowly(&self, index: OverlayIndex, address: IpAddr) -> bool {
+        self.get(index).subnet_of(address).is_some()
+            && self.get(index).subnets.iter().all(|subnet| subnet.router != address)
+    }
+
     /// Whether the endpoint may send into the overlay.
     #[inline]
     pub(crate) fn admits(&self, index: OverlayIndex, endpoint: IpAddr) -> bool {
         self.endpoint_sets[self.set_of[index.0 as usize] as usize].contains(&endpoint)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.overlays.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Overlay> {
@@ -79,6 +104,81 @@ impl OverlayTable {
     /// All endpoints of all overlays, each once.
     pub(crate) fn endpoints(&self) -> HashSet<IpAddr, RandomState> {
         self.endpoint_sets.iter().flatten().copied().collect()
+    }
+
+    /// Bytes in use, but for the endpoint sets.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let subnets: usize = self.overlays.iter().map(|overlay| overlay.subnets.capacity()).sum();
+        self.overlays.capacity() * size_of::<Overlay>()
+            + subnets * size_of::<Subnet>()
+            + self.sources.capacity() * size_of::<SourceCheck>()
+            + self.by_vni.allocation_size()
+            + self.by_prefix.memory_bytes()
+            + self.set_of.capacity() * size_of::<u32>()
+    }
+}
+
+/// What must be known of an overlay for each packet out of it, in one cache line.
+#[repr(align(64))]
+#[derive(Debug)]
+struct SourceCheck {
+    v6_network: u128,
+    v6_router: u128,
+    v4_network: u32,
+    v4_mask: u32,
+    v4_router: u32,
+    v6_len: u8,
+    /// Whether this is all there is: at most one subnet a family.
+    is_exact: bool,
+}
+
+impl SourceCheck {
+    fn new(overlay: &Overlay) -> Self {
+        // A missing family admits the unspecified address alone, which is the router's then: nothing.
+        let mut check = Self {
+            v6_network: 0,
+            v6_router: 0,
+            v4_network: 0,
+            v4_mask: u32::MAX,
+            v4_router: 0,
+            v6_len: 128,
+            is_exact: true,
+        };
+        let (mut v4, mut v6) = (0, 0);
+        for subnet in &overlay.subnets {
+            match (subnet.prefix, subnet.router) {
+                (ipnet::IpNet::V4(prefix), IpAddr::V4(router)) => {
+                    v4 += 1;
+                    check.v4_network = prefix.network().to_bits();
+                    check.v4_mask = prefix.netmask().to_bits();
+                    check.v4_router = router.to_bits();
+                }
+                (ipnet::IpNet::V6(prefix), IpAddr::V6(router)) => {
+                    v6 += 1;
+                    check.v6_network = prefix.network().to_bits();
+                    check.v6_len = prefix.prefix_len();
+                    check.v6_router = router.to_bits();
+                }
+                _ => check.is_exact = false,
+            }
+        }
+        check.is_exact &= v4 <= 1 && v6 <= 1;
+        check
+    }
+
+    #[inline]
+    fn passes(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => {
+                let address = address.to_bits();
+                (address ^ self.v4_network) & self.v4_mask == 0 && address != self.v4_router
+            }
+            IpAddr::V6(address) => {
+                let address = address.to_bits();
+                let differs = address ^ self.v6_network;
+                differs.leading_zeros() >= self.v6_len.into() && address != self.v6_router
+            }
+        }
     }
 }
 
@@ -93,5 +193,39 @@ impl Overlay {
     #[inline]
     pub(crate) fn is_router(&self, address: IpAddr, link_local: Ipv6Addr) -> bool {
         address == link_local || self.subnets.iter().any(|subnet| subnet.router == address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_source_must_be_a_stations() {
+        let mut overlays = testing::config().overlays;
+        // A second subnet of a family, and a family that is missing.
+        overlays.push(Overlay { vni: Vni::new(300).unwrap(), ..overlays[0].clone() });
+        overlays[2].subnets = ["10.0.3.0/24", "10.0.4.0/28"]
+            .map(|text| {
+                let prefix: ipnet::IpNet = text.parse().unwrap();
+                Subnet { prefix, router: prefix.hosts().next().unwrap() }
+            })
+            .to_vec();
+        let table = OverlayTable::build(overlays);
+        let passes =
+            |index, address: &str| table.is_station_source(OverlayIndex(index), address.parse().unwrap());
+        for address in ["10.0.1.10", "10.0.1.254", "fd00:0:0:1::10", "fd00:0:0:1:ffff::"] {
+            assert!(passes(0, address) && !passes(1, address) && !passes(2, address), "{address}");
+        }
+        for address in
+            ["10.0.1.1", "fd00:0:0:1::1", "10.0.0.255", "10.0.2.0", "fd00:0:0:2::", "::", "0.0.0.0"]
+        {
+            assert!(!passes(0, address), "{address}");
+        }
+        assert!(passes(2, "10.0.3.10") && passes(2, "10.0.4.14"));
+        for address in ["10.0.4.16", "10.0.3.1", "10.0.4.1", "::", "fd00::1"] {
+            assert!(!passes(2, address), "{address}");
+        }
     }
 }

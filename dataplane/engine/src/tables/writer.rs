@@ -1,20 +1,38 @@
 //! The single writer of the tables.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use ipnet::IpNet;
+use thiserror::Error;
 
+use super::flow::{self, Flow, FlowKey, TableFull};
 use super::{
     Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, OuterHeader, OverlayTable, PortRecord,
-    Snapshot, StationTable, Way,
+    Snapshot, Way, never_forwarded,
 };
-use crate::api::{Config, NextHop, Role, RouteTarget, Update};
+use crate::api::{Config, NextHop, Role, RouteTarget, Station, Update};
 
 /// Most neighbours that are remembered. Control keeps no more in use; the bound is against its mistakes.
 const MAX_NEIGHBOURS: usize = 16_384;
+
+/// Why there are no tables.
+#[derive(Debug, Error)]
+pub enum TablesError {
+    /// More endpoints than an index holds.
+    #[error("{0} endpoints are configured, and the tables hold {max}: use fewer", max = u16::MAX)]
+    Endpoints(usize),
+    /// More stations and addresses than there is room for.
+    #[error("the stations and their addresses do not fit the tables' {0} entries: raise max-flows")]
+    Full(u32),
+    /// No memory.
+    #[error("no memory for the tables: {0}")]
+    Memory(#[from] io::Error),
+}
 
 /// Applies updates, and publishes what came of them.
 pub(crate) struct Writer {
@@ -22,11 +40,17 @@ pub(crate) struct Writer {
     current: Snapshot,
     changed: bool,
     neighbours: HashMap<NextHop, Arc<Adjacency>, RandomState>,
+    flows: flow::FlowWriter,
+    /// The routes as control last gave them.
+    routes: Vec<(IpNet, Way)>,
+    /// Prefixes that no route may lead to, the host's own addresses left out.
+    local: Vec<IpNet>,
 }
 
 impl Writer {
-    /// The tables at start: what the configuration says, and no routes.
-    pub(crate) fn new(config: Config) -> Self {
+    /// The tables at start, what the configuration says and no routes; and where workers get their look at the flow
+    /// table, of which there may be `readers`.
+    pub(crate) fn new(config: Config, readers: usize) -> Result<(Self, flow::FlowReaders), TablesError> {
         let vteps: Vec<IpAddr> = config
             .ports
             .iter()
@@ -35,7 +59,7 @@ impl Writer {
             .collect();
         let overlays = OverlayTable::build(config.overlays);
         // An endpoint of a family in which we have no VTEP address can be neither sender nor receiver.
-        let endpoints = overlays
+        let endpoints: Vec<Endpoint> = overlays
             .endpoints()
             .into_iter()
             .filter_map(|address| {
@@ -43,13 +67,16 @@ impl Writer {
                 Some(Endpoint { address, adjacency: None, outer })
             })
             .collect();
-        let endpoints = EndpointTable::build(endpoints);
-        let stations = StationTable::build(&config.stations, |address| endpoints.index_of(address));
+        if endpoints.len() > usize::from(u16::MAX) {
+            return Err(TablesError::Endpoints(endpoints.len()));
+        }
         let ports = config
             .ports
             .iter()
             .map(|port| PortRecord { role: port.role, mac: MacCell::new(Some(port.mac)), mtu: port.mtu })
             .collect();
+        let addresses = vteps.iter().map(|address| IpNet::from(*address));
+        let local = config.blocks.iter().copied().chain(addresses).chain(never_forwarded()).collect();
         let fixed = Fixed {
             ports,
             router_mac: config.router_mac,
@@ -60,18 +87,64 @@ impl Writer {
         let current = Snapshot {
             fixed: Arc::new(fixed),
             overlays: Arc::new(overlays),
-            stations: Arc::new(stations),
-            endpoints: Arc::new(endpoints),
-            fib: Arc::new(Fib::new(Lpm::new())),
+            endpoints: Arc::new(EndpointTable::build(endpoints)),
+            fib: Arc::new(Fib::build(&[], &[])),
             on_link: Arc::default(),
             host: Arc::default(),
         };
-        Self {
+        let (flows, flow_readers) =
+            flow::flow_table(config.max_flows as usize, readers, flow::Secret::random())?;
+        let mut writer = Self {
             published: Arc::new(ArcSwap::from_pointee(current.clone())),
             current,
             changed: false,
             neighbours: HashMap::default(),
+            flows,
+            routes: Vec::new(),
+            local,
+        };
+        writer.rebuild_fib();
+        for station in &config.stations {
+            writer.set_station(station).map_err(|TableFull| TablesError::Full(config.max_flows))?;
         }
+        writer.publish();
+        Ok((writer, flow_readers))
+    }
+
+    /// Enters a station with its addresses, or moves it. One whose overlay or endpoint is not known is left out.
+    pub(crate) fn set_station(&mut self, station: &Station) -> Result<(), TableFull> {
+        let Snapshot { overlays, endpoints, .. } = &self.current;
+        let Some(overlay) = overlays.by_vni(station.vni) else { return Ok(()) };
+        let Some(endpoint) = endpoints.index_of(station.endpoint) else { return Ok(()) };
+        let flow = Flow {
+            vni: station.vni,
+            overlay: overlay.0,
+            endpoint,
+            mac: station.mac,
+            mtu: overlays.get(overlay).mtu,
+        };
+        self.flows.insert(FlowKey::mac(station.vni, station.mac), flow)?;
+        for address in &station.addresses {
+            self.flows.insert(FlowKey::address(station.vni, *address), flow)?;
+        }
+        Ok(())
+    }
+
+    /// Does a bounded step of the flow table's upkeep; whether there is more.
+    pub(crate) fn maintain(&mut self) -> bool {
+        self.flows.maintain()
+    }
+
+    /// Bytes of all tables.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.flows.memory_bytes() + self.current.overlays.memory_bytes()
+    }
+
+    fn rebuild_fib(&mut self) {
+        let host = self.current.host.iter().map(|address| IpNet::from(*address));
+        let local: Vec<IpNet> = self.local.iter().copied().chain(host).collect();
+        self.current.fib = Arc::new(Fib::build(&self.routes, &local));
+        self.changed = true;
     }
 
     /// Where readers find the tables.
@@ -88,7 +161,7 @@ impl Writer {
     pub(crate) fn apply(&mut self, update: Update) {
         match update {
             Update::Routes(routes) => {
-                let ways = routes
+                self.routes = routes
                     .into_iter()
                     .map(|route| {
                         let way = match route.target {
@@ -100,9 +173,8 @@ impl Writer {
                         };
                         (route.prefix, way)
                     })
-                    .collect::<Vec<_>>();
-                self.current.fib = Arc::new(Fib::new(Lpm::build(ways)));
-                self.changed = true;
+                    .collect();
+                self.rebuild_fib();
                 self.forget_unused();
             }
             Update::Endpoint { address, next_hop } => {
@@ -114,7 +186,7 @@ impl Writer {
             Update::Neighbour { next_hop, mac } => self.set_neighbour(next_hop, mac),
             Update::HostAddresses(addresses) => {
                 self.current.host = Arc::new(addresses.into_iter().collect());
-                self.changed = true;
+                self.rebuild_fib();
             }
             Update::PortMac { port, mac } => {
                 if let Some(port) = self.current.fixed.ports.get(usize::from(port.0)) {
@@ -198,7 +270,7 @@ mod tests {
 
     #[test]
     fn readers_see_a_change_when_it_is_published_and_a_mac_at_once() {
-        let mut writer = Writer::new(testing::config());
+        let (mut writer, _) = Writer::new(testing::config(), 1).unwrap();
         let reader = Arc::clone(writer.published());
         let before = reader.load_full();
         let route = Route { prefix: "0.0.0.0/0".parse().unwrap(), target: RouteTarget::Via(router()) };
@@ -218,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_neighbour_may_be_known_before_the_route_through_it() {
-        let mut writer = Writer::new(testing::config());
+        let (mut writer, _) = Writer::new(testing::config(), 1).unwrap();
         writer.apply(Update::Neighbour { next_hop: router(), mac: Some(MAC) });
         let route = Route { prefix: "::/0".parse().unwrap(), target: RouteTarget::Via(router()) };
         writer.apply(Update::Routes(vec![route]));
@@ -228,7 +300,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_bounded_and_forgotten() {
-        let mut writer = Writer::new(testing::config());
+        let (mut writer, _) = Writer::new(testing::config(), 1).unwrap();
         let neighbour = |n: u32| NextHop {
             port: PortIndex(1),
             address: IpAddr::V4(std::net::Ipv4Addr::from_bits(0xc612_0000 + n)),

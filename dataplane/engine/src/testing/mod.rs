@@ -57,6 +57,7 @@ pub(crate) fn config() -> Config {
             station(100, STATION_MAC, ENDPOINT_V4, ["10.0.1.10", "fd00:0:0:1::10"]),
             station(200, OTHER_STATION_MAC, ENDPOINT_V6, ["10.0.2.10", "fd00:0:0:2::10"]),
         ],
+        max_flows: 1000,
     }
 }
 
@@ -135,8 +136,8 @@ impl Harness {
         let (umem, pool) = Umem::new(port::frames_for(config.ports.len() as u32)).unwrap();
         let (ports, wires): (Vec<_>, Vec<_>) =
             config.ports.iter().map(|_| port::memory::port(&umem).unwrap()).unzip();
-        let counters = Arc::new(Counters::new(ports.len()));
-        let writer = Writer::new(config);
+        let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
+        let (writer, flow_readers) = Writer::new(config, 1).unwrap();
         let tables = Cache::new(Arc::clone(writer.published()));
         let (punts_in, punts) = rtrb::RingBuffer::new(RING);
         let (answers, answers_out) = rtrb::RingBuffer::new(RING);
@@ -148,6 +149,7 @@ impl Harness {
         let links = vec![WorkerLink { punts, answers, waker: waker.clone() }];
         let slow_path = SlowPath::new(writer, update_queue, links, events_in, Arc::default());
         let worker = Worker {
+            flows: flow_readers.reader().unwrap(),
             umem,
             pool,
             ports,

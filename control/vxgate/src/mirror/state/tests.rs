@@ -42,6 +42,7 @@ fn config() -> Config {
         blocks: vec!["10.0.0.0/8".parse().unwrap()],
         overlays: vec![overlay(1), overlay(2)],
         stations: Vec::new(),
+        max_flows: 10,
     }
 }
 
