@@ -17,15 +17,14 @@ use crate::population::{
 
 /// Bytes of the frame check sequence, which is never in memory.
 const FCS_LEN: usize = 4;
-/// Bytes of all outer headers, the link's included, over IPv4 and IPv6.
-pub(crate) const OVERHEAD_V4: usize =
-    ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
-pub(crate) const OVERHEAD_V6: usize =
-    ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+/// Bytes of all outer headers, the link's included, over IPv4.
+pub const OVERHEAD_V4: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+/// The same over IPv6.
+pub const OVERHEAD_V6: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
 
 /// Which way frames go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// From the underlay: decapsulate and route.
     Decapsulate,
     /// From the uplink: route and encapsulate.
@@ -43,18 +42,19 @@ impl fmt::Display for Direction {
 
 /// What frames a measurement is made with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    pub(crate) direction: Direction,
+pub struct Shape {
+    /// The way that the frames go.
+    pub direction: Direction,
     /// Of the inner packet; the outer one has that of the endpoints.
-    pub(crate) family: Family,
+    pub family: Family,
     /// Bytes of the inner Ethernet frame in memory: without FCS.
-    pub(crate) inner_len: usize,
+    pub inner_len: usize,
 }
 
 impl Shape {
     /// The smallest frames: Ethernet's minimum of 64 bytes with FCS for IPv4; 66 for IPv6 with UDP, which does not fit
     /// into 64.
-    pub(crate) fn smallest(direction: Direction, family: Family) -> Self {
+    pub fn smallest(direction: Direction, family: Family) -> Self {
         let inner_len = match family {
             Family::V4 => 60,
             Family::V6 => ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN,
@@ -63,17 +63,17 @@ impl Shape {
     }
 
     /// 1 400 bytes with FCS.
-    pub(crate) fn large(direction: Direction, family: Family) -> Self {
+    pub fn large(direction: Direction, family: Family) -> Self {
         Self { direction, family, inner_len: 1400 - FCS_LEN }
     }
 
     /// Whether these are the smallest frames.
-    pub(crate) fn is_smallest(&self) -> bool {
+    pub fn is_smallest(&self) -> bool {
         self.inner_len == Self::smallest(self.direction, self.family).inner_len
     }
 
     /// The port that the frames come in by.
-    pub(crate) fn port(&self) -> engine::PortIndex {
+    pub fn port(&self) -> engine::PortIndex {
         match self.direction {
             Direction::Decapsulate => UNDERLAY,
             Direction::Encapsulate => UPLINK,
@@ -88,7 +88,7 @@ impl fmt::Display for Shape {
 }
 
 /// Bytes of all outer headers toward endpoints of `family`.
-pub(crate) fn overhead(family: Family) -> usize {
+pub fn overhead(family: Family) -> usize {
     match family {
         Family::V4 => OVERHEAD_V4,
         Family::V6 => OVERHEAD_V6,
@@ -96,7 +96,7 @@ pub(crate) fn overhead(family: Family) -> usize {
 }
 
 /// Makes every frame of the batch one of or for a random station.
-pub(crate) fn fill(
+pub fn fill(
     umem: &Umem,
     batch: &mut Batch,
     shape: Shape,

@@ -7,10 +7,9 @@
 
 use port::{BATCH, Batch, Umem};
 use sys::prefetch;
+use vxgate_bench::frames::{Direction, OVERHEAD_V4, OVERHEAD_V6, Shape, overhead};
+use vxgate_bench::population::{Family, Population};
 use wire::{checksum, ethernet};
-
-use crate::frames::{Direction, OVERHEAD_V4, OVERHEAD_V6, Shape, overhead};
-use crate::population::{Family, Population};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;

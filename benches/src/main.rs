@@ -4,10 +4,8 @@
 //! it does not, is in docs/benchmarks.md.
 
 mod figure;
-mod frames;
 mod limit;
 mod pipeline;
-mod population;
 mod report;
 mod startup;
 

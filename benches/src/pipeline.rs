@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use engine::offline::Pipeline;
 use port::{BATCH, Batch};
 use serde_json::{Value, json};
+use vxgate_bench::frames::{self, Direction, Shape};
+use vxgate_bench::population::{Family, Population};
 
 use crate::figure::{Figure, Goal, REPETITIONS, median};
-use crate::frames::{self, Direction, Shape};
 use crate::limit::Limit;
-use crate::population::{Family, Population};
 
 /// Batches of one contender before it is the other's turn: long enough to own the caches, short enough that both see
 /// the same weather.

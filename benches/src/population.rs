@@ -12,12 +12,18 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use port::{BindRequest, Idle, XdpRequest};
 use wire::{MacAddr, Vni};
 
-pub(crate) const UNDERLAY: PortIndex = PortIndex(0);
-pub(crate) const UPLINK: PortIndex = PortIndex(1);
-pub(crate) const UNDERLAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-pub(crate) const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
-pub(crate) const ROUTER_MAC: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
-pub(crate) const OUTER_ROUTER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
+/// The gateway's port toward the endpoints.
+pub const UNDERLAY: PortIndex = PortIndex(0);
+/// Its port toward the outer network.
+pub const UPLINK: PortIndex = PortIndex(1);
+/// MAC address of the underlay port.
+pub const UNDERLAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+/// MAC address of the uplink port.
+pub const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+/// MAC address of every overlay's router.
+pub const ROUTER_MAC: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
+/// MAC address of the router of the outer network.
+pub const OUTER_ROUTER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 
 const VTEP_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const VTEP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 1);
@@ -33,8 +39,10 @@ const UNDERLAY_MTU: u16 = 1600;
 
 /// Address family, of inner and outer packets alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
+pub enum Family {
+    /// IPv4.
     V4,
+    /// IPv6.
     V6,
 }
 
@@ -49,7 +57,7 @@ impl fmt::Display for Family {
 
 impl Family {
     /// The gateway's VTEP address.
-    pub(crate) fn vtep(self) -> IpAddr {
+    pub fn vtep(self) -> IpAddr {
         match self {
             Self::V4 => VTEP_V4.into(),
             Self::V6 => VTEP_V6.into(),
@@ -57,7 +65,7 @@ impl Family {
     }
 
     /// One of 65 536 hosts of the outer network.
-    pub(crate) fn outer_host(self, index: u16) -> IpAddr {
+    pub fn outer_host(self, index: u16) -> IpAddr {
         match self {
             Self::V4 => Ipv4Addr::from_bits(Ipv4Addr::new(203, 0, 0, 0).to_bits() + u32::from(index)).into(),
             Self::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, index).into(),
@@ -67,25 +75,33 @@ impl Family {
 
 /// How many overlays and stations there are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Population {
-    pub(crate) overlays: u32,
-    pub(crate) stations: u32,
+pub struct Population {
+    /// Overlays: at most 65 536.
+    pub overlays: u32,
+    /// Stations of all of them together.
+    pub stations: u32,
     /// The endpoints' family.
-    pub(crate) underlay: Family,
+    pub underlay: Family,
 }
 
 /// One of the stations.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Member {
-    pub(crate) vni: Vni,
-    pub(crate) mac: MacAddr,
-    pub(crate) v4: Ipv4Addr,
-    pub(crate) v6: Ipv6Addr,
-    pub(crate) endpoint: IpAddr,
+pub struct Member {
+    /// Its overlay.
+    pub vni: Vni,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its IPv4 address.
+    pub v4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub v6: Ipv6Addr,
+    /// The endpoint that it is behind.
+    pub endpoint: IpAddr,
 }
 
 impl Member {
-    pub(crate) fn address(&self, family: Family) -> IpAddr {
+    /// Its address of the family.
+    pub fn address(&self, family: Family) -> IpAddr {
         match family {
             Family::V4 => self.v4.into(),
             Family::V6 => self.v6.into(),
@@ -133,7 +149,7 @@ impl Population {
     }
 
     /// Station `index`.
-    pub(crate) fn station(&self, index: u32) -> Member {
+    pub fn station(&self, index: u32) -> Member {
         let overlay = index % self.overlays;
         // Addresses that machines make themselves look random: so do these, and never repeat.
         let scrambled = u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -148,7 +164,7 @@ impl Population {
     }
 
     /// The gateway's configuration: the ports and the overlays, without stations.
-    pub(crate) fn config(&self) -> Config {
+    pub fn config(&self) -> Config {
         let port = |interface: &str, ifindex, role, addresses, mac, mtu| PortConfig {
             interface: interface.to_owned(),
             ifindex,
@@ -203,7 +219,7 @@ impl Population {
     }
 
     /// All stations, as control gives them.
-    pub(crate) fn stations(&self) -> Vec<Station> {
+    pub fn stations(&self) -> Vec<Station> {
         (0..self.stations)
             .map(|index| {
                 let Member { vni, mac, v4, v6, endpoint } = self.station(index);
@@ -213,7 +229,7 @@ impl Population {
     }
 
     /// Routes to the outer network, and the neighbours on both sides.
-    pub(crate) fn updates(&self) -> Vec<Update> {
+    pub fn updates(&self) -> Vec<Update> {
         let routers = [(OUTER_ROUTER_V4.into(), "0.0.0.0/0"), (OUTER_ROUTER_V6.into(), "::/0")]
             .map(|(address, prefix)| (NextHop { port: UPLINK, address }, prefix));
         let routes = routers.map(|(router, prefix)| Route {
@@ -235,7 +251,7 @@ impl Population {
     }
 
     /// A gateway with all of this, ready to forward.
-    pub(crate) fn gateway(&self) -> Pipeline {
+    pub fn gateway(&self) -> Pipeline {
         let mut gateway = Pipeline::new(Config { stations: self.stations(), ..self.config() });
         gateway.apply(self.updates());
         gateway

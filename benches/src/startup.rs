@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use engine::Config;
 use engine::offline::Pipeline;
+use vxgate_bench::population::{Family, Population};
 
 use crate::Error;
 use crate::figure::{Figure, Goal, REPETITIONS, median};
-use crate::population::{Family, Population};
 
 /// The argument that makes a child process measure memory: a fresh one, so that nothing else is counted.
 pub(crate) const MEMORY: &str = "memory-of-tables";
