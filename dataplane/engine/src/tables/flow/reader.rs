@@ -1,0 +1,198 @@
+//! Looking flows up.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Shared;
+use super::hash::Hash;
+use super::key::FlowKey;
+use super::layout::{Layout, Place, Rows};
+use super::record::{Flow, Slab};
+use super::sync::Subscription;
+
+/// Makes the readers of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct FlowReaders(pub(super) Arc<Shared>);
+
+impl FlowReaders {
+    /// One more reader; `None` if there are as many as the table was made for.
+    pub(crate) fn reader(&self) -> Option<FlowReader> {
+        let slot = self.0.quiescence.enter()?;
+        let layout = self.0.layout.subscribe();
+        Some(FlowReader { shared: Arc::clone(&self.0), slot, online: false, layout })
+    }
+}
+
+/// One thread's way into the table.
+///
+/// It must say [`quiesce`](Self::quiesce) regularly, or [`offline`](Self::offline) before it pauses: until then the
+/// writer cannot use records again that were replaced or removed, and refuses writes when it has no others.
+#[derive(Debug)]
+pub(crate) struct FlowReader {
+    shared: Arc<Shared>,
+    slot: usize,
+    online: bool,
+    layout: Subscription<Layout>,
+}
+
+impl FlowReader {
+    /// The table as it is now or later, for one batch. Comes online if need be.
+    #[inline]
+    pub(crate) fn view(&mut self) -> View<'_> {
+        if !self.online {
+            self.shared.quiescence.online(self.slot);
+            self.online = true;
+        }
+        let rows = self.layout.load().rows();
+        View { rows, migrated: rows.migrated(), slab: self.shared.records.slab(), shared: &self.shared }
+    }
+
+    /// To be called between batches, once a round: nothing of earlier views is used any longer, which the compiler
+    /// sees to.
+    #[inline]
+    pub(crate) fn quiesce(&mut self) {
+        if self.online {
+            self.shared.quiescence.quiesce(self.slot);
+            self.layout.load();
+        }
+    }
+
+    /// To be called before a sleep: this reader is not waited for until its next view.
+    pub(crate) fn offline(&mut self) {
+        self.online = false;
+        // An array that was outgrown is kept while a reader has it.
+        self.layout.load();
+        self.shared.quiescence.offline(self.slot);
+    }
+}
+
+impl Drop for FlowReader {
+    fn drop(&mut self) {
+        self.shared.quiescence.leave(self.slot);
+    }
+}
+
+/// The table during one batch: whatever was written before the view was taken is seen, what is written since may be.
+///
+/// A look-up reads one cache line of the first bucket, the record, and the second bucket only if keys overflowed from
+/// the first: two buckets and the records of equal signature whatever the keys, without a retry. For a batch, do each
+/// step for all keys before the next, so that the lines are fetched side by side:
+/// [`hash`](Self::hash) and [`prefetch`](Self::prefetch), then [`candidate`](Self::candidate), then
+/// [`flow`](Self::flow).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'r> {
+    rows: Rows<'r>,
+    migrated: usize,
+    slab: Slab<'r>,
+    shared: &'r Shared,
+}
+
+/// What the first bucket says of a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'r> {
+    at: At,
+    /// A record may be used again when the view is gone.
+    view: PhantomData<&'r ()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// In neither bucket.
+    Nowhere,
+    /// In the second bucket if anywhere.
+    Second,
+    /// Perhaps in this record.
+    Record(u32),
+}
+
+impl<'r> View<'r> {
+    /// The key's hash.
+    #[inline]
+    pub(crate) fn hash(&self, key: FlowKey) -> Hash {
+        self.shared.secret.hash(key)
+    }
+
+    /// Asks for the cache line of the first bucket.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: Hash) {
+        self.first(hash).prefetch();
+    }
+
+    /// Reads the first bucket, and asks for the cache line that is needed next.
+    #[inline]
+    pub(crate) fn candidate(&self, hash: Hash) -> Candidate<'r> {
+        let bucket = self.first(hash).bucket();
+        let entry = bucket.first_match(hash.signature());
+        let at = if !entry.is_empty() {
+            self.slab.prefetch(entry.record());
+            At::Record(entry.record())
+        } else if bucket.overflow() != 0 {
+            self.second(hash).prefetch();
+            At::Second
+        } else {
+            At::Nowhere
+        };
+        Candidate { at, view: PhantomData }
+    }
+
+    /// The key's flow.
+    #[inline]
+    pub(crate) fn flow(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<Flow> {
+        match candidate.at {
+            At::Record(record) => self.slab.flow(record, key).or_else(|| self.search(key, hash)),
+            At::Second => self.search_second(key, hash),
+            At::Nowhere => None,
+        }
+    }
+
+    /// The key's flow, all in one.
+    #[inline]
+    pub(crate) fn get(&self, key: FlowKey) -> Option<Flow> {
+        let hash = self.hash(key);
+        self.flow(key, hash, self.candidate(hash))
+    }
+
+    /// Calls `each` with the flows of all keys. While the writer writes, one that is present all the time may be
+    /// missed or come twice.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(FlowKey, Flow)) {
+        for bucket in self.rows.live(self.migrated) {
+            for (_, entry) in bucket.entries() {
+                let key = self.slab.key(entry.record());
+                if let Some(flow) = self.slab.flow(entry.record(), key) {
+                    each(key, flow);
+                }
+            }
+        }
+    }
+
+    /// Where the key's first bucket was when the view was taken: the writer moves on by a bucket at each write, and
+    /// following it would take a cache line from it at each look-up.
+    #[inline]
+    fn first(&self, hash: Hash) -> Place<'r> {
+        self.rows.locate(hash.first(), self.migrated)
+    }
+
+    /// Where its second bucket is now: later than what was read of the first, as the proof wants it.
+    #[inline]
+    fn second(&self, hash: Hash) -> Place<'r> {
+        self.rows.locate(hash.second(), self.rows.migrated())
+    }
+
+    /// All slots of both buckets: the first of equal signature was another key's.
+    #[cold]
+    fn search(&self, key: FlowKey, hash: Hash) -> Option<Flow> {
+        let first = self.first(hash).bucket();
+        let mut matches = first.matches(hash.signature());
+        let found = matches.find_map(|(_, entry)| self.slab.flow(entry.record(), key));
+        match found {
+            None if first.overflow() != 0 => self.search_second(key, hash),
+            found => found,
+        }
+    }
+
+    #[inline(never)]
+    fn search_second(&self, key: FlowKey, hash: Hash) -> Option<Flow> {
+        let mut matches = self.second(hash).bucket().matches(hash.signature());
+        matches.find_map(|(_, entry)| self.slab.flow(entry.record(), key))
+    }
+}

@@ -1,0 +1,236 @@
+//! Flows as they lie in memory: records of half a cache line.
+
+use std::io;
+
+use sys::words::Pages;
+use wire::{MacAddr, Vni};
+
+use super::key::FlowKey;
+use super::sync::{AtomicU64, Ordering, Words, prefetch_at};
+
+/// What the table knows of a station by one of its addresses: all that leads to the rewrite of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// The overlay's identifier.
+    pub(crate) vni: Vni,
+    /// The overlay's index, below 2²⁴.
+    pub(crate) overlay: u32,
+    /// The index of the endpoint that the station is behind.
+    pub(crate) endpoint: u16,
+    /// The station's MAC address.
+    pub(crate) mac: MacAddr,
+    /// Largest IP packet to the station, bytes.
+    pub(crate) mtu: u16,
+}
+
+/// Words of a record: key high, key low, MAC address and MTU, the rest.
+const WORDS: usize = 4;
+
+/// Bytes of a record.
+pub(super) const BYTES: usize = WORDS * size_of::<u64>();
+
+const OVERLAY_BITS: u32 = 24;
+const ENDPOINT_BITS: u32 = 16;
+
+/// ```text
+///  63                                16 15      0
+/// ┌────────────────────────────────────┬─────────┐
+/// │ MAC address                        │ MTU     │
+/// ├──────────────────┬────────────┬────┴─────────┤
+/// │ VNI              │ endpoint   │ overlay      │
+/// └──────────────────┴────────────┴──────────────┘
+///  63              40 39        24 23           0
+/// ```
+impl Flow {
+    #[inline]
+    fn pack(self) -> [u64; 2] {
+        let [a, b, c, d, e, f] = self.mac.0;
+        let [g, h] = self.mtu.to_be_bytes();
+        let overlay = u64::from(self.overlay) & ((1 << OVERLAY_BITS) - 1);
+        [
+            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            u64::from(self.vni.value()) << (OVERLAY_BITS + ENDPOINT_BITS)
+                | u64::from(self.endpoint) << OVERLAY_BITS
+                | overlay,
+        ]
+    }
+
+    /// `None` only for words that no flow packs to.
+    #[inline]
+    fn unpack(words: [u64; 2]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h] = words[0].to_be_bytes();
+        Some(Self {
+            vni: Vni::new((words[1] >> (OVERLAY_BITS + ENDPOINT_BITS)) as u32)?,
+            overlay: words[1] as u32 & ((1 << OVERLAY_BITS) - 1),
+            endpoint: (words[1] >> OVERLAY_BITS) as u16,
+            mac: MacAddr([a, b, c, d, e, f]),
+            mtu: u16::from_be_bytes([g, h]),
+        })
+    }
+}
+
+/// All records, by index. Index 0 is none's.
+#[derive(Debug)]
+pub(super) struct Records(Words);
+
+impl Records {
+    /// Room for records up to index `last`; memory is taken as they are written.
+    pub(super) fn new(last: u32) -> io::Result<Self> {
+        Words::zeroed((last as usize + 1) * WORDS).map(Self)
+    }
+
+    pub(super) fn pages(&self) -> Pages {
+        self.0.pages()
+    }
+
+    #[inline]
+    pub(super) fn slab(&self) -> Slab<'_> {
+        Slab(self.0.as_chunks().0)
+    }
+}
+
+/// A reference to all records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slab<'a>(&'a [[AtomicU64; WORDS]]);
+
+/// The records' words are accessed without order of their own: the slot word that leads to a record is published after
+/// them and read before them, and quiescence lies between the last reader and the next writer.
+impl Slab<'_> {
+    /// The flow, if the record is that of `key`.
+    #[inline]
+    pub(super) fn flow(self, index: u32, key: FlowKey) -> Option<Flow> {
+        let record = self.0.get(index as usize)?;
+        let high = record[0].load(Ordering::Relaxed) ^ (key.0 >> 64) as u64;
+        let low = record[1].load(Ordering::Relaxed) ^ key.0 as u64;
+        if high | low != 0 {
+            return None;
+        }
+        Flow::unpack([record[2].load(Ordering::Relaxed), record[3].load(Ordering::Relaxed)])
+    }
+
+    #[inline]
+    pub(super) fn key(self, index: u32) -> FlowKey {
+        let [high, low] = [0, 1].map(|word| u128::from(self.0[index as usize][word].load(Ordering::Relaxed)));
+        FlowKey(high << 64 | low)
+    }
+
+    /// Asks for the record's cache line.
+    #[inline]
+    pub(super) fn prefetch(self, index: u32) {
+        prefetch_at(self.0, index as usize);
+    }
+
+    fn write(self, index: u32, key: FlowKey, flow: Flow) {
+        let [station, place] = flow.pack();
+        let words = [(key.0 >> 64) as u64, key.0 as u64, station, place];
+        for (word, value) in self.0[index as usize].iter().zip(words) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Which records are free: those never used, and a list through those used before, which costs no memory.
+#[derive(Debug)]
+pub(super) struct FreeRecords {
+    /// The first that was never used.
+    unused: u32,
+    last: u32,
+    /// The first of the list, 0 if it is empty; each one's first word is the next.
+    head: u32,
+}
+
+impl FreeRecords {
+    pub(super) fn new(last: u32) -> Self {
+        Self { unused: 1, last, head: 0 }
+    }
+
+    /// Fills a free record; `None` if there is none.
+    pub(super) fn take(&mut self, slab: Slab<'_>, key: FlowKey, flow: Flow) -> Option<u32> {
+        let index = if self.head != 0 {
+            let index = self.head;
+            self.head = slab.0[index as usize][0].load(Ordering::Relaxed) as u32;
+            index
+        } else if self.unused <= self.last {
+            self.unused += 1;
+            self.unused - 1
+        } else {
+            return None;
+        };
+        slab.write(index, key, flow);
+        Some(index)
+    }
+
+    /// Gives a record back that no reader can still look at.
+    pub(super) fn give(&mut self, slab: Slab<'_>, index: u32) {
+        slab.0[index as usize][0].store(u64::from(self.head), Ordering::Relaxed);
+        self.head = index;
+    }
+
+    /// Whether [`take`](Self::take) would find none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == 0 && self.unused > self.last
+    }
+
+    /// Records that have been touched so far, and so take memory.
+    pub(super) fn touched(&self) -> u32 {
+        self.unused
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn flow() -> Flow {
+        Flow {
+            vni: Vni::new(0x12_3456).unwrap(),
+            overlay: 0xab_cdef,
+            endpoint: 0x7788,
+            mac: MacAddr([2, 3, 4, 5, 6, 7]),
+            mtu: 9000,
+        }
+    }
+
+    #[test]
+    fn packed_words() {
+        assert_eq!(flow().pack(), [0x0203_0405_0607_2328, 0x1234_5677_88ab_cdef]);
+        assert_eq!(Flow::unpack(flow().pack()), Some(flow()));
+        let widest = Flow {
+            vni: Vni::new(Vni::MAX).unwrap(),
+            overlay: (1 << 24) - 1,
+            endpoint: u16::MAX,
+            mac: MacAddr::BROADCAST,
+            mtu: u16::MAX,
+        };
+        assert_eq!(widest.pack(), [u64::MAX; 2]);
+        assert_eq!(Flow::unpack(widest.pack()), Some(widest));
+        assert_eq!(Flow::unpack([0; 2]), None);
+    }
+
+    #[test]
+    fn records_are_found_under_their_own_key() {
+        let records = Records::new(2).unwrap();
+        let mut free = FreeRecords::new(2);
+        let key = FlowKey(1 << 100 | 5);
+        let index = free.take(records.slab(), key, flow()).unwrap();
+        assert_eq!(records.slab().flow(index, key), Some(flow()));
+        assert_eq!(records.slab().key(index), key);
+        assert_eq!(records.slab().flow(index, FlowKey(5)), None);
+        assert_eq!(records.slab().flow(index, FlowKey(1 << 100)), None);
+        assert_eq!(records.slab().flow(u32::MAX, key), None);
+    }
+
+    #[test]
+    fn each_record_is_given_out_once() {
+        let records = Records::new(3).unwrap();
+        let mut free = FreeRecords::new(3);
+        let take = |free: &mut FreeRecords| free.take(records.slab(), FlowKey(9), flow());
+        let taken = [take(&mut free), take(&mut free), take(&mut free)];
+        assert_eq!(taken, [Some(1), Some(2), Some(3)]);
+        assert!(free.is_empty() && take(&mut free).is_none());
+        free.give(records.slab(), 1);
+        free.give(records.slab(), 3);
+        assert!(!free.is_empty());
+        assert_eq!([take(&mut free), take(&mut free), take(&mut free)], [Some(3), Some(1), None]);
+    }
+}
