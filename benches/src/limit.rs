@@ -5,22 +5,30 @@
 //! headers have, and bumps a counter. It decides nothing and checks nothing. It is the yardstick: it is not changed to
 //! look better or worse.
 
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use port::{BATCH, Batch, Umem};
 use sys::prefetch;
+use sys::words::{Pages, Words};
 use vxgate_bench::frames::{Direction, OVERHEAD_V4, OVERHEAD_V6, Shape, overhead};
 use vxgate_bench::population::{Family, Population};
 use wire::{checksum, ethernet};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
+/// Words of a cache line.
+const LINE_WORDS: usize = LINE / 8;
+/// Bytes that the gateway has of a station in its largest array: a record for each of its three keys.
+const STATION_BYTES: usize = 3 * 32;
 
 /// A record of a cache line.
 #[derive(Clone)]
 #[repr(align(64))]
-struct Record([u64; LINE / 8]);
+struct Record([u64; LINE_WORDS]);
 
 /// Packets and bytes each way, half a line.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[repr(align(32))]
 struct Counter([u64; 4]);
 
@@ -35,7 +43,8 @@ struct Lines {
 /// The loop and its arrays.
 pub(crate) struct Limit {
     overlays: Vec<Record>,
-    stations: Vec<Record>,
+    /// In the same kind of pages as the gateway's.
+    stations: Words,
     counters: Vec<Counter>,
     /// What is written before frames.
     header: [u8; OVERHEAD_V6],
@@ -44,26 +53,33 @@ pub(crate) struct Limit {
 
 impl Limit {
     /// Arrays for as many overlays and stations as the gateway has.
-    pub(crate) fn new(population: &Population) -> Self {
-        // Not zero, or the kernel would give one and the same page for all.
-        let records = |count: u32| (0..count).map(|index| Record([u64::from(index) | 1 << 63; 8])).collect();
-        Self {
-            overlays: records(population.overlays),
-            stations: records(population.stations),
-            counters: (0..population.overlays)
-                .map(|index| Counter([u64::from(index) | 1 << 63; 4]))
-                .collect(),
+    pub(crate) fn new(population: &Population) -> io::Result<Self> {
+        let overlays = population.overlays as usize;
+        let station_lines = (population.stations as usize * STATION_BYTES).div_ceil(LINE);
+        let stations = Words::zeroed(station_lines * LINE_WORDS)?;
+        // All are written to, or the kernel would give one and the same page of zeros for all.
+        stations.iter().for_each(|word| word.store(1, Ordering::Relaxed));
+        Ok(Self {
+            overlays: vec![Record([1; LINE_WORDS]); overlays],
+            stations,
+            counters: vec![Counter([1; 4]); overlays],
             header: [0x5a; OVERHEAD_V6],
             lines: [Lines::default(); BATCH],
-        }
+        })
+    }
+
+    /// What pages the largest array is made of.
+    pub(crate) fn pages(&self) -> Pages {
+        self.stations.pages()
     }
 
     /// Draws the lines of the next batch.
     pub(crate) fn draw(&mut self, random: &mut fastrand::Rng) {
+        let stations = (self.stations.len() / LINE_WORDS) as u32;
         for lines in &mut self.lines {
             *lines = Lines {
                 overlay: random.u32(..self.overlays.len() as u32),
-                station: random.u32(..self.stations.len() as u32),
+                station: random.u32(..stations),
                 counter: random.u32(..self.counters.len() as u32),
             };
         }
@@ -78,9 +94,10 @@ impl Limit {
     }
 
     fn run<const OVERHEAD: usize>(&mut self, umem: &Umem, batch: &mut Batch, shape: Shape) {
+        let (stations, _): (&[[AtomicU64; LINE_WORDS]], _) = self.stations.as_chunks();
         for lines in &self.lines {
             prefetch::read_at(&self.overlays, lines.overlay as usize);
-            prefetch::read_at(&self.stations, lines.station as usize);
+            prefetch::read_at(stations, lines.station as usize);
             prefetch::read_at(&self.counters, lines.counter as usize);
         }
         let packet = match shape.direction {
@@ -96,8 +113,8 @@ impl Limit {
             age(&mut bytes[packet..], shape.family);
 
             let overlay = &self.overlays[lines.overlay as usize].0;
-            let station = &self.stations[lines.station as usize].0;
-            seen ^= overlay[0] ^ station[0];
+            let station = &stations[lines.station as usize];
+            seen ^= overlay[0] ^ station[0].load(Ordering::Relaxed);
 
             if shape.direction == Direction::Encapsulate {
                 assert!(frame.push(OVERHEAD), "received frames have headroom");

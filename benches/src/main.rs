@@ -17,11 +17,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
-        ["pipeline"] => pin().and_then(|core| {
-            let mut figures = startup::figures()?;
-            figures.extend(pipeline::figures());
-            Report::new(core, pipeline::modes(), figures).publish("pipeline")
-        }),
+        ["pipeline"] => pin().and_then(pipeline),
         [startup::MEMORY] => startup::print_memory(),
         _ => Err("usage: vxgate-bench pipeline".into()),
     };
@@ -32,6 +28,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn pipeline(core: usize) -> Result<(), Error> {
+    let mut figures = startup::figures()?;
+    let (pipeline, modes) = pipeline::figures()?;
+    figures.extend(pipeline);
+    Report::new(core, modes, figures).publish("pipeline")
 }
 
 /// What a bench fails with: only an operator reads it.

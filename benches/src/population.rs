@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use engine::offline::Pipeline;
@@ -195,6 +196,7 @@ impl Population {
             blocks: vec![Ipv4Net::new_assert(BLOCK_V4, 8).into(), Ipv6Net::new_assert(BLOCK_V6, 16).into()],
             overlays: (0..self.overlays).map(|index| self.overlay(index, &endpoints)).collect(),
             stations: Vec::new(),
+            max_flows: engine::DEFAULT_MAX_FLOWS,
         }
     }
 
@@ -218,9 +220,9 @@ impl Population {
         }
     }
 
-    /// All stations, as control gives them.
-    pub fn stations(&self) -> Vec<Station> {
-        (0..self.stations)
+    /// Stations as control gives them.
+    pub fn stations(&self, indices: Range<u32>) -> Vec<Station> {
+        indices
             .map(|index| {
                 let Member { vni, mac, v4, v6, endpoint } = self.station(index);
                 Station { vni, mac, endpoint, addresses: vec![v4.into(), v6.into()] }
@@ -252,7 +254,8 @@ impl Population {
 
     /// A gateway with all of this, ready to forward.
     pub fn gateway(&self) -> Pipeline {
-        let mut gateway = Pipeline::new(Config { stations: self.stations(), ..self.config() });
+        let mut gateway =
+            Pipeline::new(Config { stations: self.stations(0..self.stations), ..self.config() });
         gateway.apply(self.updates());
         gateway
     }
