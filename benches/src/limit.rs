@@ -22,15 +22,8 @@ const LINE_WORDS: usize = LINE / 8;
 /// Bytes that the gateway has of a station in its largest array: a record for each of its three keys.
 const STATION_BYTES: usize = 3 * 32;
 
-/// A record of a cache line.
-#[derive(Clone)]
-#[repr(align(64))]
-struct Record([u64; LINE_WORDS]);
-
-/// Packets and bytes each way, half a line.
-#[derive(Clone)]
-#[repr(align(32))]
-struct Counter([u64; 4]);
+/// Words of a counter: packets and bytes each way.
+const COUNTER_WORDS: usize = 4;
 
 /// The lines that a frame needs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,12 +33,11 @@ struct Lines {
     counter: u32,
 }
 
-/// The loop and its arrays.
+/// The loop and its arrays, in pages as large as can be had.
 pub(crate) struct Limit {
-    overlays: Vec<Record>,
-    /// In the same kind of pages as the gateway's.
+    overlays: Words,
     stations: Words,
-    counters: Vec<Counter>,
+    counters: Words,
     /// What is written before frames.
     header: [u8; OVERHEAD_V6],
     lines: [Lines; BATCH],
@@ -56,13 +48,10 @@ impl Limit {
     pub(crate) fn new(population: &Population) -> io::Result<Self> {
         let overlays = population.overlays as usize;
         let station_lines = (population.stations as usize * STATION_BYTES).div_ceil(LINE);
-        let stations = Words::zeroed(station_lines * LINE_WORDS)?;
-        // All are written to, or the kernel would give one and the same page of zeros for all.
-        stations.iter().for_each(|word| word.store(1, Ordering::Relaxed));
         Ok(Self {
-            overlays: vec![Record([1; LINE_WORDS]); overlays],
-            stations,
-            counters: vec![Counter([1; 4]); overlays],
+            overlays: touched(overlays * LINE_WORDS)?,
+            stations: touched(station_lines * LINE_WORDS)?,
+            counters: touched(overlays * COUNTER_WORDS)?,
             header: [0x5a; OVERHEAD_V6],
             lines: [Lines::default(); BATCH],
         })
@@ -75,12 +64,13 @@ impl Limit {
 
     /// Draws the lines of the next batch.
     pub(crate) fn draw(&mut self, random: &mut fastrand::Rng) {
+        let overlays = (self.overlays.len() / LINE_WORDS) as u32;
         let stations = (self.stations.len() / LINE_WORDS) as u32;
         for lines in &mut self.lines {
             *lines = Lines {
-                overlay: random.u32(..self.overlays.len() as u32),
+                overlay: random.u32(..overlays),
                 station: random.u32(..stations),
-                counter: random.u32(..self.counters.len() as u32),
+                counter: random.u32(..overlays),
             };
         }
     }
@@ -94,11 +84,12 @@ impl Limit {
     }
 
     fn run<const OVERHEAD: usize>(&mut self, umem: &Umem, batch: &mut Batch, shape: Shape) {
-        let (stations, _): (&[[AtomicU64; LINE_WORDS]], _) = self.stations.as_chunks();
+        let (overlays, stations) = (records(&self.overlays), records(&self.stations));
+        let counters = self.counters.as_chunks::<COUNTER_WORDS>().0;
         for lines in &self.lines {
-            prefetch::read_at(&self.overlays, lines.overlay as usize);
+            prefetch::read_at(overlays, lines.overlay as usize);
             prefetch::read_at(stations, lines.station as usize);
-            prefetch::read_at(&self.counters, lines.counter as usize);
+            prefetch::read_at(counters, lines.counter as usize);
         }
         let packet = match shape.direction {
             Direction::Decapsulate => OVERHEAD + ethernet::HEADER_LEN,
@@ -112,9 +103,8 @@ impl Limit {
             }
             age(&mut bytes[packet..], shape.family);
 
-            let overlay = &self.overlays[lines.overlay as usize].0;
-            let station = &stations[lines.station as usize];
-            seen ^= overlay[0] ^ station[0].load(Ordering::Relaxed);
+            seen ^= overlays[lines.overlay as usize][0].load(Ordering::Relaxed);
+            seen ^= stations[lines.station as usize][0].load(Ordering::Relaxed);
 
             if shape.direction == Direction::Encapsulate {
                 assert!(frame.push(OVERHEAD), "received frames have headroom");
@@ -124,14 +114,32 @@ impl Limit {
             // What was read and fetched must come out somewhere, or it need not be done.
             bytes[..8].copy_from_slice(&seen.to_ne_bytes());
 
-            let counter = &mut self.counters[lines.counter as usize].0;
-            counter[0] += 1;
-            counter[1] += bytes.len() as u64;
+            let [packets, octets, ..] = &counters[lines.counter as usize];
+            add(packets, 1);
+            add(octets, bytes.len() as u64);
             if shape.direction == Direction::Decapsulate {
                 assert!(frame.pull(OVERHEAD), "encapsulated frames are longer than the encapsulation");
             }
         }
     }
+}
+
+/// An array whose pages are all there: of those never written to, all would be one and the same page of zeros.
+fn touched(words: usize) -> io::Result<Words> {
+    let words = Words::zeroed(words)?;
+    words.iter().for_each(|word| word.store(1, Ordering::Relaxed));
+    Ok(words)
+}
+
+/// The lines of an array.
+fn records(words: &Words) -> &[[AtomicU64; LINE_WORDS]] {
+    words.as_chunks().0
+}
+
+/// Adds to a counter that nobody else writes.
+#[inline]
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
 /// Takes a hop off the packet.

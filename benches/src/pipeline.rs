@@ -14,11 +14,11 @@ use crate::Error;
 use crate::figure::{Figure, Goal, REPETITIONS, median};
 use crate::limit::Limit;
 
-/// Batches of one contender before it is the other's turn: long enough to own the caches, short enough that both see
-/// the same weather.
-const TURN: usize = 256;
-/// Turns of each contender in a repetition.
-const TURNS: usize = 16;
+/// Batches before measuring, each time that it is a contender's turn: every line of what could stay in the caches is
+/// touched twice, or each would be measured with the other's cache.
+const WARM_UP: usize = 2048;
+/// Batches that are measured then.
+const TURN: usize = 4096;
 
 /// Overlays and stations.
 const SMALL: (u32, u32) = (1, 1);
@@ -40,7 +40,7 @@ struct Measured {
 fn modes(pages: Pages) -> Value {
     json!({
         "batch": BATCH,
-        "packets_a_repetition": TURNS * TURN * BATCH,
+        "packets_a_repetition": TURN * BATCH,
         "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
         "pages_of_large_arrays": pages.to_string(),
     })
@@ -136,12 +136,10 @@ impl Bench {
         }
     }
 
+    /// A turn of each contender.
     fn repetition(&mut self, shape: Shape) -> Measured {
-        let (mut ours, mut limit) = (Vec::with_capacity(TURNS * TURN), Vec::with_capacity(TURNS * TURN));
-        for _ in 0..TURNS {
-            ours.extend((0..TURN).map(|_| self.forward(shape)));
-            limit.extend((0..TURN).map(|_| self.run_limit(shape)));
-        }
+        let ours = turn(|| self.forward(shape));
+        let limit = turn(|| self.run_limit(shape));
         // The median batch: one that was interrupted says nothing about the code.
         let packet = |batches: Vec<Duration>| {
             median(batches.into_iter().map(|time| time.as_nanos() as f64 / BATCH as f64))
@@ -170,4 +168,12 @@ impl Bench {
         self.limit.process(umem, &mut self.batch, shape);
         start.elapsed()
     }
+}
+
+/// Times of the batches that `batch` processes one of.
+fn turn(mut batch: impl FnMut() -> Duration) -> Vec<Duration> {
+    for _ in 0..WARM_UP {
+        batch();
+    }
+    (0..TURN).map(|_| batch()).collect()
 }
