@@ -1,5 +1,6 @@
-//! Buckets: a cache line of seven slots, and how many keys overflowed from it.
+//! Buckets: a cache line of seven slots, and counts of the keys that overflowed from it.
 
+use std::hint::select_unpredictable;
 use std::io;
 
 use sys::words::Pages;
@@ -49,21 +50,54 @@ impl Entry {
     }
 }
 
+/// How many keys at most have a bucket as their first and live in their second: eight counts of a byte, a key's by the
+/// top bits of its signature.
+///
+/// A bound, not a number, since after growth nobody knows which of two buckets it belongs to, and both have it. With one
+/// count, most buckets would soon have some; of eight, few are above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overflow(u64);
+
+impl Overflow {
+    pub(super) const NONE: Self = Self(0);
+
+    #[inline]
+    fn of(self, signature: u32) -> u8 {
+        (self.0 >> Self::shift(signature)) as u8
+    }
+
+    #[inline]
+    fn shift(signature: u32) -> u32 {
+        signature >> 29 << 3
+    }
+
+    /// With one key more. A full count stays so for good.
+    pub(super) fn plus(self, signature: u32) -> Self {
+        if self.of(signature) == u8::MAX { self } else { Self(self.0 + (1 << Self::shift(signature))) }
+    }
+
+    /// With one key less that was counted.
+    pub(super) fn minus(self, signature: u32) -> Self {
+        match self.of(signature) {
+            0 | u8::MAX => self,
+            _ => Self(self.0 - (1 << Self::shift(signature))),
+        }
+    }
+}
+
 /// One bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket<'a>(&'a [AtomicU64; WORDS]);
 
 impl<'a> Bucket<'a> {
-    /// The first entry of that signature, or an empty one. All slots are read and none is branched on, since which
-    /// one matches cannot be predicted.
+    /// The first entry of that signature, or an empty one. All slots are read and none is branched on, since
+    /// which one matches cannot be predicted.
     #[inline]
     pub(super) fn first_match(self, signature: u32) -> Entry {
         let mut found = Entry::EMPTY;
         for slot in (0..SLOTS).rev() {
             let entry = self.entry(slot);
-            if entry.signature() == signature {
-                found = entry;
-            }
+            found = select_unpredictable(entry.signature() == signature, entry, found);
         }
         found
     }
@@ -86,11 +120,17 @@ impl<'a> Bucket<'a> {
         Entry(self.0[slot].load(Ordering::Acquire))
     }
 
-    /// How many keys at most have this as their first bucket and live in their second. To be read after the entries:
-    /// see the proof in the [module's documentation](super).
+    /// Whether a key of that signature may have this as its first bucket and live in its second. To be read after the
+    /// entries: see the proof in the [module's documentation](super).
     #[inline]
-    pub(super) fn overflow(self) -> u64 {
-        self.0[SLOTS].load(Ordering::Acquire)
+    pub(super) fn may_overflow(self, signature: u32) -> bool {
+        self.overflow().of(signature) != 0
+    }
+
+    /// What is to be read after the entries.
+    #[inline]
+    pub(super) fn overflow(self) -> Overflow {
+        Overflow(self.0[SLOTS].load(Ordering::Acquire))
     }
 
     pub(super) fn empty_slot(self) -> Option<usize> {
@@ -102,8 +142,8 @@ impl<'a> Bucket<'a> {
         self.0[slot].store(entry.0, Ordering::Release);
     }
 
-    pub(super) fn set_overflow(self, overflow: u64) {
-        self.0[SLOTS].store(overflow, Ordering::Release);
+    pub(super) fn set_overflow(self, overflow: Overflow) {
+        self.0[SLOTS].store(overflow.0, Ordering::Release);
     }
 }
 
@@ -159,5 +199,39 @@ impl<'a> Row<'a> {
     #[inline]
     pub(super) fn prefetch(self, index: usize) {
         prefetch_at(self.0, index);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_overflow_are_apart_and_never_wrap() {
+        let [low, high] = [0x1fff_ffff, 0xe000_0001];
+        let mut overflow = Overflow::NONE;
+        for _ in 0..300 {
+            overflow = overflow.plus(high);
+        }
+        assert_eq!((overflow.of(low), overflow.of(high)), (0, 255));
+        assert_eq!(overflow.minus(high), overflow, "how many they were is no longer known");
+        overflow = overflow.plus(low).plus(low).minus(low);
+        assert_eq!((overflow.of(low), overflow.of(high)), (1, 255));
+        assert_eq!(Overflow::NONE.minus(low), Overflow::NONE);
+    }
+
+    #[test]
+    fn the_first_match_is_found_in_any_slot() {
+        let buckets = Buckets::new(2).unwrap();
+        let bucket = buckets.row().bucket(1);
+        assert!(bucket.first_match(5).is_empty());
+        for slot in (0..SLOTS).rev() {
+            bucket.set(slot, Entry::new(slot as u32 + 1, 5));
+            assert_eq!(bucket.first_match(5).record(), slot as u32 + 1);
+            assert!(bucket.first_match(6).is_empty());
+        }
+        assert_eq!(bucket.empty_slot(), None);
+        assert_eq!(bucket.matches(5).count(), SLOTS);
+        assert_eq!(buckets.row().bucket(0).entries().count(), 0);
     }
 }

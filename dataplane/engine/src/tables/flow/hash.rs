@@ -56,7 +56,7 @@ fn fold(a: u64, b: u64) -> u64 {
 /// │ first choice   │ signature        1│   second choice: a product of all bits
 /// └────────────────┴────────────────┴─┘
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hash(u64);
 
 impl Hash {

@@ -42,7 +42,7 @@ pub(crate) const MAX_FLOWS: usize = 1 << 31;
 /// who knows the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the flow table is full")]
-pub(crate) struct TableFull;
+pub struct TableFull;
 
 /// What readers and writer share.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(crate) fn flow_table(
     secret: Secret,
 ) -> io::Result<(FlowWriter, FlowReaders)> {
     let max_flows = max_flows.min(MAX_FLOWS);
-    let max_buckets = (max_flows * 4).div_ceil(SLOTS * 3).next_power_of_two();
+    let max_buckets = (max_flows * 8).div_ceil(SLOTS * 5).next_power_of_two();
     with_limits(max_flows, max_readers, secret, FIRST_BUCKETS.min(max_buckets), max_buckets)
 }
 

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::Shared;
+use super::bucket::Bucket;
 use super::hash::Hash;
 use super::key::FlowKey;
 use super::layout::{Layout, Place, Rows};
@@ -76,9 +77,9 @@ impl Drop for FlowReader {
 ///
 /// A look-up reads one cache line of the first bucket, the record, and the second bucket only if keys overflowed from
 /// the first: two buckets and the records of equal signature whatever the keys, without a retry. For a batch, do each
-/// step for all keys before the next, so that the lines are fetched side by side:
+/// step for some keys before the next, so that the lines are fetched side by side:
 /// [`hash`](Self::hash) and [`prefetch`](Self::prefetch), then [`candidate`](Self::candidate), then
-/// [`flow`](Self::flow).
+/// [`flow`](Self::flow); or have [`get_all`](Self::get_all) do it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'r> {
     rows: Rows<'r>,
@@ -105,6 +106,10 @@ enum At {
     Record(u32),
 }
 
+/// How many keys [`View::get_all`] is ahead with each step. A core has some two dozen cache lines on their way at a time
+/// and forgets about prefetches beyond, so that more is slower.
+const AHEAD: usize = 12;
+
 impl<'r> View<'r> {
     /// The key's hash.
     #[inline]
@@ -126,7 +131,7 @@ impl<'r> View<'r> {
         let at = if !entry.is_empty() {
             self.slab.prefetch(entry.record());
             At::Record(entry.record())
-        } else if bucket.overflow() != 0 {
+        } else if bucket.may_overflow(hash.signature()) {
             self.second(hash).prefetch();
             At::Second
         } else {
@@ -139,9 +144,36 @@ impl<'r> View<'r> {
     #[inline]
     pub(crate) fn flow(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<Flow> {
         match candidate.at {
-            At::Record(record) => self.slab.flow(record, key).or_else(|| self.search(key, hash)),
+            At::Record(record) => {
+                let flow = self.slab.flow(record, key);
+                if flow.is_some() { flow } else { self.search(key, hash) }
+            }
             At::Second => self.search_second(key, hash),
             At::Nowhere => None,
+        }
+    }
+
+    /// The flows of many keys, each given to `each` with the key's place in `keys`, in order. All three steps, each
+    /// ahead of the next by as many keys as serves best.
+    #[inline]
+    pub(crate) fn get_all(&self, keys: &[FlowKey], mut each: impl FnMut(usize, Option<Flow>)) {
+        const RING: usize = (2 * AHEAD).next_power_of_two();
+        let nothing = Candidate { at: At::Nowhere, view: PhantomData };
+        let mut ring = [(Hash::default(), nothing); RING];
+        for n in 0..keys.len() + 2 * AHEAD {
+            if let Some(done) = n.checked_sub(2 * AHEAD) {
+                let (hash, candidate) = ring[done % RING];
+                each(done, self.flow(keys[done], hash, candidate));
+            }
+            if let Some(key) = keys.get(n) {
+                let hash = self.hash(*key);
+                self.prefetch(hash);
+                ring[n % RING] = (hash, nothing);
+            }
+            if n >= AHEAD && n - AHEAD < keys.len() {
+                let (hash, candidate) = &mut ring[(n - AHEAD) % RING];
+                *candidate = self.candidate(*hash);
+            }
         }
     }
 
@@ -182,17 +214,20 @@ impl<'r> View<'r> {
     #[cold]
     fn search(&self, key: FlowKey, hash: Hash) -> Option<Flow> {
         let first = self.first(hash).bucket();
-        let mut matches = first.matches(hash.signature());
-        let found = matches.find_map(|(_, entry)| self.slab.flow(entry.record(), key));
-        match found {
-            None if first.overflow() != 0 => self.search_second(key, hash),
-            found => found,
+        let found = self.search_bucket(first, key, hash);
+        if found.is_none() && first.may_overflow(hash.signature()) {
+            return self.search_second(key, hash);
         }
+        found
     }
 
     #[inline(never)]
     fn search_second(&self, key: FlowKey, hash: Hash) -> Option<Flow> {
-        let mut matches = self.second(hash).bucket().matches(hash.signature());
+        self.search_bucket(self.second(hash).bucket(), key, hash)
+    }
+
+    fn search_bucket(&self, bucket: Bucket<'r>, key: FlowKey, hash: Hash) -> Option<Flow> {
+        let mut matches = bucket.matches(hash.signature());
         matches.find_map(|(_, entry)| self.slab.flow(entry.record(), key))
     }
 }

@@ -11,6 +11,9 @@ use super::quiescence::Retired;
 use super::record::{self, Flow, FreeRecords};
 use super::{Shared, TableFull};
 
+/// How many keys ahead [`FlowWriter::insert_all`] fetches.
+const AHEAD: usize = 8;
+
 /// The one writer of a table.
 ///
 /// Each write costs a bounded number of steps, but for growth that has to be hurried
@@ -101,6 +104,24 @@ impl FlowWriter {
         }
     }
 
+    /// Sets the flows of many keys, in order: what takes memory's time for one is fetched while others are set.
+    ///
+    /// # Errors
+    /// [`TableFull`] at the first that is refused; those before it are set.
+    pub(crate) fn insert_all(&mut self, flows: &[(FlowKey, Flow)]) -> Result<(), TableFull> {
+        let hash = |writer: &Self, n: usize| Some(writer.shared.secret.hash(flows.get(n)?.0));
+        for (n, (key, flow)) in flows.iter().enumerate() {
+            if let Some(hash) = hash(self, n + 2 * AHEAD) {
+                self.index.prefetch(hash);
+            }
+            if let Some(hash) = hash(self, n + AHEAD) {
+                self.shared.records.slab().prefetch(self.index.candidate(hash));
+            }
+            self.insert(*key, *flow)?;
+        }
+        Ok(())
+    }
+
     /// Takes a key out; what its flow was.
     pub(crate) fn remove(&mut self, key: FlowKey) -> Option<Flow> {
         self.step();
@@ -108,7 +129,7 @@ impl FlowWriter {
         let slab = self.shared.records.slab();
         let found = self.index.find(key, hash, slab)?;
         let flow = slab.flow(found.entry.record(), key);
-        self.index.clear(found);
+        self.index.clear(found, hash);
         let record = found.entry.record();
         self.len -= 1;
         self.retire(record);
