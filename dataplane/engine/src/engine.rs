@@ -19,6 +19,7 @@ use wire::{MacAddr, Vni};
 
 use crate::api::{Config, Event, Overlay, PortConfig, PortIndex, Role, Station, Update};
 use crate::counters::{Counters, Outcome, OverlayTraffic, Reason, Traffic};
+use crate::pipeline::Scratch;
 use crate::slowpath::{RING, SlowPath, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
 use crate::tables::{Snapshot, TablesError, Writer};
@@ -189,6 +190,7 @@ impl Engine {
         let own_reader = reader();
         let worker = Worker {
             flows: reader(),
+            scratch: Scratch::new(),
             umem,
             pool,
             ports,

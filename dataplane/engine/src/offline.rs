@@ -7,7 +7,7 @@ use port::{BATCH, Batch, FramePool, Umem};
 use crate::api::{Config, PortIndex, Station, Update};
 use crate::counters::{Counters, Reason};
 use crate::engine::Counter;
-use crate::pipeline::{self, Context, Verdict};
+use crate::pipeline::{self, Context, Scratch, Verdict};
 use crate::tables::Writer;
 use crate::tables::flow::{self, TableFull};
 
@@ -18,6 +18,7 @@ const FRAMES: u32 = 16 * BATCH as u32;
 pub struct Pipeline {
     writer: Writer,
     flows: flow::FlowReader,
+    scratch: Box<Scratch>,
     umem: Arc<Umem>,
     pool: FramePool,
     counters: Counters,
@@ -33,7 +34,7 @@ impl Pipeline {
         let (umem, pool) = Umem::new(FRAMES).expect("memory for a thousand frames");
         let (writer, readers) = Writer::new(config, 1).expect("tables for the configuration");
         let flows = readers.reader().expect("one was asked for");
-        Self { writer, flows, umem, pool, counters }
+        Self { writer, flows, scratch: Scratch::new(), umem, pool, counters }
     }
 
     /// Enters a station, or moves it to another endpoint.
@@ -75,14 +76,15 @@ impl Pipeline {
             counters: &self.counters,
         };
         let mut sent = 0;
-        for verdict in pipeline::process(context, port, batch) {
+        pipeline::process(context, &mut self.scratch, port, batch);
+        for verdict in &self.scratch.verdicts {
             match verdict {
                 Verdict::Transmit(forwarded) => {
-                    self.counters.forwarded(&forwarded);
+                    self.counters.forwarded(forwarded);
                     sent += 1;
                 }
                 Verdict::Punt(punt) => self.counters.count(punt.reason()),
-                Verdict::Drop(reason) => self.counters.count(reason),
+                Verdict::Drop(reason) => self.counters.count(*reason),
             }
         }
         sent

@@ -10,7 +10,7 @@ use port::{Batch, Frame, FramePool, Idle, Port, Umem, Waker};
 
 use crate::api::PortIndex;
 use crate::counters::{Counters, Reason};
-use crate::pipeline::{self, Context, Punt, Verdict};
+use crate::pipeline::{self, Context, Punt, Scratch, Verdict};
 use crate::slowpath::{Answer, FrameCopy, Punted};
 use crate::tables::Snapshot;
 use crate::tables::flow;
@@ -30,6 +30,7 @@ pub(crate) struct Worker {
     pub(crate) ports: Vec<Port>,
     pub(crate) tables: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     pub(crate) flows: flow::FlowReader,
+    pub(crate) scratch: Box<Scratch>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) punts: rtrb::Producer<Punted>,
     pub(crate) answers: rtrb::Consumer<Answer>,
@@ -93,9 +94,9 @@ impl Worker {
         let flows = self.flows.view();
         let context =
             Context { tables: self.tables.load(), flows: &flows, umem: &self.umem, counters: &self.counters };
-        let verdicts = pipeline::process(context, PortIndex(port as u8), &mut batch);
-        for (frame, verdict) in batch.into_iter().zip(verdicts) {
-            match verdict {
+        pipeline::process(context, &mut self.scratch, PortIndex(port as u8), &mut batch);
+        for (index, frame) in batch.into_iter().enumerate() {
+            match self.scratch.verdicts[index] {
                 Verdict::Transmit(forwarded) => {
                     if self.transmit(forwarded.port, frame) {
                         self.counters.forwarded(&forwarded);

@@ -149,7 +149,10 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
     /// Whether the checksum of the header, options included, is right.
     #[inline]
     pub fn verify_checksum(&self) -> bool {
-        checksum::finish(checksum::ones_sum(self.header(), 0)) == 0
+        match self.header().as_array() {
+            Some(header) => checksum::is_valid_header(header),
+            None => checksum::finish(checksum::ones_sum(self.header(), 0)) == 0,
+        }
     }
 
     /// Source address.
@@ -177,11 +180,17 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
 
     /// Whether an option lets the sender choose the route: loose or strict source and record route. Routers
     /// should drop such packets (RFC 7126 §4.3, §4.4).
+    ///
+    /// # Errors
+    /// [`Error::BadLength`] if an option before such a one has a length that cannot be.
     #[inline]
-    pub fn has_source_route(&self) -> bool {
-        self.header_len() > HEADER_LEN
-            && Ipv4Options::new(self.options())
-                .any(|option| option.is_ok_and(|option| matches!(option.kind, LSRR | SSRR)))
+    pub fn has_source_route(&self) -> Result<bool, Error> {
+        for option in Ipv4Options::new(self.options()) {
+            if matches!(option?.kind, LSRR | SSRR) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All between header and total length.
@@ -374,7 +383,7 @@ mod tests {
         assert_eq!(packet.src(), REPR.src);
         assert_eq!(packet.dst(), REPR.dst);
         assert!(packet.options().is_empty());
-        assert!(!packet.has_source_route());
+        assert_eq!(packet.has_source_route(), Ok(false));
         assert_eq!(packet.payload(), &GOLDEN[20..]);
         assert_eq!(packet.into_inner(), GOLDEN);
     }
@@ -522,15 +531,15 @@ mod tests {
         assert_eq!(packet.header_len(), 28);
         assert_eq!(packet.payload(), &SOURCE_ROUTED[28..]);
         assert!(packet.verify_checksum());
-        assert!(packet.has_source_route());
+        assert_eq!(packet.has_source_route(), Ok(true));
         let lsrr = Ipv4Option { kind: LSRR, data: &[4, 198, 18, 0, 3] };
         assert_eq!(Ipv4Options::new(packet.options()).collect::<Vec<_>>(), [Ok(lsrr)]);
 
         let mut strict = SOURCE_ROUTED;
         strict[21] = SSRR;
-        assert!(Ipv4Packet::new_checked(strict).unwrap().has_source_route());
+        assert_eq!(Ipv4Packet::new_checked(strict).unwrap().has_source_route(), Ok(true));
         let mut recorded = SOURCE_ROUTED;
         recorded[21] = 7;
-        assert!(!Ipv4Packet::new_checked(recorded).unwrap().has_source_route());
+        assert_eq!(Ipv4Packet::new_checked(recorded).unwrap().has_source_route(), Ok(false));
     }
 }

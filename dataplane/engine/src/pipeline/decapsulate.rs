@@ -1,18 +1,21 @@
 //! The outer headers of a frame from the underlay: VXLAN for us, from whom, for which overlay.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use wire::ipv4::Ipv4Packet;
-use wire::ipv6::Ipv6Packet;
+use wire::ethernet;
+use wire::ipv4::{self, Ipv4Packet};
+use wire::ipv6::{self, Ipv6Packet};
 use wire::udp::{self, UdpPacket};
 use wire::vxlan::{self, VxlanPacket};
-use wire::{EtherType, IpProtocol, MacAddr, Vni};
+use wire::{EtherType, IpProtocol, MacAddr, Vni, checksum};
 
 use super::link::Link;
+use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::tables::Fixed;
 
 /// A VXLAN packet for one of our VTEP addresses.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outer {
     pub(crate) vni: Vni,
     /// The endpoint that says it sent it.
@@ -23,13 +26,98 @@ pub(crate) struct Outer {
     pub(crate) end: u16,
 }
 
+/// What VXLAN at a port must be for.
+pub(crate) struct Expected {
+    port_mac: MacAddr,
+    pub(crate) router_mac: MacAddr,
+    vtep_v4: Option<Ipv4Addr>,
+    vtep_v6: Option<Ipv6Addr>,
+}
+
+impl Expected {
+    pub(crate) fn new(fixed: &Fixed, port: PortIndex) -> Self {
+        let v4 = |address: &IpAddr| if let IpAddr::V4(address) = address { Some(*address) } else { None };
+        let v6 = |address: &IpAddr| if let IpAddr::V6(address) = address { Some(*address) } else { None };
+        Self {
+            port_mac: fixed.port_mac(port),
+            router_mac: fixed.router_mac,
+            vtep_v4: fixed.vteps.iter().find_map(v4),
+            vtep_v6: fixed.vteps.iter().find_map(v6),
+        }
+    }
+}
+
+/// Bytes of the headers before the inner frame where there are no tags, options or extension headers.
+const COMMON_V4: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+const COMMON_V6: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+
 impl Outer {
+    /// None, where one will be.
+    pub(crate) const NONE: Self =
+        Self { vni: Vni::new(1).unwrap(), endpoint: IpAddr::V4(Ipv4Addr::UNSPECIFIED), inner: 0, end: 0 };
+
     /// Reads the outer headers. The outer UDP checksum is not verified: an endpoint may leave it out (RFC 7348 §5,
     /// RFC 6935), and the inner packets have their own.
     #[inline]
-    pub(crate) fn parse(fixed: &Fixed, port_mac: MacAddr, frame: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn parse(expected: &Expected, frame: &[u8]) -> Result<Self, Reason> {
+        let common = match frame.get(ethernet::HEADER_LEN).map(|first| first >> 4) {
+            Some(4) => Self::parse_common_v4(expected, frame),
+            Some(6) => Self::parse_common_v6(expected, frame),
+            _ => None,
+        };
+        common.map_or_else(|| Self::parse_any(expected, frame), Ok)
+    }
+
+    /// What nearly all frames are, with every field at a place known beforehand. `None`: not that, or something is
+    /// wrong with it, and [`parse_any`](Self::parse_any) finds out what.
+    #[inline]
+    fn parse_common_v4(expected: &Expected, frame: &[u8]) -> Option<Self> {
+        let headers: &[u8; COMMON_V4] = frame.first_chunk()?;
+        let (link, rest) = headers.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+        let (ip, rest) = rest.split_first_chunk::<{ ipv4::HEADER_LEN }>()?;
+        let [a, b, c, d] = *ip.last_chunk()?;
+        let is_plain = is_for(expected.port_mac, EtherType::Ipv4, link)
+            && ip[0] == 0x45
+            && word(ip, 6) & 0x3fff == 0
+            && ip[9] == u8::from(IpProtocol::Udp)
+            && expected.vtep_v4 == Some(Ipv4Addr::new(a, b, c, d))
+            && checksum::is_valid_header(ip);
+        let payload_len = word(ip, 2).checked_sub(ipv4::HEADER_LEN as u16)?;
+        let vni = vni_of(rest, payload_len, frame.len() - (ethernet::HEADER_LEN + ipv4::HEADER_LEN))?;
+        is_plain.then(|| Self {
+            vni,
+            endpoint: Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]).into(),
+            inner: COMMON_V4 as u16,
+            end: (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + payload_len,
+        })
+    }
+
+    #[inline]
+    fn parse_common_v6(expected: &Expected, frame: &[u8]) -> Option<Self> {
+        let headers: &[u8; COMMON_V6] = frame.first_chunk()?;
+        let (link, rest) = headers.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+        let (ip, rest) = rest.split_first_chunk::<{ ipv6::HEADER_LEN }>()?;
+        let (_, addresses) = ip.split_first_chunk::<8>()?;
+        let (source, destination) = addresses.split_first_chunk::<16>()?;
+        let is_plain = is_for(expected.port_mac, EtherType::Ipv6, link)
+            && ip[0] >> 4 == 6
+            && ip[6] == u8::from(IpProtocol::Udp)
+            && expected.vtep_v6.is_some_and(|vtep| vtep.octets() == destination);
+        let payload_len = word(ip, 4);
+        let vni = vni_of(rest, payload_len, frame.len() - (ethernet::HEADER_LEN + ipv6::HEADER_LEN))?;
+        is_plain.then(|| Self {
+            vni,
+            endpoint: Ipv6Addr::from_octets(*source).into(),
+            inner: COMMON_V6 as u16,
+            end: (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u16 + payload_len,
+        })
+    }
+
+    /// Header by header, whatever there is.
+    #[cold]
+    fn parse_any(expected: &Expected, frame: &[u8]) -> Result<Self, Reason> {
         let link = Link::parse(frame, Reason::Vlan)?;
-        if link.destination != port_mac {
+        if link.destination != expected.port_mac {
             return Err(Reason::ForeignMac);
         }
         let packet = link.payload_of(frame);
@@ -49,12 +137,15 @@ impl Outer {
                 if ip.next_header() == IpProtocol::Fragment {
                     return Err(Reason::OuterFragment);
                 }
-                let fixed_len = wire::ipv6::HEADER_LEN;
-                (ip.src().into(), IpAddr::V6(ip.dst()), ip.next_header(), fixed_len, ip.total_len())
+                (ip.src().into(), IpAddr::V6(ip.dst()), ip.next_header(), ipv6::HEADER_LEN, ip.total_len())
             }
             _ => return Err(Reason::NotVxlan),
         };
-        if protocol != IpProtocol::Udp || !fixed.vteps.contains(&destination) {
+        let is_ours = match destination {
+            IpAddr::V4(destination) => expected.vtep_v4 == Some(destination),
+            IpAddr::V6(destination) => expected.vtep_v6 == Some(destination),
+        };
+        if protocol != IpProtocol::Udp || !is_ours {
             return Err(Reason::NotVxlan);
         }
         let udp = UdpPacket::new_checked(&packet[udp_offset..ip_len])?;
@@ -70,5 +161,86 @@ impl Outer {
             inner: (udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN) as u16,
             end: (udp_start + udp.len()) as u16,
         })
+    }
+}
+
+/// Whether an Ethernet header is for this address, and carries this.
+#[inline]
+fn is_for(mac: MacAddr, ethertype: EtherType, link: &[u8; ethernet::HEADER_LEN]) -> bool {
+    link[..6] == mac.0 && word(link, 12) == u16::from(ethertype)
+}
+
+/// The VNI in UDP and VXLAN headers whose UDP datagram is all there is in the packet; `available` bytes are in the
+/// frame.
+#[inline]
+fn vni_of(headers: &[u8], payload_len: u16, available: usize) -> Option<Vni> {
+    let headers: &[u8; udp::HEADER_LEN + vxlan::HEADER_LEN] = headers.as_array()?;
+    let fits = usize::from(payload_len) >= headers.len() && usize::from(payload_len) <= available;
+    let is_vxlan =
+        word(headers, 2) == vxlan::UDP_PORT && word(headers, 4) == payload_len && headers[8] & 0x08 != 0;
+    let vni = u32::from_be_bytes([0, headers[12], headers[13], headers[14]]);
+    Vni::new(vni).filter(|_| fits && is_vxlan)
+}
+
+#[inline]
+fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::packets::{Udp, vxlan};
+    use crate::testing::{ENDPOINT_V4, ENDPOINT_V6, ROUTER_MAC, UNDERLAY_MAC};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// The short way finds what the long way finds, or leaves it to it.
+        #[test]
+        fn both_ways_read_alike(
+            v6 in any::<bool>(),
+            changes in proptest::collection::vec((0..90_usize, any::<u8>()), 0..3),
+            len in 0..140_usize,
+            repair in any::<bool>(),
+        ) {
+            let endpoint = if v6 { ENDPOINT_V6 } else { ENDPOINT_V4 };
+            let mut frame = vxlan(endpoint, 100, &Udp::from_station("10.0.1.10", "203.0.113.5").frame());
+            for (at, byte) in changes {
+                frame[at] = byte;
+            }
+            if repair && !v6 {
+                frame[24..26].fill(0);
+                let check = checksum::finish(checksum::ones_sum(&frame[14..34], 0));
+                frame[24..26].copy_from_slice(&check.to_be_bytes());
+            }
+            frame.truncate(len.max(40));
+            let expected = Expected {
+                port_mac: UNDERLAY_MAC,
+                router_mac: ROUTER_MAC,
+                vtep_v4: Some([198, 18, 0, 1].into()),
+                vtep_v6: Some("2001:db8:0:1::1".parse().unwrap()),
+            };
+            let short = Outer::parse_common_v4(&expected, &frame).or(Outer::parse_common_v6(&expected, &frame));
+            if let Some(short) = short {
+                let long = Outer::parse_any(&expected, &frame);
+                prop_assert_eq!(Ok(short), long);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_frames_go_the_short_way() {
+        let inner = Udp::from_station("10.0.1.10", "203.0.113.5").frame();
+        let expected = Expected {
+            port_mac: UNDERLAY_MAC,
+            router_mac: ROUTER_MAC,
+            vtep_v4: Some([198, 18, 0, 1].into()),
+            vtep_v6: Some("2001:db8:0:1::1".parse().unwrap()),
+        };
+        assert!(Outer::parse_common_v4(&expected, &vxlan(ENDPOINT_V4, 100, &inner)).is_some());
+        assert!(Outer::parse_common_v6(&expected, &vxlan(ENDPOINT_V6, 100, &inner)).is_some());
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use wire::icmpv6;
 use wire::{EtherType, IpProtocol, MacAddr};
 
-use super::decapsulate::Outer;
+use super::decapsulate::{Expected, Outer};
 use super::ip::{self, IpHeader};
 use super::link::Link;
 use super::{Punt, Stop};
@@ -13,49 +13,92 @@ use crate::api::{NextHop, PortIndex};
 use crate::counters::Reason;
 use crate::pipeline::encapsulate::LinkAddresses;
 use crate::tables::flow::{Flow, FlowKey};
-use crate::tables::{Fixed, OverlayIndex, Snapshot, Way};
+use crate::tables::{OverlayIndex, Snapshot, Way};
 
 /// ICMPv6 types of neighbour discovery: router and neighbour solicitation and advertisement, redirect (RFC 4861 §4).
 const NDP_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
 /// UDP ports of DHCP servers: DHCPv4 (RFC 2131 §4.1), DHCPv6 (RFC 8415 §7.2).
 const DHCP_SERVER_PORTS: [u16; 2] = [67, 547];
 
-/// A frame of an endpoint, read as far as the tables are not needed.
+/// A frame of an endpoint, read as far as the tables are not needed. Flat, and filled in place: it is on the path of
+/// every packet.
 pub(crate) struct Arrival {
+    /// The sender, or nobody.
+    pub(crate) key: FlowKey,
     outer: Outer,
+    /// Where the inner network layer starts in the frame.
+    packet: u16,
+    audience: Audience,
     /// What is wrong with the inner frame is of interest only once its sender was admitted.
-    inner: Result<Inner, Reason>,
+    content: Content,
+    /// Of an earlier frame unless `content` says that there is one.
+    header: IpHeader,
 }
 
-struct Inner {
-    destination: MacAddr,
-    source: MacAddr,
-    /// Where the network layer starts in the frame.
-    packet: u16,
-    /// `None`: ARP.
-    header: Option<Result<IpHeader, Reason>>,
+/// Whom the inner frame is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Router,
+    Group,
+    Another,
+}
+
+#[derive(Clone, Copy)]
+enum Content {
+    Ip,
+    Arp,
+    /// Its sender cannot be a station.
+    NoSender,
+    Bad(Reason),
 }
 
 impl Arrival {
+    pub(crate) const NONE: Self = Self {
+        key: FlowKey::NOBODY,
+        outer: Outer::NONE,
+        packet: 0,
+        audience: Audience::Another,
+        content: Content::Arp,
+        header: IpHeader::NONE,
+    };
+
     /// Reads the headers, outer and inner.
     #[inline]
-    pub(crate) fn parse(fixed: &Fixed, port_mac: MacAddr, frame: &[u8]) -> Result<Self, Reason> {
-        let outer = Outer::parse(fixed, port_mac, frame)?;
-        let inner_frame = &frame[outer.inner.into()..outer.end.into()];
-        let inner = Link::parse(inner_frame, Reason::InnerVlan).map(|link| Inner {
-            destination: link.destination,
-            source: link.source,
-            packet: outer.inner + link.payload,
-            header: (link.ethertype != EtherType::Arp)
-                .then(|| IpHeader::parse(link.ethertype, link.payload_of(inner_frame))),
-        });
-        Ok(Self { outer, inner })
-    }
-
-    /// The sender.
-    #[inline]
-    pub(crate) fn key(&self) -> Option<FlowKey> {
-        self.inner.as_ref().ok().map(|inner| FlowKey::mac(self.outer.vni, inner.source))
+    pub(crate) fn read(&mut self, expected: &Expected, frame: &[u8]) -> Result<(), Reason> {
+        self.key = FlowKey::NOBODY;
+        self.outer = Outer::parse(expected, frame)?;
+        let inner_frame = &frame[self.outer.inner.into()..self.outer.end.into()];
+        let link = match Link::parse(inner_frame, Reason::InnerVlan) {
+            Ok(link) => link,
+            Err(reason) => {
+                self.content = Content::Bad(reason);
+                return Ok(());
+            }
+        };
+        if !link.source.is_unicast() || link.source == expected.router_mac {
+            self.content = Content::NoSender;
+            return Ok(());
+        }
+        self.key = FlowKey::mac(self.outer.vni, link.source);
+        self.packet = self.outer.inner + link.payload;
+        self.audience = if link.destination == expected.router_mac {
+            Audience::Router
+        } else if link.destination.is_multicast() {
+            Audience::Group
+        } else {
+            Audience::Another
+        };
+        self.content = match link.ethertype {
+            EtherType::Arp => Content::Arp,
+            ethertype => match IpHeader::parse(ethertype, link.payload_of(inner_frame)) {
+                Ok(header) => {
+                    self.header = header;
+                    Content::Ip
+                }
+                Err(reason) => Content::Bad(reason),
+            },
+        };
+        Ok(())
     }
 }
 
@@ -74,37 +117,37 @@ pub(crate) struct Egress<'a> {
 pub(crate) fn decide<'a>(
     tables: &Snapshot,
     arrival: &'a Arrival,
-    station: Option<Flow>,
+    station: Option<&Flow>,
     frame: &[u8],
 ) -> Result<Egress<'a>, Stop> {
-    let Arrival { outer, inner } = arrival;
+    let Arrival { outer, packet, audience, header, .. } = arrival;
     let Some(station) = station else { return Err(stranger(tables, arrival).into()) };
     let overlay = OverlayIndex(station.overlay);
     // The endpoint that a station is known behind belongs to the overlay; any other must be asked about.
     if tables.endpoints.get(station.endpoint).address != outer.endpoint {
         admit_endpoint(tables, overlay, outer.endpoint)?;
     }
-    let inner = inner.as_ref().map_err(|reason| *reason)?;
-    let for_router = inner.destination == tables.fixed.router_mac;
-    if !for_router && !inner.destination.is_multicast() {
+    if *audience == Audience::Another {
         return Err(Reason::NotForRouter.into());
     }
     let punt = |reason| {
         let Outer { vni, endpoint, inner, end } = *outer;
         Stop::Punt(Punt::FromStation { reason, vni, endpoint, inner, end })
     };
-    let header = match &inner.header {
-        Some(header) => header.as_ref().map_err(|reason| *reason)?,
-        None => return Err(punt(Reason::Arp)),
-    };
-    if header.protocol == IpProtocol::Icmpv6 && is_ndp(header, &frame[inner.packet.into()..]) {
+    match arrival.content {
+        Content::Ip => {}
+        Content::Arp => return Err(punt(Reason::Arp)),
+        Content::Bad(reason) => return Err(reason.into()),
+        Content::NoSender => return Err(Reason::BadSourceMac.into()),
+    }
+    if header.is(IpProtocol::Icmpv6) && is_ndp(header, &frame[usize::from(*packet)..]) {
         return Err(punt(Reason::Ndp));
     }
     if !tables.overlays.is_station_source(overlay, header.source) {
-        return Err(no_station_source(header, &frame[inner.packet.into()..]).into());
+        return Err(no_station_source(header, &frame[usize::from(*packet)..]).into());
     }
     // What was sent to a group of stations is not for a router to pass on (RFC 1812 §5.3.4).
-    if !for_router {
+    if *audience != Audience::Router {
         return Err(Reason::NotForRouter.into());
     }
     if header.ttl <= 1 {
@@ -118,28 +161,25 @@ pub(crate) fn decide<'a>(
     match step {
         NextStep::Send(port, destination) => {
             let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
-            Ok(Egress { packet: inner.packet, header, overlay, port, link })
+            Ok(Egress { packet: *packet, header, overlay, port, link })
         }
         NextStep::Resolve(next_hop) => {
-            let packet = inner.packet;
-            Err(Stop::Punt(Punt::Resolve { next_hop, packet, end: packet + header.len }))
+            Err(Stop::Punt(Punt::Resolve { next_hop, packet: *packet, end: packet + header.len }))
         }
     }
 }
 
 /// Why a frame without a known sender is dropped.
 #[cold]
-fn stranger(tables: &Snapshot, Arrival { outer, inner }: &Arrival) -> Reason {
+fn stranger(tables: &Snapshot, Arrival { outer, content, key, .. }: &Arrival) -> Reason {
     let Some(overlay) = tables.overlays.by_vni(outer.vni) else { return Reason::UnknownVni };
     if let Err(reason) = admit_endpoint(tables, overlay, outer.endpoint) {
         return reason;
     }
-    match inner {
-        Err(reason) => *reason,
-        Ok(inner) if !inner.source.is_unicast() || inner.source == tables.fixed.router_mac => {
-            Reason::BadSourceMac
-        }
-        Ok(_) => Reason::UnknownStation,
+    match content {
+        Content::Bad(reason) if *key == FlowKey::NOBODY => *reason,
+        Content::NoSender => Reason::BadSourceMac,
+        _ => Reason::UnknownStation,
     }
 }
 
@@ -167,7 +207,7 @@ fn no_station_source(header: &IpHeader, packet: &[u8]) -> Reason {
     // To the router as relay or server; a unicast renewal through it comes from a station's address.
     let destination_port = header
         .upper_layer(packet, 2, 2)
-        .filter(|_| header.protocol == IpProtocol::Udp)
+        .filter(|_| header.is(IpProtocol::Udp))
         .and_then(|port| port.try_into().ok());
     match destination_port.map(u16::from_be_bytes) {
         Some(port) if DHCP_SERVER_PORTS.contains(&port) => Reason::ToRouter,

@@ -14,13 +14,9 @@ const SCTP: IpProtocol = IpProtocol::Unknown(132);
 /// fragments between two hosts.
 #[inline]
 pub(crate) fn source_port(header: &IpHeader, packet: &[u8]) -> u16 {
-    let ports = match header.protocol {
-        IpProtocol::Tcp | IpProtocol::Udp | SCTP => header
-            .upper_layer(packet, 0, 4)
-            .and_then(|ports| ports.try_into().ok())
-            .map_or(0, u32::from_ne_bytes),
-        _ => 0,
-    };
+    let has_ports = [IpProtocol::Tcp, IpProtocol::Udp, SCTP].into_iter().any(|protocol| header.is(protocol));
+    let ports = header.upper_layer(packet, 0, 4).filter(|_| has_ports);
+    let ports = ports.and_then(|ports| ports.try_into().ok()).map_or(0, u32::from_ne_bytes);
     let (a, b) = match (header.source, header.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             (u64::from(source.to_bits()), u64::from(destination.to_bits()))
@@ -31,8 +27,7 @@ pub(crate) fn source_port(header: &IpHeader, packet: &[u8]) -> u16 {
         // Headers have one family; a mixed pair cannot be parsed.
         _ => (0, 0),
     };
-    let seed =
-        u64::from(ports) << 32 | u64::from(header.flow_label) << 8 | u64::from(u8::from(header.protocol));
+    let seed = u64::from(ports) << 32 | u64::from(header.flow_label) << 8 | u64::from(header.protocol);
     let hash = mix(mix(a, b ^ 0x9e37_79b9_7f4a_7c15), seed);
     0xc000 | (hash >> 48) as u16 & 0x3fff
 }
@@ -61,7 +56,7 @@ mod tests {
             destination: destination.parse().unwrap(),
             ttl: 64,
             len: 28,
-            protocol: IpProtocol::Udp,
+            protocol: IpProtocol::Udp.into(),
             payload: Some(0),
             flow_label: 0,
         }

@@ -4,12 +4,12 @@ use wire::{EtherType, MacAddr, Vni};
 
 use super::encapsulate::{LinkAddresses, overhead};
 use super::flow;
-use super::ip::{self, IpHeader};
+use super::ip::IpHeader;
 use super::link::Link;
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::tables::flow::{Flow, FlowKey};
-use crate::tables::{OuterHeader, OverlayIndex, Snapshot};
+use crate::tables::{OuterHeader, OverlayIndex, Snapshot, Way};
 
 /// A packet from the outer network, read as far as the tables are not needed.
 pub(crate) struct Arrival {
@@ -21,9 +21,12 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    pub(crate) const NONE: Self = Self { packet: 0, header: IpHeader::NONE, key: FlowKey::NOBODY };
+
     /// Reads the headers.
     #[inline]
-    pub(crate) fn parse(port_mac: MacAddr, frame: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn read(&mut self, port_mac: MacAddr, frame: &[u8]) -> Result<(), Reason> {
+        self.key = FlowKey::NOBODY;
         let link = Link::parse(frame, Reason::Vlan)?;
         if link.destination != port_mac {
             return Err(Reason::ForeignMac);
@@ -31,10 +34,11 @@ impl Arrival {
         if !matches!(link.ethertype, EtherType::Ipv4 | EtherType::Ipv6) {
             return Err(Reason::UnknownEtherType);
         }
-        let header = IpHeader::parse(link.ethertype, link.payload_of(frame))?;
+        self.packet = link.payload;
+        self.header = IpHeader::parse(link.ethertype, link.payload_of(frame))?;
         // Groups and link-local addresses lie in no overlay's subnets, and mean other things in the flow table.
-        let key = FlowKey::global(header.destination).ok_or(Reason::NoOverlay)?;
-        Ok(Self { packet: link.payload, header, key })
+        self.key = FlowKey::global(self.header.destination).ok_or(Reason::NoOverlay)?;
+        Ok(())
     }
 }
 
@@ -57,7 +61,7 @@ pub(crate) struct Ingress<'a> {
 pub(crate) fn decide<'a>(
     tables: &'a Snapshot,
     arrival: &'a Arrival,
-    station: Option<Flow>,
+    station: Option<&Flow>,
     frame: &[u8],
 ) -> Result<Ingress<'a>, Reason> {
     let Arrival { packet, ref header, .. } = *arrival;
@@ -90,14 +94,20 @@ pub(crate) fn decide<'a>(
 
 #[inline]
 fn check_source(tables: &Snapshot, header: &IpHeader) -> Result<(), Reason> {
+    match tables.fib.lookup(header.source) {
+        Some(Way::Local) => Err(local_source(tables, header)),
+        _ => Ok(()),
+    }
+}
+
+/// Why a source that is in an overlay, our own or no host's at all is refused.
+#[cold]
+fn local_source(tables: &Snapshot, header: &IpHeader) -> Reason {
     // A router that sends an overlay's packets back would join overlays that we keep apart.
-    if tables.fixed.blocks.lookup(header.source).is_some() {
-        return Err(Reason::OverlaySource);
+    match tables.fixed.blocks.lookup(header.source) {
+        Some(()) => Reason::OverlaySource,
+        None => Reason::MartianSource,
     }
-    if !ip::is_forwardable_source(header.source) {
-        return Err(Reason::MartianSource);
-    }
-    Ok(())
 }
 
 /// Why a packet that is for no station is dropped.

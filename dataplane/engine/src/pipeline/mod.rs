@@ -44,7 +44,7 @@ pub(crate) struct Context<'a> {
 }
 
 /// What is to be done with a frame.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Verdict {
     /// It was rewritten; send it.
     Transmit(Forwarded),
@@ -103,81 +103,115 @@ impl From<Stop> for Verdict {
     }
 }
 
-/// Takes a batch from `port` through the pipeline; one verdict for each frame, in order.
-pub(crate) fn process(context: Context<'_>, port: PortIndex, batch: &mut Batch) -> Each<Verdict> {
+/// What is held of a batch between the stages; kept by the caller from one batch to the next, so that it is neither
+/// allocated nor cleared.
+pub(crate) struct Scratch {
+    from_underlay: [egress::Arrival; BATCH],
+    from_uplink: [ingress::Arrival; BATCH],
+    /// Why a frame is dropped without a look at the tables.
+    refused: [Option<Reason>; BATCH],
+    hashes: [Hash; BATCH],
+    stations: [Option<Flow>; BATCH],
+    /// One for each frame of the last batch, in order.
+    pub(crate) verdicts: ArrayVec<Verdict, BATCH>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Box<Self> {
+        Box::new(Self {
+            from_underlay: [const { egress::Arrival::NONE }; BATCH],
+            from_uplink: [const { ingress::Arrival::NONE }; BATCH],
+            refused: [None; BATCH],
+            hashes: [Hash::default(); BATCH],
+            stations: [None; BATCH],
+            verdicts: ArrayVec::new(),
+        })
+    }
+}
+
+/// Takes a batch from `port` through the pipeline; the verdicts are in `scratch`.
+pub(crate) fn process(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
     for frame in batch.iter() {
         // The lines after it are fetched by the hardware, which sees where this goes.
         sys::prefetch::read_at(context.umem.data(frame), 0);
     }
+    scratch.verdicts.clear();
     match context.tables.fixed.port(port).role {
-        Role::Underlay => from_underlay(context, port, batch),
-        Role::Uplink => from_uplink(context, port, batch),
+        Role::Underlay => from_underlay(context, scratch, port, batch),
+        Role::Uplink => from_uplink(context, scratch, port, batch),
     }
 }
 
-/// One thing for each frame of a batch.
-type Each<T> = ArrayVec<T, BATCH>;
-
-fn from_underlay(context: Context<'_>, port: PortIndex, batch: &mut Batch) -> Each<Verdict> {
-    let Context { tables, umem, .. } = context;
-    let port_mac = tables.fixed.port_mac(port);
-    let parse = |frame: &Frame| egress::Arrival::parse(&tables.fixed, port_mac, umem.data(frame));
-    let arrivals: Each<Result<egress::Arrival, Reason>> = batch.iter().map(parse).collect();
-    let keys = arrivals.iter().map(|arrival| arrival.as_ref().ok()?.key());
-    let stations = look_up(context, keys);
-    for station in stations.iter().flatten() {
+fn from_underlay(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
+    let Context { tables, umem, flows, .. } = context;
+    let Scratch { from_underlay: arrivals, refused, hashes, stations, verdicts, .. } = scratch;
+    let count = batch.len();
+    let expected = decapsulate::Expected::new(&tables.fixed, port);
+    for (index, frame) in batch.iter().enumerate() {
+        let arrival = &mut arrivals[index];
+        refused[index] = arrival.read(&expected, umem.data(frame)).err();
+        hashes[index] = flows.hash(arrival.key);
+        flows.prefetch(hashes[index]);
+    }
+    let keys = arrivals.iter().map(|arrival| arrival.key);
+    look_up(context, keys, &hashes[..count], stations, |station| {
         tables.overlays.prefetch(OverlayIndex(station.overlay));
-    }
-    let decide =
-        |((frame, arrival), station): ((&mut Frame, &Result<egress::Arrival, Reason>), Option<Flow>)| {
-            let decision = match arrival {
-                Ok(arrival) => egress::decide(tables, arrival, station, umem.data(frame)),
-                Err(reason) => Err(Stop::Drop(*reason)),
-            };
-            decision.map_or_else(Verdict::from, |egress| egress.rewrite(umem, frame))
+    });
+    for (index, frame) in batch.iter_mut().enumerate() {
+        let decision = match refused[index] {
+            None => egress::decide(tables, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
+            Some(reason) => Err(Stop::Drop(reason)),
         };
-    batch.iter_mut().zip(&arrivals).zip(stations).map(decide).collect()
+        verdicts.push(match decision {
+            Ok(egress) => egress.rewrite(umem, frame),
+            Err(stop) => stop.into(),
+        });
+    }
 }
 
-fn from_uplink(context: Context<'_>, port: PortIndex, batch: &mut Batch) -> Each<Verdict> {
-    let Context { tables, umem, .. } = context;
+fn from_uplink(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
+    let Context { tables, umem, flows, .. } = context;
+    let Scratch { from_uplink: arrivals, refused, hashes, stations, verdicts, .. } = scratch;
+    let count = batch.len();
     let port_mac = tables.fixed.port_mac(port);
-    let parse = |frame: &Frame| ingress::Arrival::parse(port_mac, umem.data(frame));
-    let arrivals: Each<Result<ingress::Arrival, Reason>> = batch.iter().map(parse).collect();
-    let keys = arrivals.iter().map(|arrival| Some(arrival.as_ref().ok()?.key));
-    let stations = look_up(context, keys);
-    let decide =
-        |((frame, arrival), station): ((&mut Frame, &Result<ingress::Arrival, Reason>), Option<Flow>)| {
-            let decision = match arrival {
-                Ok(arrival) => ingress::decide(tables, arrival, station, umem.data(frame)),
-                Err(reason) => Err(*reason),
-            };
-            decision
-                .map_or_else(Verdict::Drop, |ingress| ingress.rewrite(tables.fixed.router_mac, umem, frame))
+    for (index, frame) in batch.iter().enumerate() {
+        let arrival = &mut arrivals[index];
+        refused[index] = arrival.read(port_mac, umem.data(frame)).err();
+        hashes[index] = flows.hash(arrival.key);
+        flows.prefetch(hashes[index]);
+    }
+    let keys = arrivals.iter().map(|arrival| arrival.key);
+    look_up(context, keys, &hashes[..count], stations, |_| {});
+    for (index, frame) in batch.iter_mut().enumerate() {
+        let decision = match refused[index] {
+            None => ingress::decide(tables, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
+            Some(reason) => Err(reason),
         };
-    batch.iter_mut().zip(&arrivals).zip(stations).map(decide).collect()
+        verdicts.push(match decision {
+            Ok(ingress) => ingress.rewrite(tables.fixed.router_mac, umem, frame),
+            Err(reason) => Verdict::Drop(reason),
+        });
+    }
 }
 
 /// The stations of a batch, each step for all of them before the next; what is there for their overlays is asked for.
 #[inline]
-fn look_up(context: Context<'_>, keys: impl Iterator<Item = Option<FlowKey>>) -> Each<Option<Flow>> {
+fn look_up(
+    context: Context<'_>,
+    keys: impl Iterator<Item = FlowKey>,
+    hashes: &[Hash],
+    stations: &mut [Option<Flow>],
+    found: impl Fn(&Flow),
+) {
     let Context { flows, counters, .. } = context;
-    let hashed: Each<_> = keys
-        .map(|key| {
-            let key = key?;
-            let hash = flows.hash(key);
-            flows.prefetch(hash);
-            Some((key, hash))
-        })
-        .collect();
-    let candidates: Each<_> = hashed.iter().map(|hashed| Some(flows.candidate(hashed.as_ref()?.1))).collect();
-    let find = |(hashed, candidate): (&Option<(FlowKey, Hash)>, Option<_>)| {
-        let (key, hash) = (*hashed)?;
-        let flow = flows.flow(key, hash, candidate?)?;
-        counters.prefetch_overlay(OverlayIndex(flow.overlay));
-        Some(flow)
-    };
-    hashed.iter().zip(candidates).map(find).collect()
+    let candidates: ArrayVec<_, BATCH> = hashes.iter().map(|hash| flows.candidate(*hash)).collect();
+    for (((key, hash), candidate), station) in keys.zip(hashes).zip(candidates).zip(stations) {
+        *station = flows.flow(key, *hash, candidate);
+        if let Some(flow) = station {
+            counters.prefetch_overlay(OverlayIndex(flow.overlay));
+            found(flow);
+        }
+    }
 }
 
 /// Leaves only the packet at `start` of the frame, one hop older.
@@ -194,7 +228,7 @@ impl Egress<'_> {
     fn rewrite(&self, umem: &Umem, frame: &mut Frame) -> Verdict {
         // What was there before the packet is longer than what comes before it now.
         let room = strip(umem, frame, self.packet, self.header) && frame.push(ethernet::HEADER_LEN);
-        assert!(room, "decided on this very frame");
+        debug_assert!(room, "decided on this very frame");
         EthernetRepr {
             dst: self.link.destination,
             src: self.link.source,

@@ -329,11 +329,14 @@ fn with_options(options: &[u8]) -> Vec<u8> {
 #[test]
 fn ipv4_options_pass_but_for_source_routes() {
     let mut gateway = Harness::new();
-    // Router alert, padded; and a lying length, which is the receiver's business.
-    for options in [[0x94, 4, 0, 0], [0x07, 200, 4, 0]] {
-        let out = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &with_options(&options)));
-        assert_eq!(out[0].1[34..38], options);
-        decode(&out[0].1);
+    // Router alert, padded.
+    let options = [0x94, 4, 0, 0];
+    let out = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &with_options(&options)));
+    assert_eq!(out[0].1[34..38], options);
+    decode(&out[0].1);
+    for options in [[0x07, 200, 4, 0], [0x83, 28, 4, 0], [0x94, 0, 0, 0], [1, 1, 1, 0x89]] {
+        let frame = vxlan(ENDPOINT_V4, 100, &with_options(&options));
+        gateway.assert_drop("an option's length", UNDERLAY, &frame, Reason::Malformed);
     }
     for kind in [0x83, 0x89] {
         let frame = vxlan(ENDPOINT_V4, 100, &with_options(&[kind, 7, 4, 198, 18, 2, 9, 0]));
@@ -382,6 +385,8 @@ fn what_the_uplink_may_not_bring() {
             ("loopback source", from(pick(["127.0.0.1", "::1"])), Reason::MartianSource),
             ("link-local source", from(pick(["169.254.0.1", "fe80::1"])), Reason::MartianSource),
             ("unspecified source", from(pick(["0.0.0.0", "::"])), Reason::MartianSource),
+            ("our own uplink address", from(pick(["198.18.1.1", "2001:db8:0:2::1"])), Reason::MartianSource),
+            ("our own VTEP address", from(pick(["198.18.0.1", "2001:db8:0:1::1"])), Reason::MartianSource),
             ("no overlay", to(pick(["10.99.0.1", "fd00:99::1"])), Reason::NoOverlay),
             ("outside the blocks", to(pick(["192.0.2.9", "2001:db8:9::9"])), Reason::NoOverlay),
             ("no station", to(pick(["10.0.1.77", "fd00:0:0:1::77"])), Reason::NoStation),

@@ -12,6 +12,7 @@ use wire::{MacAddr, Vni};
 
 use crate::api::*;
 use crate::counters::{Counters, Reason};
+use crate::pipeline::Scratch;
 use crate::slowpath::{RING, SlowPath, WorkerLink};
 use crate::tables::Writer;
 use crate::worker::Worker;
@@ -150,6 +151,7 @@ impl Harness {
         let slow_path = SlowPath::new(writer, update_queue, links, events_in, Arc::default());
         let worker = Worker {
             flows: flow_readers.reader().unwrap(),
+            scratch: Scratch::new(),
             umem,
             pool,
             ports,
