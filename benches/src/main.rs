@@ -3,6 +3,7 @@
 //! `vxgate-bench NAME` measures, prints a table and writes `target/bench/NAME.json`. What each bench measures, and what
 //! it does not, is in docs/benchmarks.md.
 
+mod clock;
 mod figure;
 mod limit;
 mod pipeline;

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Instant;
 
 use engine::Station;
 use engine::offline::Pipeline;
 use vxgate_bench::population::{Family, Population};
 
 use crate::Error;
+use crate::clock;
 use crate::figure::{Figure, Goal, REPETITIONS, median};
 
 /// The argument that makes a child process measure memory: a fresh one, so that nothing else is counted.
@@ -70,11 +70,11 @@ fn enter(gateway: &mut Pipeline, stations: &[Station]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What `work` makes, and the seconds that it takes.
+/// What `work` makes, and the seconds of a processor that it takes.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let start = Instant::now();
+    let start = clock::processor_time();
     let made = work();
-    (made, start.elapsed().as_secs_f64())
+    (made, (clock::processor_time() - start).as_secs_f64())
 }
 
 /// MiB of the tables.
