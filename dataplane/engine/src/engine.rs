@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -58,6 +58,9 @@ pub enum StartError {
     /// The configuration does not fit the tables.
     #[error(transparent)]
     Tables(#[from] TablesError),
+    /// A thread could not be put on its core.
+    #[error("the worker cannot run on core {0}: correct core in [gateway], or the process's affinity")]
+    Core(usize),
     /// Memory, descriptors or threads ran out.
     #[error(
         "{what}: {cause}; check memory, and the limits of open files, locked memory and threads (ulimit -a)"
@@ -101,8 +104,8 @@ pub struct PortStatus {
     pub xdp: XdpMode,
     /// How the socket was bound.
     pub bind: BindMode,
-    /// What `auto` would rather have had, and why it could not.
-    pub fallbacks: Vec<String>,
+    /// Why `auto` did not end in native XDP, if it did not.
+    pub fallback: Option<String>,
     /// MAC address that frames must be for.
     pub mac: MacAddr,
     /// Its MTU, in bytes of an IP packet.
@@ -143,7 +146,6 @@ pub struct Engine {
     flows: Mutex<flow::FlowReader>,
     updates: Sender<Update>,
     counters: Arc<Counters>,
-    rounds: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     waker: Waker,
     slow_path: JoinHandle<()>,
@@ -169,7 +171,7 @@ impl Engine {
             .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue: QUEUE })
             .collect();
         let Opened { ports, mode: bind, zero_copy_refusal } = port::open(&umem, &queues, request)?;
-        let zero_copy_refusal = zero_copy_refusal.map(|refusal| refusal.to_string());
+        let zero_copy_refusal = zero_copy_refusal.map(|refusal| refusal.summary());
         let mut attached = join(&config.ports, classifiers, &ports, bind)?;
 
         let (idle, core) = (config.idle, config.core);
@@ -177,7 +179,6 @@ impl Engine {
         let (writer, flow_readers) = Writer::new(config, READERS)?;
         let tables = Arc::clone(writer.published());
         let stop = Arc::new(AtomicBool::new(false));
-        let rounds = Arc::new(AtomicU64::new(0));
         let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
         let (updates, update_queue) = crossbeam_channel::bounded(UPDATE_QUEUE);
         let (punts_in, punts) = rtrb::RingBuffer::new(RING);
@@ -197,11 +198,11 @@ impl Engine {
             tables: Cache::new(Arc::clone(&tables)),
             counters: Arc::clone(&counters),
             punts: punts_in,
+            punted: false,
             answers: answers_out,
             slow_path: slow_path.thread().clone(),
             waker: waker.clone(),
             idle,
-            rounds: Arc::clone(&rounds),
             stop: Arc::clone(&stop),
         };
         let worker = spawn("worker-0", core, move || worker.run()).inspect_err(|_| {
@@ -220,7 +221,6 @@ impl Engine {
             flows: Mutex::new(own_reader),
             updates,
             counters,
-            rounds,
             stop,
             waker,
             slow_path,
@@ -258,13 +258,7 @@ impl Engine {
             queue: QUEUE,
             xdp: port.xdp,
             bind: port.bind,
-            fallbacks: port
-                .classifier
-                .native_refusal()
-                .map(ToString::to_string)
-                .into_iter()
-                .chain(self.zero_copy_refusal.clone())
-                .collect(),
+            fallback: port.classifier.native_refusal().map(ToString::to_string),
             mac: fixed.port_mac(PortIndex(index as u8)),
             mtu: port.config.mtu,
             traffic: self.counters.traffic(index),
@@ -278,6 +272,11 @@ impl Engine {
             socket: port.statistics.as_ref().and_then(|reader| reader.read().ok()).unwrap_or_default(),
         };
         self.ports.iter().enumerate().map(status).collect()
+    }
+
+    /// Why `auto` did not end in zero-copy mode, which all ports have or none; `None` if it did.
+    pub fn zero_copy_refusal(&self) -> Option<&str> {
+        self.zero_copy_refusal.as_deref()
     }
 
     /// What happened to all frames since the start, each reason once.
@@ -339,23 +338,6 @@ impl Engine {
         let mut reader = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
         reader.view().for_each(each);
         reader.offline();
-    }
-
-    /// The endpoints for which there is a next hop that answers.
-    pub fn reachable_endpoints(&self) -> Vec<IpAddr> {
-        let tables = self.tables.load();
-        let reachable = |adjacency: &Arc<crate::tables::Adjacency>| adjacency.mac.get().is_some();
-        tables
-            .endpoints
-            .iter()
-            .filter(|endpoint| endpoint.adjacency.as_ref().is_some_and(reachable))
-            .map(|endpoint| endpoint.address)
-            .collect()
-    }
-
-    /// Rounds that the worker has made: it is alive if this grows.
-    pub fn rounds(&self) -> u64 {
-        self.rounds.load(Ordering::Relaxed)
     }
 
     /// Detaches the programs, stops the threads and waits for them.
@@ -443,13 +425,18 @@ fn spawn(
     core: Option<usize>,
     body: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
-    std::thread::Builder::new()
+    let (pinned, is_pinned) = crossbeam_channel::bounded(1);
+    let thread = std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            if let Some(id) = core {
-                core_affinity::set_for_current(core_affinity::CoreId { id });
+            let on_core = core.is_none_or(|id| core_affinity::set_for_current(core_affinity::CoreId { id }));
+            if pinned.send(on_core).is_ok() && on_core {
+                body();
             }
-            body();
         })
-        .map_err(StartError::resource("thread"))
+        .map_err(StartError::resource("thread"))?;
+    match (is_pinned.recv(), core) {
+        (Ok(false), Some(core)) => Err(StartError::Core(core)),
+        _ => Ok(thread),
+    }
 }

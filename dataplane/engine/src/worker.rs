@@ -1,7 +1,7 @@
 //! A worker: one thread that takes frames from its ports through the pipeline, to completion.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::slowpath::{Answer, FrameCopy, Punted};
 use crate::tables::Snapshot;
 use crate::tables::flow;
 
-/// Longest sleep: health wants to see that a worker advances.
+/// Longest sleep: a bound on how late a worker notices that it is to stop.
 const SLEEP: Duration = Duration::from_millis(4);
 /// Sleep while frames wait that the kernel did not take.
 const RETRY: Duration = Duration::from_millis(1);
@@ -33,12 +33,13 @@ pub(crate) struct Worker {
     pub(crate) scratch: Box<Scratch>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) punts: rtrb::Producer<Punted>,
+    /// Whether there were punts in this round.
+    pub(crate) punted: bool,
     pub(crate) answers: rtrb::Consumer<Answer>,
     /// To be unparked when there are punts.
     pub(crate) slow_path: Thread,
     pub(crate) waker: Waker,
     pub(crate) idle: Idle,
-    pub(crate) rounds: Arc<AtomicU64>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -65,7 +66,6 @@ impl Worker {
     /// Serves each port once; whether there was anything to do.
     pub(crate) fn round(&mut self) -> bool {
         let mut busy = false;
-        let punts_before = self.punts.slots();
         for port in 0..self.ports.len() {
             self.ports[port].reclaim(&mut self.pool);
             self.ports[port].refill(&mut self.pool);
@@ -75,12 +75,10 @@ impl Worker {
         for port in &mut self.ports {
             port.flush();
         }
-        if self.punts.slots() < punts_before {
+        if std::mem::take(&mut self.punted) {
             self.slow_path.unpark();
         }
         self.flows.quiesce();
-        // Nobody else writes it.
-        self.rounds.store(self.rounds.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         busy
     }
 
@@ -143,6 +141,7 @@ impl Worker {
             }
         };
         let reason = if self.punts.push(punted).is_ok() { reason } else { Reason::PuntFull };
+        self.punted = true;
         self.drop_frame(frame, reason);
     }
 

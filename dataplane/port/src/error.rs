@@ -21,6 +21,11 @@ pub struct PortError {
 }
 
 impl PortError {
+    /// What stood against it, without what to do about it.
+    pub fn summary(&self) -> String {
+        format!("{} refused {}: {}", self.interface, self.mode, self.cause)
+    }
+
     pub(crate) fn bind(queue: &Queue<'_>, mode: BindMode, cause: io::Error) -> Self {
         let remedy = match (cause.raw_os_error().map(Errno::from_raw_os_error), mode) {
             (Some(Errno::BUSY), _) => "another program has a socket there: end it, or use another port",

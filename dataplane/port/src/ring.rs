@@ -74,8 +74,8 @@ impl<T: Copy> Shared<T> {
         Self {
             producer: at(layout.producer).cast(),
             consumer: at(layout.consumer).cast(),
-            // Kernels before 5.4 have no flags; need-wakeup is then never set, and the word is not read.
-            flags: at(layout.flags.unwrap_or(layout.producer)).cast(),
+            // Checked when the kernel gave the layout.
+            flags: at(layout.flags.expect("a ring with flags")).cast(),
             entries: at(layout.desc).cast(),
             mask: size - 1,
             _memory: memory,
@@ -109,6 +109,12 @@ fn map_kernel_ring<T>(
     layout: &XdpRingOffset,
     size: u32,
 ) -> io::Result<Arc<Mapping>> {
+    if layout.flags.is_none() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "AF_XDP of this kernel is too old (before 5.4)",
+        ));
+    }
     let len = layout.desc as usize + size as usize * size_of::<T>();
     Ok(Arc::new(Mapping::of_descriptor(socket, len, page_offset)?))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Writer {
     published: Arc<ArcSwap<Snapshot>>,
     current: Snapshot,
     changed: bool,
+    /// Tables that workers may still read.
+    replaced: Vec<Arc<Snapshot>>,
     neighbours: HashMap<NextHop, Arc<Adjacency>, RandomState>,
     flows: flow::FlowWriter,
     /// The routes as control last gave them.
@@ -98,6 +100,7 @@ impl Writer {
             published: Arc::new(ArcSwap::from_pointee(current.clone())),
             current,
             changed: false,
+            replaced: Vec::new(),
             neighbours: HashMap::default(),
             flows,
             routes: Vec::new(),
@@ -130,8 +133,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Does a bounded step of the flow table's upkeep; whether there is more.
+    /// Frees tables that nobody reads any more, and does a bounded step of the flow table's upkeep; whether there is
+    /// more of that.
     pub(crate) fn maintain(&mut self) -> bool {
+        self.replaced.retain(|tables| Arc::strong_count(tables) > 1);
         self.flows.maintain()
     }
 
@@ -199,7 +204,8 @@ impl Writer {
     /// Lets readers see all that was applied.
     pub(crate) fn publish(&mut self) {
         if std::mem::take(&mut self.changed) {
-            self.published.store(Arc::new(self.current.clone()));
+            // A worker that lets go of the last reference would free whole tables on the packet path.
+            self.replaced.push(self.published.swap(Arc::new(self.current.clone())));
         }
     }
 
@@ -313,5 +319,18 @@ mod tests {
             writer.apply(Update::Neighbour { next_hop: neighbour(n), mac: None });
         }
         assert!(writer.neighbours.is_empty() && writer.current.on_link.is_empty());
+    }
+
+    #[test]
+    fn tables_that_are_read_are_freed_by_the_writer() {
+        let (mut writer, _) = Writer::new(testing::config(), 1).unwrap();
+        let reader = writer.published().load_full();
+        writer.apply(Update::HostAddresses(vec!["192.0.2.1".parse().unwrap()]));
+        writer.publish();
+        writer.maintain();
+        assert_eq!(writer.replaced.len(), 1);
+        drop(reader);
+        writer.maintain();
+        assert!(writer.replaced.is_empty());
     }
 }

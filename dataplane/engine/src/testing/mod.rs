@@ -158,11 +158,11 @@ impl Harness {
             tables,
             counters,
             punts: punts_in,
+            punted: false,
             answers: answers_out,
             slow_path: std::thread::current(),
             waker,
             idle: Idle::Spin,
-            rounds: Arc::default(),
             stop: Arc::default(),
         };
         let mut harness = Self { worker, slow_path, wires, control, events };
