@@ -27,9 +27,9 @@ pub enum XdpError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The kernel's verifier refused the program. Linux 5.15 or newer is needed.
+    /// The kernel's verifier refused the program. Linux 5.16 or newer is needed.
     #[error(
-        "the kernel refused the XDP program ({source}); Linux 5.15 or newer is needed; the verifier said: {log}"
+        "the kernel refused the XDP program ({source}); Linux 5.16 or newer is needed; the verifier said: {log}"
     )]
     Load {
         /// The kernel's answer.
