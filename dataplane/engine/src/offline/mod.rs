@@ -1,5 +1,9 @@
 //! The pipeline without ports, for benches and fuzzers: tables, decisions, rewriting, counters and drop reasons, all on.
 
+pub(crate) mod example;
+#[doc(hidden)]
+pub mod fuzz;
+
 use std::sync::Arc;
 
 use port::{BATCH, Batch, FramePool, Umem};
