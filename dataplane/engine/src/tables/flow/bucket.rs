@@ -5,10 +5,10 @@ use std::io;
 
 use sys::words::Pages;
 
-use super::sync::{AtomicU64, Ordering, Words, prefetch_at};
+use super::sync::{AtomicU64, MODELLED, Ordering, Words, prefetch_at};
 
 /// Slots of a bucket. Few under loom, where each costs a multiple of the interleavings.
-pub(super) const SLOTS: usize = if cfg!(loom) { 2 } else { 7 };
+pub(super) const SLOTS: usize = if MODELLED { 2 } else { 7 };
 
 /// Words of a bucket: the slots, and the overflow.
 const WORDS: usize = SLOTS + 1;

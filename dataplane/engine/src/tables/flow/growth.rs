@@ -10,13 +10,13 @@ use super::hash::{Hash, Secret};
 use super::key::FlowKey;
 use super::layout::{Layout, Place, Rows};
 use super::record::Slab;
-use super::sync::Published;
+use super::sync::{MODELLED, Published};
 
 /// Buckets that are migrated at each write while the table grows.
 ///
 /// An array is five eighths full when growth begins. At this pace it takes one write for 16 buckets to end it, so that
 /// one slot in a hundred is filled meanwhile.
-pub(super) const STEP: usize = if cfg!(loom) { 1 } else { 16 };
+pub(super) const STEP: usize = if MODELLED { 1 } else { 16 };
 
 /// How far ahead of migration the records are fetched, buckets.
 const AHEAD: usize = 4;

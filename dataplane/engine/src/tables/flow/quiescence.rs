@@ -17,14 +17,14 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use super::sync::{AtomicU64, Ordering, fence};
+use super::sync::{AtomicU64, MODELLED, Ordering, fence};
 
 /// A slot's value while its reader reads nothing.
 const OFFLINE: u64 = 0;
 
 /// How many records are retired under one epoch at most, unless the writer has nothing else to do: so rarely is the
 /// line written that all readers read, and are theirs read by the writer.
-const GROUP: usize = if cfg!(loom) { 1 } else { 64 };
+const GROUP: usize = if MODELLED { 1 } else { 64 };
 
 /// Two cache lines: the hardware fetches them in pairs.
 #[derive(Debug)]

@@ -4,13 +4,16 @@
 //! a layout is published by an atomic index into the list of all layouts that there ever were: release and acquire,
 //! which is what arc-swap promises and what the protocol relies on. arc-swap's own inside is not modelled.
 
-#[cfg(not(loom))]
+#[cfg(not(all(loom, test)))]
 pub(super) use real::*;
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 pub(super) use modelled::*;
 
-#[cfg(not(loom))]
+/// Whether loom runs the table: it tries every interleaving, so that sizes must be small.
+pub(super) const MODELLED: bool = cfg!(all(loom, test));
+
+#[cfg(not(all(loom, test)))]
 mod real {
     use std::sync::Arc;
 
@@ -52,7 +55,7 @@ mod real {
     }
 }
 
-#[cfg(loom)]
+#[cfg(all(loom, test))]
 mod modelled {
     use std::io;
     use std::ops::Deref;

@@ -1,5 +1,7 @@
 //! Tests of the table as a whole.
 
+#[cfg(not(loom))]
+mod limits;
 #[cfg(loom)]
 mod loom;
 #[cfg(not(loom))]
