@@ -164,7 +164,8 @@ impl Namespace {
     fn set_all(&self, settings: &[(&str, &str)]) -> Result<()> {
         self.enter(|| {
             settings.iter().try_for_each(|(parameter, value)| {
-                fs::write(parameter_path(parameter), value).map_err(Error::io(format!("set {parameter} to {value}")))
+                fs::write(parameter_path(parameter), value)
+                    .map_err(Error::io(format!("set {parameter} to {value}")))
             })
         })?
     }
