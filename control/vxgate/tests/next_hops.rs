@@ -109,9 +109,14 @@ fn the_first_packets_get_through() {
     for outward in [true, false] {
         let mut scene = idle_scene();
         let gateway = scene.topology.gateway.clone();
-        let shown = gateway.ip_json(&["neighbour", "show"]).unwrap();
-        let rows = shown.as_array().unwrap().iter().filter_map(|row| row["dst"].as_str()?.parse().ok());
-        assert!(rows.collect::<BTreeSet<IpAddr>>().is_disjoint(&next_hops(&scene)), "{shown}");
+        // What the endpoints' bridges said when they were built has made the kernel answer, and look for them.
+        wait_until("a kernel that knows no next hop", PATIENCE, || {
+            gateway.ip("neighbour flush all").unwrap();
+            let shown = gateway.ip_json(&["neighbour", "show"]).unwrap();
+            let rows = shown.as_array().unwrap().iter().filter_map(|row| row["dst"].as_str()?.parse().ok());
+            rows.collect::<BTreeSet<IpAddr>>().is_disjoint(&next_hops(&scene))
+        })
+        .unwrap();
         scene.start().unwrap();
         for station in &scene.stations {
             for family in Family::BOTH {
@@ -119,7 +124,8 @@ fn the_first_packets_get_through() {
                     true => (&station.host.namespace, scene.outer_address(family)),
                     false => (&scene.outer.namespace, station.address(family)),
                 };
-                let report = Ping::to(to).run(from).unwrap();
+                // A single one is awaited for that long.
+                let report = Ping::to(to).count(1).timeout(PATIENCE).run(from).unwrap();
                 assert!(report.is_complete(), "{} to {to}: {report:?}", from.name());
             }
         }
@@ -128,7 +134,11 @@ fn the_first_packets_get_through() {
         for family in Family::BOTH {
             let neighbour = Topology::UPLINK.address(family, Scene::NEIGHBOUR);
             assert!(!gateway.managed_neighbours().unwrap().contains(&neighbour));
-            let report = Ping::to(neighbour).run(&scene.stations[0].host.namespace).unwrap();
+            let report = Ping::to(neighbour)
+                .count(1)
+                .timeout(PATIENCE)
+                .run(&scene.stations[0].host.namespace)
+                .unwrap();
             assert!(report.is_complete(), "{family:?}: {report:?}");
             assert!(gateway.managed_neighbours().unwrap().contains(&neighbour));
         }

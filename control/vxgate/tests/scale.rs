@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use lab::{Family, Ping, Scene, Site, TopologyOptions, vni};
@@ -12,6 +13,9 @@ use serde_json::Value;
 const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
 
 const OVERLAYS: u32 = 65_536;
+
+/// How long an echo reply may take on a machine that others use too.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The first, one in the middle, and the last, behind the endpoints of both families.
 const WITH_STATIONS: [(u32, Family); 3] = [(1, Family::V4), (32_768, Family::V6), (OVERLAYS, Family::V4)];
@@ -58,10 +62,15 @@ fn as_many_interfaces_as_with_one_overlay_and_traffic_in_the_first_a_middle_and_
 
     for station in &scene.stations {
         for family in Family::BOTH {
-            let out = Ping::to(scene.outer_address(family)).run(&station.host.namespace).unwrap();
-            assert!(out.is_complete(), "from {}, {family:?}: {out:?}", station.site.vni);
-            let back = Ping::to(station.address(family)).run(&scene.outer.namespace).unwrap();
-            assert!(back.is_complete(), "to {}, {family:?}: {back:?}", station.site.vni);
+            let pairs = [
+                (&station.host.namespace, scene.outer_address(family)),
+                (&scene.outer.namespace, station.address(family)),
+            ];
+            for (from, to) in pairs {
+                // A single one is awaited for that long.
+                let report = Ping::to(to).count(1).timeout(PATIENCE).run(from).unwrap();
+                assert!(report.is_complete(), "{} to {to}: {report:?}", from.name());
+            }
         }
     }
 
