@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Family, Namespace, Nic, PacketSocket, Ping, Scene, Site, Topology, TopologyOptions, wait_until};
+use lab::{
+    Family, Namespace, Nic, Offloads, PacketSocket, Ping, Scene, Site, Topology, TopologyOptions, wait_until,
+};
 use serde_json::Value;
 
 /// How long a counter may take to show what has arrived.
@@ -76,12 +78,9 @@ pub(crate) struct Seen {
 }
 
 impl Stage {
-    /// Overlays 1 (behind the endpoint over IPv4) and 2 (over IPv6); the gateway runs and has forwarded.
+    /// The [scene](scene_with), with a gateway that runs and stations that keep silent.
     pub(crate) fn new() -> Self {
-        let binary = Path::new(env!("CARGO_BIN_EXE_vxgate"));
-        let sites = [1, 2].map(Site::numbered);
-        let scene = Scene::build(binary, &TopologyOptions::new(&Scene::blocks()), &sites);
-        let mut scene = scene.expect("the scene");
+        let mut scene = scene_with(Offloads::Off);
         scene.gateway.configure(&scene.config(&scene.overlays())).expect("its configuration");
         scene.gateway.start().expect("a gateway");
         for station in &scene.stations {
@@ -205,6 +204,13 @@ impl Stage {
     }
 }
 
+/// Overlays 1 (behind the endpoint over IPv4) and 2 (over IPv6); the gateway does not run yet.
+pub(crate) fn scene_with(offloads: Offloads) -> Scene {
+    let binary = Path::new(env!("CARGO_BIN_EXE_vxgate"));
+    let options = TopologyOptions { offloads, ..TopologyOptions::new(&Scene::blocks()) };
+    Scene::build(binary, &options, &[1, 2].map(Site::numbered)).expect("the scene")
+}
+
 /// The gateway's counters now.
 pub(crate) fn look(scene: &Scene) -> Seen {
     let counters = scene.gateway.show("counters").expect("the gateway answers");
@@ -222,7 +228,7 @@ pub(crate) fn look(scene: &Scene) -> Seen {
 }
 
 /// By how much counters have risen; those that have not are left out.
-pub(crate) fn rises(before: &Counters, after: &Counters) -> Counters {
+fn rises(before: &Counters, after: &Counters) -> Counters {
     let rise = |(name, value): (&String, &u64)| (name.clone(), value - before.get(name).unwrap_or(&0));
     after.iter().map(rise).filter(|(_, rise)| *rise > 0).collect()
 }
