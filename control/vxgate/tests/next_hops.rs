@@ -358,11 +358,9 @@ fn a_cable_that_is_out_for_a_while_is_survived() {
             gateway.ip_json(&["link", "show", "dev", &nic.interface]).unwrap()[0]["operstate"] == "DOWN"
         })
         .unwrap();
-        let silent: Vec<u64> = probes.iter().map(SteadyProbe::received).collect();
         nic.far_namespace.ip(&format!("link set {far} up")).unwrap();
         wait_link_up(&nic.far_namespace, far).unwrap();
         wait_received(&probes);
-        assert!(probes.iter().zip(silent).all(|(probe, before)| probe.received() > before));
     }
     let reports = stop(probes);
     print_gap("a cable out and in again", &reports);
