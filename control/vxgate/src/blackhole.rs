@@ -20,12 +20,13 @@ pub(crate) fn is_ours(route: &KernelRoute) -> bool {
     route.protocol == PROTOCOL && route.kind == RouteKind::Blackhole
 }
 
-/// Installs what is missing; what an earlier run or the operator left is fine. All or nothing.
+/// Installs what is missing; what an earlier run or the operator left is fine. All or nothing; returns what it
+/// installed.
 pub(crate) async fn install(
     netlink: &Netlink,
     present: &[KernelRoute],
     blocks: &[IpNet],
-) -> Result<(), InstallError> {
+) -> Result<Vec<IpNet>, InstallError> {
     let mut added = Vec::new();
     for &block in blocks {
         let is_there = |route: &KernelRoute| {
@@ -35,14 +36,19 @@ pub(crate) async fn install(
             continue;
         }
         if let Err(source) = netlink.add_blackhole(block).await {
-            for block in added {
-                if let Err(error) = netlink.delete_blackhole(block).await {
-                    tracing::warn!("the blackhole route of {block} stays: {error}");
-                }
-            }
+            remove(netlink, &added).await;
             return Err(InstallError { block, source });
         }
         added.push(block);
     }
-    Ok(())
+    Ok(added)
+}
+
+/// Takes back what [`install`] did, when nothing came of it.
+pub(crate) async fn remove(netlink: &Netlink, blocks: &[IpNet]) {
+    for &block in blocks {
+        if let Err(error) = netlink.delete_blackhole(block).await {
+            tracing::warn!("the blackhole route of {block} stays: {error}");
+        }
+    }
 }

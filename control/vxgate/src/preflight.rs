@@ -61,7 +61,7 @@ pub(crate) enum Obstacle {
     MtuTooSmall { interface: String, mtu: u32, wanted: u32, place: String },
     #[error(
         "interface {interface} receives on {queues} queues and {SOCKETS} would have a socket; packets of the others \
-         would be lost: `ethtool -L {interface} combined {SOCKETS}`"
+         would be lost: `ethtool -L {interface} combined {SOCKETS}`, on a veth `ethtool -L {interface} rx {SOCKETS} tx {SOCKETS}`"
     )]
     Queues { interface: String, queues: u32 },
     #[error(

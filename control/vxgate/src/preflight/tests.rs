@@ -147,7 +147,7 @@ fn interfaces() {
         |m| {
             m.queues.insert(2, 4);
         },
-        &["4 queues", "ethtool -L underlay0 combined 1"],
+        &["4 queues", "ethtool -L underlay0 combined 1", "ethtool -L underlay0 rx 1 tx 1"],
     );
     refused(
         CONFIG,

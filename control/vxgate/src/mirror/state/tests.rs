@@ -88,6 +88,7 @@ fn words(actions: Vec<Action>) -> Vec<String> {
             Action::Install(key) => format!("install {} on {}", key.address, key.link),
             Action::Delete(key) => format!("delete {} on {}", key.address, key.link),
             Action::Blackhole(block) => format!("blackhole {block}"),
+            Action::TryLater => "try later".into(),
             Action::Update(Update::Routes(routes)) => format!("{} routes", routes.len()),
             Action::Update(Update::Endpoint { address, next_hop }) => {
                 let next_hop = next_hop.map_or("nobody".into(), |next_hop| next_hop.address.to_string());
