@@ -137,6 +137,14 @@ fn a_crash_leaves_the_host_alone_and_no_overlay_packet_is_forwarded() {
     });
     wait_received(&overlay, 100);
     wait_received(&host, 100);
+    for ((family, block), best) in Family::BOTH.into_iter().zip(Scene::BLOCKS).zip([0, 1]) {
+        // What would beat the blackhole route is refused; what it beats may be there.
+        let router = Topology::UPLINK.address(family, Topology::ROUTER);
+        let add = |metric| gateway.ip(&format!("route add {block} via {router} metric {metric}"));
+        let error = add(best).unwrap_err().to_string();
+        assert!(error.contains("File exists"), "{error}");
+        add(best + 1).unwrap();
+    }
 
     scene.gateway.kill9().unwrap();
     let nics = [&scene.topology.underlay0, &scene.topology.uplink0];
@@ -168,12 +176,10 @@ fn a_crash_leaves_the_host_alone_and_no_overlay_packet_is_forwarded() {
     let start = Instant::now();
     scene.gateway.start().unwrap();
     wait_received(&overlay, 1);
-    let forwards = start.elapsed();
-    println!(
+    eprintln!(
         "\n=== after kill -9: forwards on all ways {} ms after the new start ===\n",
-        forwards.as_millis()
+        start.elapsed().as_millis()
     );
-    assert!(forwards < Duration::from_secs(5), "{forwards:?}");
     assert_forwards(&scene);
     for probe in host {
         let report = probe.stop().unwrap();

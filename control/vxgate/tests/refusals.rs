@@ -233,10 +233,10 @@ fn kernel_routes_that_beat_the_blackhole() {
     let mut scene = scene(1);
     let gateway = scene.topology.gateway.clone();
     let cases = [
-        ("10.0.7.0/24", "10.0.0.0/8", "198.18.1.254", "net.ipv4.ip_forward"),
-        ("fd00:0:0:7::/64", "fd00::/16", "2001:db8:0:2::fe", "net.ipv6.conf.all.forwarding"),
+        ("10.0.7.0/24", "10.0.0.0/8", 0, "198.18.1.254", "net.ipv4.ip_forward"),
+        ("fd00:0:0:7::/64", "fd00::/16", 1, "2001:db8:0:2::fe", "net.ipv6.conf.all.forwarding"),
     ];
-    for (prefix, block, router, forwarding) in cases {
+    for (prefix, block, metric, router, forwarding) in cases {
         gateway.set(forwarding, "1").expect("forwarding");
         gateway.ip(&format!("route add {prefix} via {router}")).expect("a route");
         let remedy = format!("sysctl -w {forwarding}=0`, or `ip route del {prefix}");
@@ -245,9 +245,9 @@ fn kernel_routes_that_beat_the_blackhole() {
         gateway.set(forwarding, "0").expect("no forwarding");
 
         // Of the block itself, and preferred: the blackhole route would never be used.
-        gateway.ip(&format!("route add {block} via {router} metric 1")).expect("a route");
-        refuse(&scene, &[&format!("block {block}"), &format!("ip route del {block} metric 1")]);
-        gateway.ip(&format!("route del {block} via {router} metric 1")).expect("no route");
+        gateway.ip(&format!("route add {block} via {router} metric {metric}")).expect("a route");
+        refuse(&scene, &[&format!("block {block}"), &format!("ip route del {block} metric {metric}")]);
+        gateway.ip(&format!("route del {block} via {router} metric {metric}")).expect("no route");
     }
     // Setting IPv6 forwarding takes routes away.
     restore(&scene);

@@ -42,6 +42,8 @@ pub(crate) enum Action {
     Blackhole(IpNet),
     /// Retry in a while.
     TryLater,
+    /// Tell the operator what is wrong, with the remedy.
+    Warn(String),
 }
 
 /// Carries out what the mirror decides.
@@ -146,6 +148,7 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                 }
                 Action::Delete(key) => self.delete(key).await,
                 Action::TryLater => self.try_later(),
+                Action::Warn(text) => warn!("{text}"),
                 Action::Blackhole(block) => match self.netlink.add_blackhole(block).await {
                     Ok(()) => warn!("the blackhole route of {block} had been removed: it is there again"),
                     Err(error) => error!("the blackhole route of {block} is missing: {error}"),
