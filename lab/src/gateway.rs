@@ -153,6 +153,12 @@ impl Drop for Gateway {
         // The log is removed with the lab: a failed test shows it.
         if std::thread::panicking() && self.process.is_some() {
             eprintln!("--- vxgate in {} ---\n{}\n---", self.namespace.name(), end_of(&self.log()));
+            // If it still runs.
+            for what in ["ports", "counters"] {
+                if let Ok(table) = self.show_table(what) {
+                    eprintln!("{table}---");
+                }
+            }
         }
     }
 }

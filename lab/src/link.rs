@@ -100,6 +100,10 @@ pub fn wait_link_up(namespace: &Namespace, interface: &str) -> Result<()> {
     })
 }
 
+/// What ethtool calls the offloads; the last two are those of the service tag (IEEE 802.1ad).
+const FEATURES: [&str; 8] =
+    ["tx", "tso", "gso", "gro", "rxvlan", "txvlan", "tx-vlan-stag-hw-insert", "rx-vlan-stag-hw-parse"];
+
 /// Sets whether the kernel may send and receive unfinished frames on a netdev.
 ///
 /// # Errors
@@ -110,7 +114,7 @@ pub fn set_offloads(namespace: &Namespace, interface: &str, offloads: Offloads) 
         Offloads::On => "on",
     };
     let mut arguments = vec!["-K", interface];
-    for feature in ["tx", "tso", "gso", "gro", "rxvlan", "txvlan"] {
+    for feature in FEATURES {
         arguments.extend([feature, value]);
     }
     namespace.run("ethtool", &arguments).map(drop)

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
@@ -154,11 +154,18 @@ impl Namespace {
         self.set_all(&[(parameter, value)])
     }
 
+    /// Sets those kernel parameters that this kernel has.
+    pub(crate) fn set_if_there(&self, settings: &[(&str, &str)]) -> Result<()> {
+        let there: Vec<_> =
+            settings.iter().copied().filter(|(parameter, _)| parameter_path(parameter).exists()).collect();
+        self.set_all(&there)
+    }
+
     fn set_all(&self, settings: &[(&str, &str)]) -> Result<()> {
         self.enter(|| {
             settings.iter().try_for_each(|(parameter, value)| {
-                let path = Path::new("/proc/sys").join(parameter.replace('.', "/"));
-                fs::write(path, value).map_err(Error::io(format!("set {parameter} to {value}")))
+                fs::write(parameter_path(parameter), value)
+                    .map_err(Error::io(format!("set {parameter} to {value}")))
             })
         })?
     }
@@ -198,4 +205,8 @@ impl Namespace {
         })?
         .map_err(Error::io(format!("open a raw socket on {interface} in {}", self.name)))
     }
+}
+
+fn parameter_path(parameter: &str) -> PathBuf {
+    Path::new("/proc/sys").join(parameter.replace('.', "/"))
 }

@@ -11,7 +11,7 @@ use crate::link::{Offloads, VethEnd, VethOptions, veth, wait_link_up};
 use crate::namespace::Namespace;
 use crate::state::Lab;
 
-/// A segment: a Linux bridge that floods at once and asks nobody, in some namespace.
+/// A segment: a Linux bridge that floods at once, asks nobody and judges no frame, in some namespace.
 #[derive(Clone, Debug)]
 pub struct Segment {
     namespace: Namespace,
@@ -72,6 +72,12 @@ impl Segment {
         namespace.ip(&format!(
             "link add {bridge} mtu {mtu} type bridge forward_delay 0 stp_state 0 mcast_snooping 0"
         ))?;
+        // Netfilter would drop, on the bridge, what no correct host sends, and put fragments together.
+        namespace.set_if_there(&[
+            ("net.bridge.bridge-nf-call-iptables", "0"),
+            ("net.bridge.bridge-nf-call-ip6tables", "0"),
+            ("net.bridge.bridge-nf-call-arptables", "0"),
+        ])?;
         // A bridge is a host too: it shall have no addresses, and send nothing of its own.
         namespace.set(&format!("net.ipv6.conf.{bridge}.disable_ipv6"), "1")?;
         namespace.ip(&format!("link set {bridge} up"))?;

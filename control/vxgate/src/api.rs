@@ -100,8 +100,8 @@ pub(crate) struct PortRow {
     pub(crate) xdp: String,
     /// How the socket is bound: `copy` or `zero-copy`.
     pub(crate) bind: String,
-    /// What `auto` would rather have had, and why it could not.
-    pub(crate) fallbacks: Vec<String>,
+    /// Why `auto` did not end in native XDP, if it did not.
+    pub(crate) fallback: Option<String>,
     pub(crate) queue: u32,
     pub(crate) mac: String,
     pub(crate) mtu: u16,
@@ -269,7 +269,7 @@ fn port_row(port: engine::PortStatus) -> PortRow {
         role: role_name(port.role).into(),
         xdp: port.xdp.to_string(),
         bind: port.bind.to_string(),
-        fallbacks: port.fallbacks,
+        fallback: port.fallback,
         queue: port.queue,
         mac: port.mac.to_string(),
         mtu: port.mtu,

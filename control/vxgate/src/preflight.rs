@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings};
-use crate::mirror::kernel::{KernelRoute, Link, RouteKind, Tables};
-use crate::mirror::netlink::BLACKHOLE_METRIC;
+use crate::mirror::kernel::{Link, RouteKind, Tables};
+use crate::mirror::netlink::blackhole_metric;
 
 /// Bytes that VXLAN adds to an inner packet, from the outer IP header to the inner Ethernet header (RFC 7348 §5).
 const OVERHEAD_IPV4: u16 = 20 + 8 + 8 + 14;
@@ -61,7 +61,7 @@ pub(crate) enum Obstacle {
     MtuTooSmall { interface: String, mtu: u32, wanted: u32, place: String },
     #[error(
         "interface {interface} receives on {queues} queues and {SOCKETS} would have a socket; packets of the others \
-         would be lost: `ethtool -L {interface} combined {SOCKETS}`"
+         would be lost: `ethtool -L {interface} combined {SOCKETS}`, on a veth `ethtool -L {interface} rx {SOCKETS} tx {SOCKETS}`"
     )]
     Queues { interface: String, queues: u32 },
     #[error(
@@ -347,7 +347,7 @@ fn check_blocks(settings: &Settings, machine: &Machine, obstacles: &mut Vec<Obst
         for route in machine.tables.routes.iter().filter(|route| block.contains(&route.prefix)) {
             let prefix = route.prefix;
             if prefix == block {
-                if route.kind != RouteKind::Blackhole && comes_before_blackhole(route) {
+                if route.kind != RouteKind::Blackhole && route.metric <= blackhole_metric(block) {
                     obstacles.push(Obstacle::BlockTaken { block, metric: route.metric });
                 }
             } else if forwards && matches!(route.kind, RouteKind::Unicast(_)) {
@@ -355,10 +355,6 @@ fn check_blocks(settings: &Settings, machine: &Machine, obstacles: &mut Vec<Obst
             }
         }
     }
-}
-
-fn comes_before_blackhole(route: &KernelRoute) -> bool {
-    route.metric <= BLACKHOLE_METRIC
 }
 
 #[cfg(test)]

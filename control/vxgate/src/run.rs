@@ -63,18 +63,23 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let config = preflight::prepare(settings, &machine)?;
     let server = Server::bind(&settings.socket)?;
 
-    blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
+    let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
     let mirror = Mirror::new(&config);
     let (overlays, stations) = (config.overlays.len(), config.stations.len());
     let (ask, mut questions) = mpsc::channel(EVENT_QUEUE);
-    let engine = Engine::start(
-        config,
-        Box::new(move |event| {
-            // Full: the engine asks again.
-            let _ = ask.try_send(event);
-        }),
-    )?;
+    let events = Box::new(move |event| {
+        // Full: the engine asks again.
+        let _ = ask.try_send(event);
+    });
+    let engine = match Engine::start(config, events) {
+        Ok(engine) => engine,
+        Err(error) => {
+            // Some modes can be known only by trying; what could not be had must leave nothing behind.
+            blackhole::remove(&netlink, &installed).await;
+            return Err(error.into());
+        }
+    };
     for port in engine.ports() {
         info!(
             "port {}: {}, XDP {}, socket {}, queue {}, MAC {}, MTU {}",
@@ -86,9 +91,12 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             port.mac,
             port.mtu
         );
-        for fallback in port.fallbacks {
-            info!("port {}: not what auto prefers: {fallback}", port.interface);
+        if let Some(fallback) = port.fallback {
+            info!("port {}: no native XDP: {fallback}", port.interface);
         }
+    }
+    if let Some(refusal) = engine.zero_copy_refusal() {
+        info!("copy mode on all ports: {refusal}");
     }
 
     let tell = |update| engine.update(update);

@@ -156,10 +156,9 @@ fn ports(rows: &[PortRow]) -> String {
         }),
     );
     text.push('\n');
-    for (interface, fallback) in
-        rows.iter().flat_map(|row| row.fallbacks.iter().map(|why| (&row.interface, why)))
+    for (interface, fallback) in rows.iter().filter_map(|row| Some((&row.interface, row.fallback.as_ref()?)))
     {
-        text += &format!("{interface}: not what auto prefers: {fallback}\n\n");
+        text += &format!("{interface}: no native XDP: {fallback}\n\n");
     }
     let details = rows.iter().flat_map(|row| {
         let of = |of, counters: &BTreeMap<String, u64>| {
@@ -222,7 +221,8 @@ mod tests {
             ingress_bytes: 800,
         };
         let text = table(&Answer::Overlays(vec![row(7, &["198.18.0.11", "198.18.0.12"]), row(65_536, &[])]));
-        let expected = "  VNI  SUBNETS      ROUTERS   ENDPOINTS                 MTU  STATIONS  EGRESS  INGRESS
+        let expected =
+            "  VNI  SUBNETS      ROUTERS   ENDPOINTS                 MTU  STATIONS  EGRESS  INGRESS
     7  10.0.1.0/24  10.0.1.1  198.18.0.11 198.18.0.12  1500         3      12        9
 65536  10.0.1.0/24  10.0.1.1  -                        1500         3      12        9
 ";

@@ -64,7 +64,9 @@ impl Ping {
         Self { interval, ..self }
     }
 
-    /// How long to wait for the last reply.
+    /// How long to wait for a first reply. Once there was one, ping(8) waits for the last for twice the longest round
+    /// trip so far, at least an interval: on a busy machine only a series of [one](Self::count) tells a loss from a
+    /// delay.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }

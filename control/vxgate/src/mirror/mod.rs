@@ -40,6 +40,10 @@ pub(crate) enum Action {
     Delete(NeighbourKey),
     /// Install this block's blackhole route again: somebody removed it.
     Blackhole(IpNet),
+    /// Retry in a while.
+    TryLater,
+    /// Tell the operator what is wrong, with the remedy.
+    Warn(String),
 }
 
 /// Carries out what the mirror decides.
@@ -136,19 +140,25 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                     if let Err(error) = self.netlink.install_neighbour(key).await {
                         if self.mirror.refused(key) {
                             warn!("next hop {}: {error}; it is tried again", key.address);
-                            self.retry.get_or_insert_with(|| Instant::now() + RETRY);
+                            self.try_later();
                         } else {
                             debug!("on-link host {}: {error}", key.address);
                         }
                     }
                 }
                 Action::Delete(key) => self.delete(key).await,
+                Action::TryLater => self.try_later(),
+                Action::Warn(text) => warn!("{text}"),
                 Action::Blackhole(block) => match self.netlink.add_blackhole(block).await {
                     Ok(()) => warn!("the blackhole route of {block} had been removed: it is there again"),
                     Err(error) => error!("the blackhole route of {block} is missing: {error}"),
                 },
             }
         }
+    }
+
+    fn try_later(&mut self) {
+        self.retry.get_or_insert_with(|| Instant::now() + RETRY);
     }
 
     async fn delete(&self, key: NeighbourKey) {

@@ -143,10 +143,18 @@ impl Neighbours {
         }
     }
 
-    /// Installs what is needed and not there.
+    /// Installs what is needed and not there, and has those asked again that did not answer: left alone, the kernel
+    /// would come back to them by timers of its own that nobody can set in a network namespace.
     pub(super) fn retry(&mut self, actions: &mut Vec<Action>) {
         let all: Vec<NextHop> = self.wanted.keys().copied().collect();
-        all.into_iter().for_each(|next_hop| self.reconcile(next_hop, actions));
+        for next_hop in all {
+            self.reconcile(next_hop, actions);
+            let failed =
+                self.kernel.get(&next_hop).filter(|neighbour| neighbour.state == Reachability::Failed);
+            if let Some(neighbour) = failed.filter(|neighbour| neighbour.ours) {
+                actions.push(Action::Install(neighbour.key));
+            }
+        }
     }
 
     /// The port has its carrier back: the kernel is made to ask at once, not when its timers say.
@@ -231,8 +239,9 @@ impl Neighbours {
             }
             Some(Reachability::Failed) if ours => {
                 tell(next_hop, wanted, None, actions);
-                if matches!(wanted.purpose, Purpose::OnLink(_)) {
-                    self.drop_wanted(next_hop, actions);
+                match wanted.purpose {
+                    Purpose::Router => actions.push(Action::TryLater),
+                    Purpose::OnLink(_) => self.drop_wanted(next_hop, actions),
                 }
             }
             _ => {}

@@ -29,9 +29,14 @@ use super::kernel::{
 /// No routing daemon has this number in iproute2's `rt_protos`.
 pub(crate) const PROTOCOL: u8 = 118;
 
-/// Metric of the blackhole routes: the best that IPv6 has (it takes 0 for 1 024), so that no other route to the
-/// same prefix wins.
-pub(crate) const BLACKHOLE_METRIC: u32 = 1;
+/// Metric of a block's blackhole route: the best that there is (IPv6 takes 0 for 1 024). No other route to the same
+/// prefix wins, and the kernel refuses to add one of the same metric unless it is told to replace ours.
+pub(crate) fn blackhole_metric(block: IpNet) -> u32 {
+    match block {
+        IpNet::V4(_) => 0,
+        IpNet::V6(_) => 1,
+    }
+}
 
 /// Room for notices while a dump is read, in bytes; what exceeds it is lost and leads to a resync.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -188,7 +193,7 @@ fn blackhole(prefix: IpNet) -> RouteMessage {
     message.header.protocol = RouteProtocol::Other(PROTOCOL);
     message.header.kind = RouteType::BlackHole;
     message.header.scope = RouteScope::Universe;
-    message.attributes.push(RouteAttribute::Priority(BLACKHOLE_METRIC));
+    message.attributes.push(RouteAttribute::Priority(blackhole_metric(prefix)));
     message
 }
 

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use engine::{Config, NextHop, PortIndex, Role, Route, RouteTarget, Update};
 use ipnet::IpNet;
-use tracing::{info, warn};
+use tracing::info;
 use wire::MacAddr;
 
 use super::Action;
-use super::kernel::{KernelRoute, Neighbour, NeighbourKey, RouteKind, Tables};
+use super::kernel::{Neighbour, NeighbourKey, Tables};
 use super::neighbours::Neighbours;
 use super::routes::{Fib, PortLink};
+use crate::blackhole;
 
 /// A port, as last seen.
 #[derive(Debug)]
@@ -33,8 +34,8 @@ pub(crate) struct Mirror {
     endpoints: BTreeMap<IpAddr, Option<Option<NextHop>>>,
     routes: Option<Vec<Route>>,
     host_addresses: Option<Vec<IpAddr>>,
-    /// Kernel routes into the blocks.
-    leaks: BTreeSet<IpNet>,
+    /// Kernel routes past the blackhole routes of the blocks: prefix and metric.
+    leaks: BTreeSet<(IpNet, u32)>,
     neighbours: Neighbours,
 }
 
@@ -143,7 +144,8 @@ impl Mirror {
                 routers.extend(next_hop);
                 if *told != Some(next_hop) {
                     if next_hop.is_none() {
-                        warn!("endpoint {address} has no route out of the underlay port");
+                        let text = format!("endpoint {address} has no route out of the underlay port");
+                        actions.push(Action::Warn(text));
                     }
                     *told = Some(next_hop);
                     actions.push(Action::Update(Update::Endpoint { address, next_hop }));
@@ -166,25 +168,20 @@ impl Mirror {
 
     /// Should the engine die, the blackhole routes alone keep the kernel from forwarding overlay traffic.
     fn guard_blocks(&mut self, tables: &Tables, actions: &mut Vec<Action>) {
+        let mut leaks = BTreeSet::new();
         for &block in &self.blocks {
-            let is_blackhole =
-                |route: &KernelRoute| route.prefix == block && route.kind == RouteKind::Blackhole;
-            if !tables.routes.iter().any(is_blackhole) {
+            if !tables.routes.iter().any(|route| blackhole::guards(route, block)) {
                 actions.push(Action::Blackhole(block));
             }
+            let past = tables.routes.iter().filter(|route| blackhole::leads_past(route, block));
+            leaks.extend(past.map(|route| (route.prefix, route.metric)));
         }
-        let inside = |prefix| self.blocks.iter().any(|block| *block != prefix && block.contains(&prefix));
-        let leaks: BTreeSet<IpNet> = tables
-            .routes
-            .iter()
-            .filter(|route| matches!(route.kind, RouteKind::Unicast(_)) && inside(route.prefix))
-            .map(|route| route.prefix)
-            .collect();
-        for prefix in leaks.difference(&self.leaks) {
-            warn!(
-                "the kernel has a route to {prefix}, inside an overlay block: should the gateway die, overlay \
-                 packets could leave by it; `ip route del {prefix}`"
-            );
+        for (prefix, metric) in leaks.difference(&self.leaks) {
+            actions.push(Action::Warn(format!(
+                "the kernel has a route to {prefix} that comes before the blackhole route of its overlay block: \
+                 should the gateway die, overlay packets could leave by it; `ip route del unicast {prefix} metric \
+                 {metric}`"
+            )));
         }
         self.leaks = leaks;
     }
@@ -196,8 +193,11 @@ impl Mirror {
             if carrier != port.carrier {
                 match carrier {
                     Some(true) => info!("port {} is up", port.name),
-                    Some(false) => warn!("port {} is down", port.name),
-                    None => warn!("port {} is gone: once it is there again, restart the gateway", port.name),
+                    Some(false) => actions.push(Action::Warn(format!("port {} is down", port.name))),
+                    None => actions.push(Action::Warn(format!(
+                        "port {} is gone: once it is there again, restart the gateway",
+                        port.name
+                    ))),
                 }
                 port.carrier = carrier;
                 if carrier == Some(true) {

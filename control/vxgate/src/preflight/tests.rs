@@ -1,7 +1,7 @@
 //! A machine that is right, spoilt in one way at a time.
 
 use super::*;
-use crate::mirror::kernel::{Address, Hop};
+use crate::mirror::kernel::{Address, Hop, KernelRoute};
 use wire::MacAddr;
 
 const CONFIG: &str = r#"
@@ -147,7 +147,7 @@ fn interfaces() {
         |m| {
             m.queues.insert(2, 4);
         },
-        &["4 queues", "ethtool -L underlay0 combined 1"],
+        &["4 queues", "ethtool -L underlay0 combined 1", "ethtool -L underlay0 rx 1 tx 1"],
     );
     refused(
         CONFIG,
@@ -210,7 +210,8 @@ fn kernel_routes_into_blocks() {
         prepare(&settings(CONFIG), &machine).unwrap();
     };
     // The blackhole route comes first, or the other drops as well, or the kernel does not forward.
-    accepted(&with("10.0.0.0/8", 100, out_of));
+    accepted(&with("10.0.0.0/8", 1, out_of));
+    accepted(&with("fd00::/16", 2, out_of));
     accepted(&with("10.0.0.0/8", 0, |_| RouteKind::Blackhole));
     accepted(&with("10.9.0.0/16", 0, |_| RouteKind::Blackhole));
     accepted(&|m| {

@@ -23,10 +23,6 @@ pub(crate) struct Lpm<V> {
 }
 
 impl<V> Lpm<V> {
-    pub(crate) fn new() -> Self {
-        Self::build([])
-    }
-
     /// Later entries for the same prefix replace earlier ones.
     pub(crate) fn build(entries: impl IntoIterator<Item = (IpNet, V)>) -> Self {
         let (mut values, mut v4, mut v6) = (Vec::new(), Vec::new(), Vec::new());
@@ -259,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_whole_space_and_nothing() {
-        let empty = Lpm::<()>::new();
+        let empty = Lpm::<()>::build([]);
         assert!(empty.lookup("255.255.255.255".parse().unwrap()).is_none());
         let all = Lpm::build([("0.0.0.0/0".parse().unwrap(), 4), ("::/0".parse().unwrap(), 6)]);
         for (address, value) in [("0.0.0.0", 4), ("255.255.255.255", 4), ("::", 6), ("ffff::ffff", 6)] {

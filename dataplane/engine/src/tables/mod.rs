@@ -103,8 +103,4 @@ impl EndpointTable {
             self.endpoints[usize::from(index)].adjacency = adjacency;
         }
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter()
-    }
 }

@@ -93,10 +93,6 @@ impl OverlayTable {
         self.endpoint_sets[self.set_of[index.0 as usize] as usize].contains(&endpoint)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.overlays.len()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Overlay> {
         self.overlays.iter()
     }

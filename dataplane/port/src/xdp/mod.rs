@@ -19,7 +19,8 @@
 //!
 //! # Limits
 //! - A VLAN tag that the NIC or a veth peer took off the frame is invisible to the program: switch
-//!   `rxvlan` (of a veth peer: `txvlan`) off with ethtool where tagged frames may come in.
+//!   `rxvlan` and `rx-vlan-stag-hw-parse` (of a veth peer: `txvlan` and `tx-vlan-stag-hw-insert`) off with ethtool where
+//!   tagged frames may come in.
 //! - One buffer holds one frame (no XDP multi-buffer): drivers refuse native mode on a netdev with a larger MTU.
 
 mod asm;

@@ -41,6 +41,7 @@ fn step(neighbours: &mut Neighbours, work: impl FnOnce(&mut Neighbours, &mut Vec
             Action::Update(Update::Neighbour { next_hop, mac: None }) => {
                 format!("{} unknown", next_hop.address)
             }
+            Action::TryLater => "try later".into(),
             other => panic!("{other:?}"),
         })
         .collect()
@@ -67,8 +68,11 @@ fn a_router_is_installed_once_and_told_when_its_mac_is_known_changes_or_fails() 
     assert!(step(&mut n, |n, a| n.observe(known, a)).is_empty(), "nothing new");
     let moved = ours(1, Reachability::Known(OTHER_MAC));
     assert_eq!(step(&mut n, |n, a| n.observe(moved, a)), ["198.19.0.1 at 02:00:00:00:00:08"]);
-    assert_eq!(step(&mut n, |n, a| n.observe(ours(1, Reachability::Failed), a)), ["198.19.0.1 unknown"]);
+    let failed = ours(1, Reachability::Failed);
+    assert_eq!(step(&mut n, |n, a| n.observe(failed, a)), ["198.19.0.1 unknown", "try later"]);
+    assert_eq!(step(&mut n, |n, a| n.retry(a)), ["try later", "install 198.19.0.1"]);
     assert!(step(&mut n, |n, a| n.observe(ours(1, Reachability::Unresolved), a)).is_empty());
+    assert!(step(&mut n, |n, a| n.retry(a)).is_empty(), "it is being asked");
     assert_eq!(step(&mut n, |n, a| n.observe(known, a)), ["198.19.0.1 at 02:00:00:00:00:07"]);
 }
 

@@ -7,7 +7,7 @@ use port::Idle;
 use wire::Vni;
 
 use super::*;
-use crate::mirror::kernel::{Address, Hop, Link, Reachability};
+use crate::mirror::kernel::{Address, Hop, KernelRoute, Link, Reachability, RouteKind};
 
 const UPLINK: PortIndex = PortIndex(1);
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
@@ -81,14 +81,23 @@ fn tables() -> Tables {
     }
 }
 
-/// Actions in words, sorted.
+/// What the operator is told.
+fn warnings(actions: Vec<Action>) -> Vec<String> {
+    let text = |action| if let Action::Warn(text) = action { Some(text) } else { None };
+    actions.into_iter().filter_map(text).collect()
+}
+
+/// Actions but for warnings in words, sorted.
 fn words(actions: Vec<Action>) -> Vec<String> {
     let mut words: Vec<String> = actions
         .into_iter()
+        .filter(|action| !matches!(action, Action::Warn(_)))
         .map(|action| match action {
+            Action::Warn(text) => text,
             Action::Install(key) => format!("install {} on {}", key.address, key.link),
             Action::Delete(key) => format!("delete {} on {}", key.address, key.link),
             Action::Blackhole(block) => format!("blackhole {block}"),
+            Action::TryLater => "try later".into(),
             Action::Update(Update::Routes(routes)) => format!("{} routes", routes.len()),
             Action::Update(Update::Endpoint { address, next_hop }) => {
                 let next_hop = next_hop.map_or("nobody".into(), |next_hop| next_hop.address.to_string());
@@ -214,4 +223,59 @@ fn a_blackhole_route_that_somebody_removed_comes_back() {
     let mut tables = tables();
     tables.routes.pop();
     assert_eq!(words(mirror.tables(&tables)), ["blackhole 10.0.0.0/8"]);
+}
+
+#[test]
+fn a_blackhole_route_of_another_metric_is_none() {
+    let mut mirror = started();
+    let mut tables = tables();
+    tables.routes.last_mut().unwrap().metric = 1;
+    assert_eq!(words(mirror.tables(&tables)), ["blackhole 10.0.0.0/8"]);
+}
+
+#[test]
+fn routes_past_the_blackhole_routes_are_warned_of_once() {
+    let mut config = config();
+    config.blocks.push("fd00::/16".parse().unwrap());
+    let mut tables = tables();
+    let guard = KernelRoute { kind: RouteKind::Blackhole, metric: 1, ..route("fd00::/16", 11, "") };
+    tables.routes.push(guard);
+    let mut mirror = Mirror::new(&config);
+    mirror.resync(&tables, &[]);
+
+    let mut warned = |route: KernelRoute| {
+        let mut tables = tables.clone();
+        tables.routes.push(route);
+        let warnings = warnings(mirror.tables(&tables));
+        assert!(mirror.tables(&tables).is_empty(), "said once");
+        tables.routes.pop();
+        mirror.tables(&tables);
+        warnings
+    };
+    let with_metric = |prefix: &str, metric| KernelRoute { metric, ..route(prefix, 11, "198.19.0.2") };
+    for (prefix, metric) in [
+        // The block itself: of the same metric when ours was replaced, or the other was put before it.
+        ("10.0.0.0/8", 0),
+        ("fd00::/16", 1),
+        // A part of it, whatever the metric.
+        ("10.9.0.0/16", 700),
+        ("fd00:9::/32", 1024),
+    ] {
+        let warnings = warned(with_metric(prefix, metric));
+        let [warning] = &warnings[..] else { panic!("{prefix}: {warnings:?}") };
+        assert!(warning.contains(&format!("a route to {prefix} ")), "{warning}");
+        assert!(warning.contains(&format!("`ip route del unicast {prefix} metric {metric}`")), "{warning}");
+    }
+    // What the blackhole route beats, what is outside, and what forwards nothing.
+    let harmless = [
+        with_metric("10.0.0.0/8", 1),
+        with_metric("fd00::/16", 1024),
+        with_metric("0.0.0.0/1", 0),
+        with_metric("172.16.0.0/12", 0),
+        KernelRoute { kind: RouteKind::Other, ..route("10.9.0.0/16", 11, "") },
+        KernelRoute { kind: RouteKind::Blackhole, ..route("10.9.0.0/16", 11, "") },
+    ];
+    for route in harmless {
+        assert_eq!(warned(route.clone()), [""; 0], "{route:?}");
+    }
 }

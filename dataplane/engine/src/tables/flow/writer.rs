@@ -11,6 +11,9 @@ use super::quiescence::Retired;
 use super::record::{self, Flow, FreeRecords};
 use super::{Shared, TableFull};
 
+/// Buckets that are migrated before it is tried again to make room.
+const HURRIED_STEP: usize = 1024;
+
 /// How many keys ahead [`FlowWriter::insert_all`] fetches.
 const AHEAD: usize = 8;
 
@@ -46,7 +49,7 @@ pub(crate) struct FlowStatistics {
     pub(crate) displaced: u64,
     /// Times the table began to grow.
     pub(crate) growths: u64,
-    /// Times it had to finish growth at once.
+    /// Writes that went on with growth beyond their step, to make room for their key.
     pub(crate) hurried: u64,
     /// Whether it grows now.
     pub(crate) growing: bool,
@@ -92,6 +95,7 @@ impl FlowWriter {
         if self.index.is_crowded(self.len + 1) {
             self.index.grow(&self.shared.layout);
         }
+        let mut hurried = false;
         loop {
             let slab = self.shared.records.slab();
             if let Some(Room { bucket, slot }) = self.index.room(hash, &self.shared.secret, slab) {
@@ -101,6 +105,10 @@ impl FlowWriter {
                 return Ok(None);
             }
             self.hurry()?;
+            if !hurried {
+                hurried = true;
+                self.hurried += 1;
+            }
         }
     }
 
@@ -109,15 +117,17 @@ impl FlowWriter {
     /// # Errors
     /// [`TableFull`] at the first that is refused; those before it are set.
     pub(crate) fn insert_all(&mut self, flows: &[(FlowKey, Flow)]) -> Result<(), TableFull> {
-        let hash = |writer: &Self, n: usize| Some(writer.shared.secret.hash(flows.get(n)?.0));
-        for (n, (key, flow)) in flows.iter().enumerate() {
-            if let Some(hash) = hash(self, n + 2 * AHEAD) {
-                self.index.prefetch(hash);
+        for n in 0..flows.len() + 2 * AHEAD {
+            let hash = |key: FlowKey| self.shared.secret.hash(key);
+            if let Some((key, _)) = flows.get(n) {
+                self.index.prefetch(hash(*key));
             }
-            if let Some(hash) = hash(self, n + AHEAD) {
-                self.shared.records.slab().prefetch(self.index.candidate(hash));
+            if let Some((key, _)) = n.checked_sub(AHEAD).and_then(|n| flows.get(n)) {
+                self.shared.records.slab().prefetch(self.index.candidate(hash(*key)));
             }
-            self.insert(*key, *flow)?;
+            if let Some((key, flow)) = n.checked_sub(2 * AHEAD).and_then(|n| flows.get(n)) {
+                self.insert(*key, *flow)?;
+            }
         }
         Ok(())
     }
@@ -192,19 +202,22 @@ impl FlowWriter {
     }
 
     fn step(&mut self) {
-        self.index.migrate(STEP, &self.shared.secret, self.shared.records.slab(), &self.shared.layout);
+        self.migrate(STEP);
     }
 
-    /// Makes room by growth that does not wait for later writes.
+    fn migrate(&mut self, buckets: usize) {
+        let Shared { secret, records, layout, .. } = &*self.shared;
+        self.index.migrate(buckets, secret, records.slab(), layout);
+    }
+
+    /// Goes on with growth without waiting for later writes, or begins it.
     fn hurry(&mut self) -> Result<(), TableFull> {
         // Where there are so many empty slots, it is equal hashes that fill the two buckets, which no growth parts.
         let sparse = self.len < self.index.slots() / 4;
         if !self.index.is_growing() && (sparse || !self.index.grow(&self.shared.layout)) {
             return Err(TableFull);
         }
-        self.hurried += 1;
-        let Shared { secret, records, layout, .. } = &*self.shared;
-        self.index.migrate(usize::MAX, secret, records.slab(), layout);
+        self.migrate(HURRIED_STEP);
         Ok(())
     }
 

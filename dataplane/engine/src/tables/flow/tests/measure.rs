@@ -103,6 +103,9 @@ fn measure() {
     });
     let moves: Vec<(FlowKey, Flow)> = some.iter().map(|n| all[*n as usize]).collect();
     each("move as one, random order", moves.len(), || writer.insert_all(&moves).unwrap());
+    each("move three by three, random order", moves.len() / 3 * 3, || {
+        moves.chunks_exact(3).for_each(|three| writer.insert_all(three).unwrap());
+    });
     let asked: Vec<FlowKey> = (0..1 << 22).map(|_| keys[random.next() as usize]).collect();
     for _ in 0..3 {
         let found = each("look up, batches of 64", asked.len(), || batches(&mut reader, &asked));

@@ -1,0 +1,90 @@
+//! 65 536 overlays in one block, three of them with stations. Needs root.
+//!
+//! `cargo test --release -p vxgate --test scale -- --nocapture` prints start-up time and memory.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use lab::{Family, Ping, Scene, Site, TopologyOptions, vni};
+use serde_json::Value;
+
+const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
+
+const OVERLAYS: u32 = 65_536;
+
+/// How long an echo reply may take on a machine that others use too.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first, one in the middle, and the last, behind the endpoints of both families.
+const WITH_STATIONS: [(u32, Family); 3] = [(1, Family::V4), (32_768, Family::V6), (OVERLAYS, Family::V4)];
+
+/// Overlay `number` as the block cuts it: the `number - 1`th /24 of 10.0.0.0/8 and /64 of fd00::/48.
+fn site((number, endpoint): (u32, Family)) -> Site {
+    let index = number - 1;
+    let v4 = Ipv4Addr::from_bits(0x0a00_0000 | index << 8);
+    let v6 = Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(index) << 64);
+    Site { vni: vni(number), v4: Ipv4Net::new_assert(v4, 24), v6: Ipv6Net::new_assert(v6, 64), endpoint }
+}
+
+fn scene(sites: &[Site]) -> Scene {
+    Scene::build(Path::new(VXGATE), &TopologyOptions::new(&Scene::blocks()), sites).unwrap()
+}
+
+fn rows(value: Value) -> Vec<Value> {
+    let Value::Array(rows) = value else { panic!("{value}") };
+    rows
+}
+
+#[test]
+fn as_many_interfaces_as_with_one_overlay_and_traffic_in_the_first_a_middle_and_the_last() {
+    let mut scene = scene(&WITH_STATIONS.map(site));
+    let gateway = scene.topology.gateway.clone();
+    scene.start().unwrap();
+    let with_three = gateway.interfaces().unwrap();
+    assert!(scene.gateway.stop().unwrap().unwrap().success());
+
+    let [v4, v6] = [0, 1].map(|endpoint| scene.endpoints[endpoint].vtep);
+    let block = format!(
+        "[[overlay-block]]\nvnis = \"1-{OVERLAYS}\"\nipv4 = {{ range = \"10.0.0.0/8\", length = 24 }}\n\
+         ipv6 = {{ range = \"fd00::/48\", length = 64 }}\nendpoints = [\"{v4}\", \"{v6}\"]\n"
+    );
+    scene.gateway.configure(&scene.config(&block)).unwrap();
+    let started = scene.gateway.start().unwrap();
+    let memory = scene.gateway.process().unwrap().memory().unwrap();
+    let [resident, peak] = [memory.0, memory.1].map(|bytes| bytes as f64 / f64::from(1 << 20));
+    println!(
+        "\n=== {OVERLAYS} overlays: ready in {} ms, {resident:.1} MiB resident, {peak:.1} MiB at most ===\n",
+        started.as_millis()
+    );
+    assert_eq!(gateway.interfaces().unwrap(), with_three);
+
+    for station in &scene.stations {
+        for family in Family::BOTH {
+            let pairs = [
+                (&station.host.namespace, scene.outer_address(family)),
+                (&scene.outer.namespace, station.address(family)),
+            ];
+            for (from, to) in pairs {
+                // A single one is awaited for that long.
+                let report = Ping::to(to).count(1).timeout(PATIENCE).run(from).unwrap();
+                assert!(report.is_complete(), "{} to {to}: {report:?}", from.name());
+            }
+        }
+    }
+
+    let overlays = rows(scene.gateway.show("overlays").unwrap());
+    assert_eq!(overlays.len(), OVERLAYS as usize);
+    assert!((1..).zip(&overlays).all(|(vni, overlay): (u32, _)| overlay["vni"] == vni));
+    let socket = scene.gateway.socket().to_string_lossy().into_owned();
+    let arguments = ["show", "overlays", "--vni", "32768", "--socket", &socket, "-o", "json"];
+    let output = gateway.run(VXGATE, &arguments).unwrap();
+    let [overlay] = &rows(serde_json::from_slice(&output.stdout).unwrap())[..] else { panic!("one overlay") };
+    assert_eq!(overlay, &overlays[32_767]);
+    let Site { v4, v6, .. } = site(WITH_STATIONS[1]);
+    assert_eq!(overlay["subnets"][0]["prefix"], v4.to_string());
+    assert_eq!(overlay["subnets"][1]["prefix"], v6.to_string());
+    assert_eq!(overlay["stations"], 1);
+    assert!(scene.gateway.stop().unwrap().unwrap().success());
+}
