@@ -9,7 +9,7 @@
 //! Deciding reads the frame and the tables and changes nothing; a frame is rewritten only when it is sure to leave.
 //!
 //! A batch goes through in stages, all its frames through one before any through the next, because the tables are much
-//! larger than the caches: each stage asks for the memory that the next one reads, so that up to 64 misses overlap.
+//! larger than the caches: what a later stage reads is asked for in an earlier one, so that misses overlap.
 
 mod decapsulate;
 mod egress;
@@ -28,7 +28,7 @@ use wire::{MacAddr, Vni};
 
 use crate::api::{NextHop, PortIndex, Role};
 use crate::counters::{Counters, Reason};
-use crate::tables::flow::{Flow, FlowKey, Hash, View};
+use crate::tables::flow::{Flow, FlowKey, View};
 use crate::tables::{OverlayIndex, Snapshot};
 use egress::Egress;
 use encapsulate::overhead;
@@ -110,7 +110,7 @@ pub(crate) struct Scratch {
     from_uplink: [ingress::Arrival; BATCH],
     /// Why a frame is dropped without a look at the tables.
     refused: [Option<Reason>; BATCH],
-    hashes: [Hash; BATCH],
+    keys: [FlowKey; BATCH],
     stations: [Option<Flow>; BATCH],
     /// One for each frame of the last batch, in order.
     pub(crate) verdicts: ArrayVec<Verdict, BATCH>,
@@ -122,7 +122,7 @@ impl Scratch {
             from_underlay: [const { egress::Arrival::NONE }; BATCH],
             from_uplink: [const { ingress::Arrival::NONE }; BATCH],
             refused: [None; BATCH],
-            hashes: [Hash::default(); BATCH],
+            keys: [FlowKey::NOBODY; BATCH],
             stations: [None; BATCH],
             verdicts: ArrayVec::new(),
         })
@@ -143,19 +143,21 @@ pub(crate) fn process(context: Context<'_>, scratch: &mut Scratch, port: PortInd
 }
 
 fn from_underlay(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
-    let Context { tables, umem, flows, .. } = context;
-    let Scratch { from_underlay: arrivals, refused, hashes, stations, verdicts, .. } = scratch;
+    let Context { tables, umem, flows, counters } = context;
+    let Scratch { from_underlay: arrivals, refused, keys, stations, verdicts, .. } = scratch;
     let count = batch.len();
     let expected = decapsulate::Expected::new(&tables.fixed, port);
     for (index, frame) in batch.iter().enumerate() {
         let arrival = &mut arrivals[index];
         refused[index] = arrival.read(&expected, umem.data(frame)).err();
-        hashes[index] = flows.hash(arrival.key);
-        flows.prefetch(hashes[index]);
+        keys[index] = arrival.key;
     }
-    let keys = arrivals.iter().map(|arrival| arrival.key);
-    look_up(context, keys, &hashes[..count], stations, |station| {
-        tables.overlays.prefetch(OverlayIndex(station.overlay));
+    flows.get_all(&keys[..count], |index, station| {
+        stations[index] = station;
+        if let Some(Flow { overlay, .. }) = station {
+            counters.prefetch_overlay(OverlayIndex(overlay));
+            tables.overlays.prefetch(OverlayIndex(overlay));
+        }
     });
     for (index, frame) in batch.iter_mut().enumerate() {
         let decision = match refused[index] {
@@ -170,18 +172,21 @@ fn from_underlay(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, b
 }
 
 fn from_uplink(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
-    let Context { tables, umem, flows, .. } = context;
-    let Scratch { from_uplink: arrivals, refused, hashes, stations, verdicts, .. } = scratch;
+    let Context { tables, umem, flows, counters } = context;
+    let Scratch { from_uplink: arrivals, refused, keys, stations, verdicts, .. } = scratch;
     let count = batch.len();
     let port_mac = tables.fixed.port_mac(port);
     for (index, frame) in batch.iter().enumerate() {
         let arrival = &mut arrivals[index];
         refused[index] = arrival.read(port_mac, umem.data(frame)).err();
-        hashes[index] = flows.hash(arrival.key);
-        flows.prefetch(hashes[index]);
+        keys[index] = arrival.key;
     }
-    let keys = arrivals.iter().map(|arrival| arrival.key);
-    look_up(context, keys, &hashes[..count], stations, |_| {});
+    flows.get_all(&keys[..count], |index, station| {
+        stations[index] = station;
+        if let Some(Flow { overlay, .. }) = station {
+            counters.prefetch_overlay(OverlayIndex(overlay));
+        }
+    });
     for (index, frame) in batch.iter_mut().enumerate() {
         let decision = match refused[index] {
             None => ingress::decide(tables, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
@@ -191,26 +196,6 @@ fn from_uplink(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, bat
             Ok(ingress) => ingress.rewrite(tables.fixed.router_mac, umem, frame),
             Err(reason) => Verdict::Drop(reason),
         });
-    }
-}
-
-/// The stations of a batch, each step for all of them before the next; what is there for their overlays is asked for.
-#[inline]
-fn look_up(
-    context: Context<'_>,
-    keys: impl Iterator<Item = FlowKey>,
-    hashes: &[Hash],
-    stations: &mut [Option<Flow>],
-    found: impl Fn(&Flow),
-) {
-    let Context { flows, counters, .. } = context;
-    let candidates: ArrayVec<_, BATCH> = hashes.iter().map(|hash| flows.candidate(*hash)).collect();
-    for (((key, hash), candidate), station) in keys.zip(hashes).zip(candidates).zip(stations) {
-        *station = flows.flow(key, *hash, candidate);
-        if let Some(flow) = station {
-            counters.prefetch_overlay(OverlayIndex(flow.overlay));
-            found(flow);
-        }
     }
 }
 

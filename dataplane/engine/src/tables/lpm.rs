@@ -13,6 +13,8 @@ use ipnet::IpNet;
 
 /// Most leading bits that the index distinguishes.
 const MAX_INDEX_BITS: u32 = 16;
+/// So many candidates are faster tried one by one than halved.
+const FEW: usize = 4;
 
 /// A map from prefixes to `V`, asked by address.
 #[derive(Debug)]
@@ -146,7 +148,12 @@ impl<A: Address> Ranges<A> {
     fn lookup(&self, address: A) -> u32 {
         let slot = address.leading(self.index_bits);
         let (low, high) = (self.index[slot] as usize, self.index[slot + 1] as usize);
-        let inside = self.starts[low + 1..=high].partition_point(|start| *start <= address);
+        let candidates = &self.starts[low + 1..=high];
+        let inside = if candidates.len() <= FEW {
+            candidates.iter().take_while(|start| **start <= address).count()
+        } else {
+            candidates.partition_point(|start| *start <= address)
+        };
         self.values[low + inside]
     }
 

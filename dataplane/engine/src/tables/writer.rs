@@ -43,6 +43,8 @@ pub(crate) struct Writer {
     replaced: Vec<Arc<Snapshot>>,
     neighbours: HashMap<NextHop, Arc<Adjacency>, RandomState>,
     flows: flow::FlowWriter,
+    /// Those of one station, on their way in; kept for its memory.
+    entries: Vec<(FlowKey, Flow)>,
     /// The routes as control last gave them.
     routes: Vec<(IpNet, Way)>,
     /// Prefixes that no route may lead to, the host's own addresses left out.
@@ -103,6 +105,7 @@ impl Writer {
             replaced: Vec::new(),
             neighbours: HashMap::default(),
             flows,
+            entries: Vec::new(),
             routes: Vec::new(),
             local,
         };
@@ -126,11 +129,11 @@ impl Writer {
             mac: station.mac,
             mtu: overlays.get(overlay).mtu,
         };
-        self.flows.insert(FlowKey::mac(station.vni, station.mac), flow)?;
-        for address in &station.addresses {
-            self.flows.insert(FlowKey::address(station.vni, *address), flow)?;
-        }
-        Ok(())
+        self.entries.clear();
+        self.entries.push((FlowKey::mac(station.vni, station.mac), flow));
+        let address = |address: &IpAddr| (FlowKey::address(station.vni, *address), flow);
+        self.entries.extend(station.addresses.iter().map(address));
+        self.flows.insert_all(&self.entries)
     }
 
     /// Frees tables that nobody reads any more, and does a bounded step of the flow table's upkeep; whether there is
