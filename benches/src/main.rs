@@ -9,6 +9,7 @@ mod limit;
 mod pipeline;
 mod report;
 mod startup;
+mod table;
 
 use std::process::ExitCode;
 
@@ -19,8 +20,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
         ["pipeline"] => pin().and_then(pipeline),
+        ["table"] => pin().and_then(table),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline".into()),
+        _ => Err("usage: vxgate-bench pipeline|table".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +38,10 @@ fn pipeline(core: usize) -> Result<(), Error> {
     let (pipeline, modes) = pipeline::figures()?;
     figures.extend(pipeline);
     Report::new(core, modes, figures).publish("pipeline")
+}
+
+fn table(core: usize) -> Result<(), Error> {
+    Report::new(core, table::modes(), table::figures(core)?).publish("table")
 }
 
 /// What a bench fails with: only an operator reads it.

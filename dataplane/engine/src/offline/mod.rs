@@ -13,7 +13,7 @@ use crate::counters::{Counters, Reason};
 use crate::engine::Counter;
 use crate::pipeline::{self, Context, Scratch, Verdict};
 use crate::tables::Writer;
-use crate::tables::flow::{self, TableFull};
+use crate::tables::flow::TableFull;
 
 /// Frames of an offline pipeline's memory: enough for a batch in hand and one being made.
 const FRAMES: u32 = 16 * BATCH as u32;
@@ -103,4 +103,12 @@ impl Pipeline {
         };
         Reason::ALL.iter().map(value).collect()
     }
+}
+
+/// The flow table alone.
+pub mod flow {
+    pub use crate::tables::flow::{
+        Candidate, Flow, FlowKey, FlowReader, FlowReaders, FlowStatistics, FlowWriter, Hash, Secret,
+        TableFull, View, flow_table,
+    };
 }

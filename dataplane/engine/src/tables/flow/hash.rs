@@ -8,7 +8,7 @@ use super::key::FlowKey;
 ///
 /// Senders choose MAC and IP addresses; without the secret they cannot choose those that meet in one bucket.
 #[derive(Clone, Copy)]
-pub(crate) struct Secret([u64; 4]);
+pub struct Secret([u64; 4]);
 
 impl Secret {
     /// A new one, from the operating system's randomness.
@@ -18,7 +18,7 @@ impl Secret {
     }
 
     /// A chosen one, so that benches and tests repeat exactly.
-    pub(crate) const fn fixed(words: [u64; 4]) -> Self {
+    pub const fn fixed(words: [u64; 4]) -> Self {
         Self(words)
     }
 
@@ -57,7 +57,7 @@ fn fold(a: u64, b: u64) -> u64 {
 /// └────────────────┴────────────────┴─┘
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hash(u64);
+pub struct Hash(u64);
 
 impl Hash {
     /// What a slot says of its key; never 0, so that an empty slot matches none.

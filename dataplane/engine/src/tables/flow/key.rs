@@ -16,7 +16,7 @@ use wire::{MacAddr, Vni};
 /// The prefixes of overlays never overlap, so that an address that is not link-local says by itself which overlay it
 /// is in: those keys need no VNI. Whoever looks one up compares the VNI of the flow with the one that it expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct FlowKey(pub(super) u128);
+pub struct FlowKey(pub(super) u128);
 
 impl FlowKey {
     /// `::`, the key of what no station can have as its address.
@@ -24,7 +24,7 @@ impl FlowKey {
 
     /// The key of a MAC address in an overlay.
     #[inline]
-    pub(crate) fn mac(vni: Vni, mac: MacAddr) -> Self {
+    pub fn mac(vni: Vni, mac: MacAddr) -> Self {
         let [a, b, c, d, e, f] = mac.0;
         let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
         Self(0xff << 120 | u128::from(vni.value()) << 48 | u128::from(mac))
@@ -36,7 +36,7 @@ impl FlowKey {
     /// no flow of another kind. Bits 10 to 63 of a link-local address are not looked at: they are zero (RFC 4291
     /// §2.5.6).
     #[inline]
-    pub(crate) fn address(vni: Vni, address: IpAddr) -> Self {
+    pub fn address(vni: Vni, address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self(0xffff << 32 | u128::from(address.to_bits())),
             IpAddr::V6(address) => Self::ipv6(vni, address),

@@ -84,11 +84,11 @@ mod writer;
 use std::io;
 use std::sync::Arc;
 
-pub(crate) use hash::{Hash, Secret};
-pub(crate) use key::FlowKey;
-pub(crate) use reader::{Candidate, FlowReader, FlowReaders, View};
-pub(crate) use record::Flow;
-pub(crate) use writer::{FlowStatistics, FlowWriter};
+pub use hash::{Hash, Secret};
+pub use key::FlowKey;
+pub use reader::{Candidate, FlowReader, FlowReaders, View};
+pub use record::Flow;
+pub use writer::{FlowStatistics, FlowWriter};
 
 use bucket::{Buckets, SLOTS};
 use growth::Index;
@@ -126,7 +126,7 @@ struct Shared {
 ///
 /// # Errors
 /// Not enough address space. Memory is taken as the table fills.
-pub(crate) fn flow_table(
+pub fn flow_table(
     max_flows: usize,
     max_readers: usize,
     secret: Secret,

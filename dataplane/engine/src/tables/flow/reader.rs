@@ -13,11 +13,11 @@ use super::sync::Subscription;
 
 /// Makes the readers of a table.
 #[derive(Clone, Debug)]
-pub(crate) struct FlowReaders(pub(super) Arc<Shared>);
+pub struct FlowReaders(pub(super) Arc<Shared>);
 
 impl FlowReaders {
     /// One more reader; `None` if there are as many as the table was made for.
-    pub(crate) fn reader(&self) -> Option<FlowReader> {
+    pub fn reader(&self) -> Option<FlowReader> {
         let slot = self.0.quiescence.enter()?;
         let layout = self.0.layout.subscribe();
         Some(FlowReader { shared: Arc::clone(&self.0), slot, online: false, layout })
@@ -29,7 +29,7 @@ impl FlowReaders {
 /// It must say [`quiesce`](Self::quiesce) regularly, or [`offline`](Self::offline) before it pauses: until then the
 /// writer cannot use records again that were replaced or removed, and refuses writes when it has no others.
 #[derive(Debug)]
-pub(crate) struct FlowReader {
+pub struct FlowReader {
     shared: Arc<Shared>,
     slot: usize,
     online: bool,
@@ -39,7 +39,7 @@ pub(crate) struct FlowReader {
 impl FlowReader {
     /// The table as it is now or later, for one batch. Comes online if need be.
     #[inline]
-    pub(crate) fn view(&mut self) -> View<'_> {
+    pub fn view(&mut self) -> View<'_> {
         if !self.online {
             self.shared.quiescence.online(self.slot);
             self.online = true;
@@ -51,7 +51,7 @@ impl FlowReader {
     /// To be called between batches, once a round: nothing of earlier views is used any longer, which the compiler
     /// sees to.
     #[inline]
-    pub(crate) fn quiesce(&mut self) {
+    pub fn quiesce(&mut self) {
         if self.online {
             self.shared.quiescence.quiesce(self.slot);
             self.layout.load();
@@ -81,7 +81,7 @@ impl Drop for FlowReader {
 /// [`hash`](Self::hash) and [`prefetch`](Self::prefetch), then [`candidate`](Self::candidate), then
 /// [`flow`](Self::flow); or have [`get_all`](Self::get_all) do it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct View<'r> {
+pub struct View<'r> {
     rows: Rows<'r>,
     migrated: usize,
     slab: Slab<'r>,
@@ -90,7 +90,7 @@ pub(crate) struct View<'r> {
 
 /// What the first bucket says of a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate<'r> {
+pub struct Candidate<'r> {
     at: At,
     /// A record may be used again when the view is gone.
     view: PhantomData<&'r ()>,
@@ -113,19 +113,19 @@ const AHEAD: usize = 12;
 impl<'r> View<'r> {
     /// The key's hash.
     #[inline]
-    pub(crate) fn hash(&self, key: FlowKey) -> Hash {
+    pub fn hash(&self, key: FlowKey) -> Hash {
         self.shared.secret.hash(key)
     }
 
     /// Asks for the cache line of the first bucket.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: Hash) {
+    pub fn prefetch(&self, hash: Hash) {
         self.first(hash).prefetch();
     }
 
     /// Reads the first bucket, and asks for the cache line that is needed next.
     #[inline]
-    pub(crate) fn candidate(&self, hash: Hash) -> Candidate<'r> {
+    pub fn candidate(&self, hash: Hash) -> Candidate<'r> {
         let bucket = self.first(hash).bucket();
         let entry = bucket.first_match(hash.signature());
         let at = if !entry.is_empty() {
@@ -142,7 +142,7 @@ impl<'r> View<'r> {
 
     /// The key's flow.
     #[inline]
-    pub(crate) fn flow(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<Flow> {
+    pub fn flow(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<Flow> {
         match candidate.at {
             At::Record(record) => {
                 let flow = self.slab.flow(record, key);

@@ -10,17 +10,17 @@ use super::sync::{AtomicU64, Ordering, Words, prefetch_at};
 
 /// What the table knows of a station by one of its addresses: all that leads to the rewrite of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flow {
+pub struct Flow {
     /// The overlay's identifier.
-    pub(crate) vni: Vni,
+    pub vni: Vni,
     /// The overlay's index, below 2²⁴.
-    pub(crate) overlay: u32,
+    pub overlay: u32,
     /// The index of the endpoint that the station is behind.
-    pub(crate) endpoint: u16,
+    pub endpoint: u16,
     /// The station's MAC address.
-    pub(crate) mac: MacAddr,
+    pub mac: MacAddr,
     /// Largest IP packet to the station, bytes.
-    pub(crate) mtu: u16,
+    pub mtu: u16,
 }
 
 /// Words of a record: key high, key low, MAC address and MTU, the rest.

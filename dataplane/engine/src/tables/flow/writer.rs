@@ -22,7 +22,7 @@ const AHEAD: usize = 8;
 /// Each write costs a bounded number of steps, but for growth that has to be hurried
 /// ([`FlowStatistics::hurried`]). Readers see a write as soon as it is done, all of it or nothing.
 #[derive(Debug)]
-pub(crate) struct FlowWriter {
+pub struct FlowWriter {
     shared: Arc<Shared>,
     index: Index,
     free: FreeRecords,
@@ -34,33 +34,33 @@ pub(crate) struct FlowWriter {
 
 /// What a table holds and takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FlowStatistics {
+pub struct FlowStatistics {
     /// Keys present.
-    pub(crate) flows: usize,
+    pub flows: usize,
     /// Keys that may be present.
-    pub(crate) max_flows: usize,
+    pub max_flows: usize,
     /// Buckets of the newest array.
-    pub(crate) buckets: usize,
+    pub buckets: usize,
     /// Their slots.
-    pub(crate) slots: usize,
+    pub slots: usize,
     /// Keys in their second bucket: a look-up of one reads two.
-    pub(crate) overflowed: usize,
+    pub overflowed: usize,
     /// Entries moved to make room for others, so far.
-    pub(crate) displaced: u64,
+    pub displaced: u64,
     /// Times the table began to grow.
-    pub(crate) growths: u64,
+    pub growths: u64,
     /// Writes that went on with growth beyond their step, to make room for their key.
-    pub(crate) hurried: u64,
+    pub hurried: u64,
     /// Whether it grows now.
-    pub(crate) growing: bool,
+    pub growing: bool,
     /// Records that wait for readers before they are used again.
-    pub(crate) retired: usize,
+    pub retired: usize,
     /// Memory taken: arrays, and records touched so far.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// What memory the newest bucket array is made of.
-    pub(crate) bucket_pages: Pages,
+    pub bucket_pages: Pages,
     /// What memory the records are made of.
-    pub(crate) record_pages: Pages,
+    pub record_pages: Pages,
 }
 
 impl FlowWriter {
@@ -72,7 +72,7 @@ impl FlowWriter {
     ///
     /// # Errors
     /// [`TableFull`]: nothing is changed then, for any key.
-    pub(crate) fn insert(&mut self, key: FlowKey, flow: Flow) -> Result<Option<Flow>, TableFull> {
+    pub fn insert(&mut self, key: FlowKey, flow: Flow) -> Result<Option<Flow>, TableFull> {
         self.step();
         if self.free.is_empty() {
             self.reclaim();
@@ -133,7 +133,7 @@ impl FlowWriter {
     }
 
     /// Takes a key out; what its flow was.
-    pub(crate) fn remove(&mut self, key: FlowKey) -> Option<Flow> {
+    pub fn remove(&mut self, key: FlowKey) -> Option<Flow> {
         self.step();
         let hash = self.shared.secret.hash(key);
         let slab = self.shared.records.slab();
@@ -171,14 +171,14 @@ impl FlowWriter {
 
     /// A bounded step of what writes would otherwise do: growth, and taking back records that no reader holds. To be
     /// called now and then; whether there is more to do, now or when readers have moved on.
-    pub(crate) fn maintain(&mut self) -> bool {
+    pub fn maintain(&mut self) -> bool {
         self.step();
         self.reclaim();
         self.index.is_growing() || self.retired.len() > 0 || self.index.has_past()
     }
 
     /// Figures of the table.
-    pub(crate) fn statistics(&self) -> FlowStatistics {
+    pub fn statistics(&self) -> FlowStatistics {
         FlowStatistics {
             flows: self.len,
             max_flows: self.max_flows,

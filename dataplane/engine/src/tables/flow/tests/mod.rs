@@ -5,8 +5,6 @@ mod limits;
 #[cfg(loom)]
 mod loom;
 #[cfg(not(loom))]
-mod measure;
-#[cfg(not(loom))]
 mod model;
 #[cfg(not(loom))]
 mod stress;
