@@ -22,22 +22,30 @@ struct Trial {
 }
 
 fn main() -> ExitCode {
-    let Some(binary) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: demo PATH-OF-VXGATE");
+    let Some(argument) = std::env::args_os().nth(1) else {
+        eprintln!("usage: demo PATH-OF-VXGATE, or demo --clean to remove what one that was killed left");
         return ExitCode::from(2);
     };
-    match run(binary) {
+    if argument == "--clean" {
+        return match lab::clean() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
+    match run(PathBuf::from(argument)) {
         Ok(trials) => {
             print_table(&trials);
             let failed = trials.iter().filter(|trial| !trial.ok).count();
             println!("\n{} tried, {failed} not as it should be", trials.len());
             if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(error) => {
-            eprintln!("demo: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(error.as_ref()),
     }
+}
+
+fn fail(error: &dyn Error) -> ExitCode {
+    eprintln!("demo: {error}");
+    ExitCode::FAILURE
 }
 
 fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
