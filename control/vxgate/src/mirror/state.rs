@@ -10,7 +10,7 @@ use wire::MacAddr;
 
 use super::Action;
 use super::kernel::{Neighbour, NeighbourKey, Tables};
-use super::neighbours::Neighbours;
+use super::neighbours::{Neighbours, Refusal};
 use super::routes::{Fib, PortLink};
 use crate::blackhole;
 
@@ -105,8 +105,8 @@ impl Mirror {
         actions
     }
 
-    /// The kernel refused an [`Action::Install`]. Returns whether [`Self::retry`] should be called in a while.
-    pub(crate) fn refused(&mut self, key: NeighbourKey) -> bool {
+    /// The kernel refused an [`Action::Install`]: [`Self::retry`] is to be called in a while unless it is dropped.
+    pub(crate) fn refused(&mut self, key: NeighbourKey) -> Refusal {
         self.neighbours.refused(key)
     }
 

@@ -174,16 +174,24 @@ fn a_host_on_the_link_is_resolved_on_demand() {
     let next_hop = NextHop { port: UPLINK, address: ip("198.19.0.77") };
     assert_eq!(words(mirror.resolve(next_hop)), ["install 198.19.0.77 on 11"]);
     let key = NeighbourKey { link: 11, address: next_hop.address };
-    assert!(!mirror.refused(key), "the engine asks again");
+    assert_eq!(mirror.refused(key), Refusal::Dropped, "the engine asks again");
     assert_eq!(words(mirror.resolve(next_hop)), ["install 198.19.0.77 on 11"]);
 }
 
 #[test]
 fn a_refused_router_is_tried_again() {
     let mut mirror = started();
-    assert!(mirror.refused(NeighbourKey { link: 10, address: ip("198.18.0.11") }));
-    assert_eq!(words(mirror.retry()), ["install 198.18.0.11 on 10"]);
-    assert_eq!(words(mirror.retry()), [""; 0]);
+    let key = NeighbourKey { link: 10, address: ip("198.18.0.11") };
+    for refusal in [Refusal::First, Refusal::Repeated, Refusal::Repeated] {
+        assert_eq!(mirror.refused(key), refusal);
+        assert_eq!(words(mirror.retry()), ["install 198.18.0.11 on 10"]);
+        assert_eq!(words(mirror.retry()), [""; 0]);
+    }
+    // Once it was there, a refusal is news.
+    let state = Reachability::Known(MAC);
+    mirror.neighbour(Neighbour { key, state, fixed: false, ours: true });
+    mirror.neighbour_gone(key);
+    assert_eq!(mirror.refused(key), Refusal::First);
 }
 
 #[test]
