@@ -129,7 +129,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Looks at the machine. What cannot be read counts as not there.
+    /// Looks at the machine. What cannot be read counts as what is in the way.
     pub(crate) fn inspect(tables: Tables) -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| {
@@ -149,11 +149,11 @@ impl Machine {
     }
 }
 
-/// Whether the kernel forwards what it receives on any netdev.
+/// Whether the kernel forwards what it receives on any netdev; it does if nothing says that it does not.
 fn forwards(conf: &str) -> bool {
-    let Ok(entries) = fs::read_dir(conf) else { return false };
+    let Ok(entries) = fs::read_dir(conf) else { return true };
     entries.flatten().filter(|entry| entry.file_name() != "default").any(|entry| {
-        fs::read_to_string(entry.path().join("forwarding")).is_ok_and(|value| value.trim() != "0")
+        fs::read_to_string(entry.path().join("forwarding")).map_or(true, |value| value.trim() != "0")
     })
 }
 

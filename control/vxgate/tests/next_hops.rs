@@ -10,7 +10,8 @@ use lab::{
     TopologyOptions, wait_link_up, wait_until,
 };
 
-/// How long anything may take on a machine that others use too.
+/// How long anything may take on a machine that others use too; by its timers alone the kernel follows a new MAC
+/// address only after a minute.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -101,7 +102,7 @@ fn assert_no_loss(what: &str, reports: &[SteadyReport]) {
 
 fn print_gap(what: &str, reports: &[SteadyReport]) {
     let gap = reports.iter().map(|report| report.longest_gap).max().unwrap_or_default();
-    println!("=== {what}: longest gap {gap:?} ===");
+    eprintln!("=== {what}: longest gap {gap:?} ===");
 }
 
 #[test]
@@ -188,8 +189,7 @@ fn a_router_that_announces_a_new_mac_is_followed_at_once() {
     wait_received(&probes);
     let reports = stop(probes);
     print_gap("router announces its new MAC", &reports);
-    // Far below what the kernel's timers take.
-    assert!(reports.iter().all(|report| report.longest_gap < Duration::from_secs(1)), "{reports:#?}");
+    assert_eq!(scene.gateway.counter("no_neighbour").unwrap(), 0, "it was known throughout");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn endpoints_that_announce_a_new_mac_are_followed_at_once() {
     wait_received(&probes);
     let reports = stop(probes);
     print_gap("endpoints announce their new MACs", &reports);
-    assert!(reports.iter().all(|report| report.longest_gap < Duration::from_secs(1)), "{reports:#?}");
+    assert_eq!(scene.gateway.counter("no_neighbour").unwrap(), 0, "they were known throughout");
 }
 
 /// How long the kernel may take to follow a silent neighbour with [`quick_timers`]: reachable for at most 1.5 s, up to
@@ -271,7 +271,6 @@ fn frames_to(gateway: &Nic, nic: &Nic, filter: &str, probes: &[SteadyProbe]) -> 
 fn assert_lost_while_resolving(scene: &Scene, reports: &[SteadyReport]) {
     let lost: u64 = reports.iter().map(SteadyReport::lost).sum();
     assert_eq!(lost, scene.gateway.counter("no_neighbour").unwrap(), "{reports:#?}");
-    assert!(reports.iter().all(|report| report.longest_gap < Duration::from_secs(1)), "{reports:#?}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use lab::{Family, Iperf, Namespace, Ping, ROUTER_MAC, Scene, Site, Station, Topology, TopologyOptions};
 
+/// Echo requests of each kind.
+const PINGS: u32 = 5;
 const FAMILIES: [(Family, &str); 2] = [(Family::V4, "IPv4"), (Family::V6, "IPv6")];
 /// Bits a second of the UDP streams.
 const UDP_RATE: u64 = 100_000_000;
@@ -22,22 +24,30 @@ struct Trial {
 }
 
 fn main() -> ExitCode {
-    let Some(binary) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: demo PATH-OF-VXGATE");
+    let Some(argument) = std::env::args_os().nth(1) else {
+        eprintln!("usage: demo PATH-OF-VXGATE, or demo --clean to remove what one that was killed left");
         return ExitCode::from(2);
     };
-    match run(binary) {
+    if argument == "--clean" {
+        return match lab::clean() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
+    match run(PathBuf::from(argument)) {
         Ok(trials) => {
             print_table(&trials);
             let failed = trials.iter().filter(|trial| !trial.ok).count();
             println!("\n{} tried, {failed} not as it should be", trials.len());
             if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(error) => {
-            eprintln!("demo: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(error.as_ref()),
     }
+}
+
+fn fail(error: &dyn Error) -> ExitCode {
+    eprintln!("demo: {error}");
+    ExitCode::FAILURE
 }
 
 fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
@@ -107,7 +117,7 @@ fn pings(scene: &Scene, station: &Station, trials: &mut Vec<Trial>) -> lab::Resu
 
 fn ping(what: String, from: &Namespace, to: IpAddr, expected: bool) -> lab::Result<Trial> {
     println!("{what}");
-    let report = Ping::to(to).count(5).run(from)?;
+    let report = Ping::to(to).count(PINGS).run(from)?;
     let time = report.round_trip.map_or(String::new(), |time| format!(", mean {:?}", time.mean));
     let ok = if expected { report.is_complete() } else { report.received == 0 };
     Ok(Trial { what, seen: format!("{} of {} answered{time}", report.received, report.sent), ok })
@@ -138,20 +148,22 @@ fn throughput(scene: &Scene, station: &Station, trials: &mut Vec<Trial>) -> lab:
 
 /// Two overlays reach each other neither by the gateway nor by the router behind it.
 fn isolation(scene: &Scene, trials: &mut Vec<Trial>) -> Result<(), Box<dyn Error>> {
-    let [one, other] = [&scene.stations[0], &scene.stations[2]];
-    let across = [one, &scene.stations[1]];
+    let [one, other, across] = [0, 2, 1].map(|n| &scene.stations[n]);
     for (family, name) in FAMILIES {
-        for to in [other, across[1]] {
+        let before = scene.gateway.counter("between_overlays")?;
+        for to in [other, across] {
             let what = format!("ping {name}, station {} → station {} must fail", one.site.vni, to.site.vni);
             trials.push(ping(what, &one.host.namespace, to.address(family), false)?);
         }
+        let what = format!("between_overlays: {name} dropped by the gateway on the way out");
+        trials.push(counted(scene, "between_overlays", what, before, 2 * PINGS)?);
     }
-    trials.push(counted(scene, "between_overlays", "dropped by the gateway on the way out")?);
     // What a router that sends overlay traffic back would do: packets of one overlay reach the uplink from outside.
     for (family, name) in FAMILIES {
         let address = one.address(family);
         let len = if family == Family::V4 { 32 } else { 128 };
         scene.topology.router.ip(&format!("addr add {address}/{len} dev lo"))?;
+        let before = scene.gateway.counter("overlay_source")?;
         let what =
             format!("ping {name}, router as station {} → station {} must fail", one.site.vni, other.site.vni);
         println!("{what}");
@@ -159,20 +171,25 @@ fn isolation(scene: &Scene, trials: &mut Vec<Trial>) -> Result<(), Box<dyn Error
         let output = scene
             .topology
             .router
-            .command("ping", &["-c", "3", "-i", "0.01", "-W", "1", "-I", &address.to_string(), &to])
+            .command(
+                "ping",
+                &["-c", &PINGS.to_string(), "-i", "0.01", "-W", "1", "-I", &address.to_string(), &to],
+            )
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let seen = text.lines().find(|line| line.contains("packet loss")).unwrap_or("no answer").to_owned();
         trials.push(Trial { what, seen, ok: !output.status.success() });
         scene.topology.router.ip(&format!("addr del {address}/{len} dev lo"))?;
+        let what = format!("overlay_source: {name} dropped by the gateway on the way in");
+        trials.push(counted(scene, "overlay_source", what, before, PINGS)?);
     }
-    trials.push(counted(scene, "overlay_source", "dropped by the gateway on the way in")?);
     Ok(())
 }
 
-fn counted(scene: &Scene, name: &str, what: &str) -> lab::Result<Trial> {
-    let value = scene.gateway.counter(name)?;
-    Ok(Trial { what: format!("{name}: {what}"), seen: format!("{value} packets"), ok: value > 0 })
+/// Compares how far a counter has risen with the pings that it is to have counted.
+fn counted(scene: &Scene, name: &str, what: String, before: u64, pings: u32) -> lab::Result<Trial> {
+    let dropped = scene.gateway.counter(name)? - before;
+    Ok(Trial { what, seen: format!("{dropped} of {pings} pings"), ok: dropped == u64::from(pings) })
 }
 
 fn print_show(scene: &Scene, what: &str) -> lab::Result<()> {

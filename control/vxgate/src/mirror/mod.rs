@@ -7,6 +7,7 @@ mod routes;
 mod state;
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::{Event, Update};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
 
 use kernel::{NeighbourKey, Notice};
+use neighbours::Refusal;
 use netlink::{Netlink, NetlinkError};
 pub(crate) use state::Mirror;
 
@@ -138,12 +140,7 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                 Action::Update(update) => (self.tell)(update),
                 Action::Install(key) => {
                     if let Err(error) = self.netlink.install_neighbour(key).await {
-                        if self.mirror.refused(key) {
-                            warn!("next hop {}: {error}; it is tried again", key.address);
-                            self.try_later();
-                        } else {
-                            debug!("on-link host {}: {error}", key.address);
-                        }
+                        self.refused(key, &error);
                     }
                 }
                 Action::Delete(key) => self.delete(key).await,
@@ -154,6 +151,21 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                     Err(error) => error!("the blackhole route of {block} is missing: {error}"),
                 },
             }
+        }
+    }
+
+    fn refused(&mut self, key: NeighbourKey, error: &NetlinkError) {
+        let NeighbourKey { address, .. } = key;
+        match self.mirror.refused(key) {
+            Refusal::First => {
+                warn!("next hop {address}: {error}; it is tried again{}", remedy(address, error));
+                self.try_later();
+            }
+            Refusal::Repeated => {
+                debug!("next hop {address}: {error}; it is tried again");
+                self.try_later();
+            }
+            Refusal::Dropped => debug!("on-link host {address}: {error}"),
         }
     }
 
@@ -171,9 +183,37 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
     }
 }
 
+/// What helps a neighbour that the kernel refuses, to follow the message.
+fn remedy(address: IpAddr, error: &NetlinkError) -> String {
+    let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+    match error.is_table_full() {
+        true => format!(
+            ". Its neighbour table is full: raise `sysctl net.{family}.neigh.default.gc_thresh3` (default 1024) well \
+             above the number of next hops"
+        ),
+        false => String::new(),
+    }
+}
+
 async fn due(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_neighbour_table_has_a_remedy() {
+        let refused =
+            |errno: rustix::io::Errno| NetlinkError::Refused { what: "install", source: errno.into() };
+        let full = refused(rustix::io::Errno::NOBUFS);
+        let [v4, v6] = ["198.18.0.11", "2001:db8::12"].map(|text| text.parse().unwrap());
+        assert!(remedy(v4, &full).contains("net.ipv4.neigh.default.gc_thresh3"));
+        assert!(remedy(v6, &full).contains("net.ipv6.neigh.default.gc_thresh3"));
+        assert_eq!(remedy(v4, &refused(rustix::io::Errno::NETDOWN)), "");
     }
 }

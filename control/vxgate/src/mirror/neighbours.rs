@@ -26,8 +26,21 @@ struct Wanted {
     purpose: Purpose,
     /// The kernel was told to install it and has not shown it yet.
     in_flight: bool,
+    /// The kernel refused to install it, and has not shown it since.
+    refused: bool,
     /// What the engine was told, if anything.
     told: Option<Option<MacAddr>>,
+}
+
+/// What becomes of a neighbour that the kernel refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is tried again in a while; it was not refused before.
+    First,
+    /// It is tried again in a while, as before.
+    Repeated,
+    /// It is not needed until the engine asks again.
+    Dropped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,16 +142,21 @@ impl Neighbours {
         self.want(next_hop, Purpose::OnLink(self.asked), actions);
     }
 
-    /// The kernel refused to install a neighbour. Returns whether it should be tried again.
-    pub(super) fn refused(&mut self, key: NeighbourKey) -> bool {
-        let Some(next_hop) = self.next_hop(key) else { return false };
+    /// The kernel refused to install a neighbour.
+    pub(super) fn refused(&mut self, key: NeighbourKey) -> Refusal {
+        let Some(next_hop) = self.next_hop(key) else { return Refusal::Dropped };
         self.forget_flight(next_hop);
-        match self.wanted.get(&next_hop) {
-            Some(wanted) if wanted.purpose == Purpose::Router => true,
+        match self.wanted.get_mut(&next_hop) {
+            Some(wanted) if wanted.purpose == Purpose::Router => {
+                match std::mem::replace(&mut wanted.refused, true) {
+                    false => Refusal::First,
+                    true => Refusal::Repeated,
+                }
+            }
             // The engine asks again if it still has packets for it.
             _ => {
                 self.wanted.remove(&next_hop);
-                false
+                Refusal::Dropped
             }
         }
     }
@@ -195,7 +213,7 @@ impl Neighbours {
     }
 
     fn want(&mut self, next_hop: NextHop, purpose: Purpose, actions: &mut Vec<Action>) {
-        let wanted = Wanted { purpose, in_flight: false, told: None };
+        let wanted = Wanted { purpose, in_flight: false, refused: false, told: None };
         self.wanted.entry(next_hop).or_insert(wanted).purpose = purpose;
         self.reconcile(next_hop, actions);
     }
@@ -224,6 +242,7 @@ impl Neighbours {
         };
         if ours || kernel.is_some_and(|neighbour| neighbour.fixed) {
             wanted.in_flight = false;
+            wanted.refused = false;
         } else if !wanted.in_flight {
             wanted.in_flight = true;
             // What failed before, for somebody else, would fail us before it was asked.

@@ -18,6 +18,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use thiserror::Error;
 use wire::MacAddr;
 
@@ -65,6 +67,12 @@ impl NetlinkError {
         }
     }
 
+    /// Whether the kernel has no room for another neighbour (`gc_thresh3`, see arp(7)).
+    pub(crate) fn is_table_full(&self) -> bool {
+        let full = Errno::NOBUFS.raw_os_error();
+        matches!(self, Self::Refused { source, .. } if source.raw_os_error() == Some(full))
+    }
+
     /// Whether the kernel's answer was this error number.
     pub(crate) fn is(&self, kind: io::ErrorKind) -> bool {
         matches!(self, Self::Refused { source, .. } if source.kind() == kind)
@@ -102,7 +110,10 @@ impl Netlink {
     ) -> Result<(Self, impl Stream<Item = Notice> + Unpin + use<>), NetlinkError> {
         let (mut connection, handle, messages) = rtnetlink::new_multicast_connection(groups)?;
         let socket = connection.socket_mut().socket_mut();
-        socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        // Without the privilege, net.core.rmem_max bounds it; a start is refused later, `check` may go on.
+        if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+            set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER).map_err(io::Error::from)?;
+        }
         // Lets a dump be filtered by table.
         socket.set_netlink_get_strict_chk(true)?;
         tokio::spawn(connection);

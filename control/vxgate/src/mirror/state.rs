@@ -9,8 +9,8 @@ use tracing::info;
 use wire::MacAddr;
 
 use super::Action;
-use super::kernel::{Neighbour, NeighbourKey, Tables};
-use super::neighbours::Neighbours;
+use super::kernel::{Address, Neighbour, NeighbourKey, Tables};
+use super::neighbours::{Neighbours, Refusal};
 use super::routes::{Fib, PortLink};
 use crate::blackhole;
 
@@ -21,8 +21,46 @@ struct Port {
     name: String,
     role: Role,
     mac: MacAddr,
+    mtu: u32,
+    /// What the engine was started with.
+    engine_mtu: u32,
+    /// What the engine takes for its addresses, and whether the netdev has each.
+    addresses: Vec<(IpAddr, bool)>,
     /// `None`: the netdev is gone.
     carrier: Option<bool>,
+}
+
+impl Port {
+    fn follow_mtu(&mut self, mtu: u32, actions: &mut Vec<Action>) {
+        if std::mem::replace(&mut self.mtu, mtu) == mtu {
+            return;
+        }
+        if mtu == self.engine_mtu {
+            info!("port {} has its MTU {mtu} again", self.name);
+        } else {
+            actions.push(Action::Warn(format!(
+                "port {} has MTU {mtu} now, and the gateway goes on with {}: restart the gateway",
+                self.name, self.engine_mtu
+            )));
+        }
+    }
+
+    fn follow_addresses(&mut self, there: &[Address], actions: &mut Vec<Action>) {
+        for (address, was_there) in &mut self.addresses {
+            let is_there =
+                there.iter().any(|there| there.link == self.link.link && there.address == *address);
+            match (*was_there, is_there) {
+                (true, false) => actions.push(Action::Warn(format!(
+                    "port {0} has lost its address {address}, so that nobody finds the gateway there: `ip address \
+                     add {address}/LENGTH dev {0}`, or change its addresses and restart the gateway",
+                    self.name
+                ))),
+                (false, true) => info!("port {} has its address {address} again", self.name),
+                _ => {}
+            }
+            *was_there = is_there;
+        }
+    }
 }
 
 /// The mirror of the kernel's tables.
@@ -49,6 +87,9 @@ impl Mirror {
                 name: port.interface.clone(),
                 role: port.role,
                 mac: port.mac,
+                mtu: port.mtu.into(),
+                engine_mtu: port.mtu.into(),
+                addresses: port.addresses.iter().map(|&address| (address, true)).collect(),
                 carrier: Some(true),
             })
             .collect();
@@ -105,8 +146,8 @@ impl Mirror {
         actions
     }
 
-    /// The kernel refused an [`Action::Install`]. Returns whether [`Self::retry`] should be called in a while.
-    pub(crate) fn refused(&mut self, key: NeighbourKey) -> bool {
+    /// The kernel refused an [`Action::Install`]: [`Self::retry`] is to be called in a while unless it is dropped.
+    pub(crate) fn refused(&mut self, key: NeighbourKey) -> Refusal {
         self.neighbours.refused(key)
     }
 
@@ -210,6 +251,11 @@ impl Mirror {
                 info!("port {} has a new MAC address, {mac}", port.name);
                 port.mac = mac;
                 actions.push(Action::Update(Update::PortMac { port: port.link.port, mac }));
+            }
+            // The engine learns both at its start alone.
+            if let Some(link) = link {
+                port.follow_mtu(link.mtu, actions);
+                port.follow_addresses(&tables.addresses, actions);
             }
         }
     }

@@ -237,3 +237,8 @@ fn lists_of_cores() {
     assert!(is_in_list(3, "0-3,7") && is_in_list(7, "0-3,7") && is_in_list(0, "0"));
     assert!(!is_in_list(4, "0-3,7") && !is_in_list(0, ""));
 }
+
+#[test]
+fn a_kernel_that_does_not_say_forwards() {
+    assert!(forwards("/proc/sys/net/no-such-family/conf"));
+}

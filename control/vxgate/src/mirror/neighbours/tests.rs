@@ -189,10 +189,10 @@ fn the_oldest_gives_way_when_full() {
 #[test]
 fn a_refused_router_is_tried_again_and_a_host_forgotten() {
     let mut n = with_router();
-    assert!(n.refused(key(1)));
+    assert_eq!(n.refused(key(1)), Refusal::First);
     assert_eq!(step(&mut n, |n, a| n.retry(a)), ["install 198.19.0.1"]);
     step(&mut n, |n, a| n.resolve(hop(5), a));
-    assert!(!n.refused(key(5)));
+    assert_eq!(n.refused(key(5)), Refusal::Dropped);
     assert_eq!(step(&mut n, |n, a| n.resolve(hop(5), a)), ["install 198.19.0.5"]);
 }
 

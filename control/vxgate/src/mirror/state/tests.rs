@@ -7,7 +7,7 @@ use port::Idle;
 use wire::Vni;
 
 use super::*;
-use crate::mirror::kernel::{Address, Hop, KernelRoute, Link, Reachability, RouteKind};
+use crate::mirror::kernel::{Hop, KernelRoute, Link, Reachability, RouteKind};
 
 const UPLINK: PortIndex = PortIndex(1);
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
@@ -175,16 +175,24 @@ fn a_host_on_the_link_is_resolved_on_demand() {
     let next_hop = NextHop { port: UPLINK, address: ip("198.19.0.77") };
     assert_eq!(words(mirror.resolve(next_hop)), ["install 198.19.0.77 on 11"]);
     let key = NeighbourKey { link: 11, address: next_hop.address };
-    assert!(!mirror.refused(key), "the engine asks again");
+    assert_eq!(mirror.refused(key), Refusal::Dropped, "the engine asks again");
     assert_eq!(words(mirror.resolve(next_hop)), ["install 198.19.0.77 on 11"]);
 }
 
 #[test]
 fn a_refused_router_is_tried_again() {
     let mut mirror = started();
-    assert!(mirror.refused(NeighbourKey { link: 10, address: ip("198.18.0.11") }));
-    assert_eq!(words(mirror.retry()), ["install 198.18.0.11 on 10"]);
-    assert_eq!(words(mirror.retry()), [""; 0]);
+    let key = NeighbourKey { link: 10, address: ip("198.18.0.11") };
+    for refusal in [Refusal::First, Refusal::Repeated, Refusal::Repeated] {
+        assert_eq!(mirror.refused(key), refusal);
+        assert_eq!(words(mirror.retry()), ["install 198.18.0.11 on 10"]);
+        assert_eq!(words(mirror.retry()), [""; 0]);
+    }
+    // Once it was there, a refusal is news.
+    let state = Reachability::Known(MAC);
+    mirror.neighbour(Neighbour { key, state, fixed: false, ours: true });
+    mirror.neighbour_gone(key);
+    assert_eq!(mirror.refused(key), Refusal::First);
 }
 
 #[test]
@@ -278,4 +286,43 @@ fn routes_past_the_blackhole_routes_are_warned_of_once() {
     for route in harmless {
         assert_eq!(warned(route.clone()), [""; 0], "{route:?}");
     }
+}
+
+#[test]
+fn what_only_a_restart_mends_is_warned_of_once() {
+    let mut config = config();
+    config.ports[0].addresses = vec![ip("198.18.0.1")];
+    let mut mirror = Mirror::new(&config);
+    mirror.resync(&tables(), &[]);
+    let mut warned = |tables: &Tables| {
+        let warnings = warnings(mirror.tables(tables));
+        assert!(mirror.tables(tables).is_empty(), "said once");
+        warnings
+    };
+
+    let mut changed = tables();
+    changed.links[0].mtu = 1500;
+    let warnings = warned(&changed);
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(
+        warning.contains("port10 has MTU 1500 now, and the gateway goes on with 1600: restart the gateway"),
+        "{warning}"
+    );
+    changed.links[0].mtu = 1600;
+    assert_eq!(warned(&changed), [""; 0]);
+
+    // On another netdev it is of no use.
+    changed.addresses[1].link = 11;
+    let warnings = warned(&changed);
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.contains("port10 has lost its address 198.18.0.1"), "{warning}");
+    assert!(warning.contains("restart the gateway"), "{warning}");
+    assert_eq!(warned(&tables()), [""; 0]);
+
+    let mut gone = tables();
+    gone.links.remove(0);
+    gone.addresses.pop();
+    let warnings = warned(&gone);
+    assert!(warnings.iter().any(|text| text.contains("port10 is gone")), "{warnings:?}");
+    assert!(warnings.iter().all(|text| !text.contains("has lost")), "{warnings:?}");
 }
