@@ -162,7 +162,8 @@ fn a_flush_of_all_neighbours_under_load_loses_nothing() {
     let gateway = &scene.topology.gateway;
     let probes = load(&scene);
     for _ in 0..TIMES {
-        gateway.ip("neighbour flush all").unwrap();
+        // ip(8) lists, then deletes, and gives up on one that the gateway has replaced meanwhile.
+        wait_until("a flush", PATIENCE, || gateway.ip("neighbour flush all")).unwrap();
         wait_until("all next hops again", PATIENCE, || is_resolved(gateway, &next_hops(&scene))).unwrap();
         wait_received(&probes);
     }
