@@ -20,7 +20,7 @@ pub struct FlowKey(pub(super) u128);
 
 impl FlowKey {
     /// `::`, the key of what no station can have as its address.
-    pub(crate) const NOBODY: Self = Self(0);
+    pub const NOBODY: Self = Self(0);
 
     /// The key of a MAC address in an overlay.
     #[inline]

@@ -121,7 +121,7 @@ struct Shared {
     quiescence: Quiescence,
 }
 
-/// Makes a table for at most `max_flows` keys (up to [`MAX_FLOWS`]) and `max_readers` readers at a time: the handle
+/// Makes a table for at most `max_flows` keys (2³¹ at most) and `max_readers` readers at a time: the handle
 /// of its one writer, and what makes readers.
 ///
 /// # Errors

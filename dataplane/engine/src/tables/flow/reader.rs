@@ -59,7 +59,7 @@ impl FlowReader {
     }
 
     /// To be called before a sleep: this reader is not waited for until its next view.
-    pub(crate) fn offline(&mut self) {
+    pub fn offline(&mut self) {
         self.online = false;
         // An array that was outgrown is kept while a reader has it.
         self.layout.load();
@@ -156,7 +156,7 @@ impl<'r> View<'r> {
     /// The flows of many keys, each given to `each` with the key's place in `keys`, in order. All three steps, each
     /// ahead of the next by as many keys as serves best.
     #[inline]
-    pub(crate) fn get_all(&self, keys: &[FlowKey], mut each: impl FnMut(usize, Option<Flow>)) {
+    pub fn get_all(&self, keys: &[FlowKey], mut each: impl FnMut(usize, Option<Flow>)) {
         const RING: usize = (2 * AHEAD).next_power_of_two();
         let nothing = Candidate { at: At::Nowhere, view: PhantomData };
         let mut ring = [(Hash::default(), nothing); RING];
