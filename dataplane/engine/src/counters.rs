@@ -138,6 +138,17 @@ reasons! {
     NoFrame Dropped "no_frame"
 }
 
+/// A counter's value over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// How the way of these frames ended.
+    pub reason: Reason,
+    /// What became of them.
+    pub outcome: Outcome,
+    /// How many there were since the start.
+    pub value: u64,
+}
+
 /// Packets and bytes of one port, each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -247,6 +258,16 @@ impl Counters {
     pub(crate) fn sent(&self, port: usize, bytes: u64) {
         self.ports[port][2].add(1);
         self.ports[port][3].add(bytes);
+    }
+
+    /// Each reason once.
+    pub(crate) fn all(&self) -> Vec<Counter> {
+        let counter = |reason: &Reason| Counter {
+            reason: *reason,
+            outcome: reason.outcome(),
+            value: self.reason(*reason),
+        };
+        Reason::ALL.iter().map(counter).collect()
     }
 
     pub(crate) fn reason(&self, reason: Reason) -> u64 {

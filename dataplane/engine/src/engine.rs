@@ -18,7 +18,7 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 use crate::api::{Config, Event, Overlay, PortConfig, PortIndex, Role, Station, Update};
-use crate::counters::{Counters, Outcome, OverlayTraffic, Reason, Traffic};
+use crate::counters::{Counter, Counters, OverlayTraffic, Traffic};
 use crate::pipeline::Scratch;
 use crate::slowpath::{RING, SlowPath, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
@@ -78,17 +78,6 @@ impl StartError {
     fn resource(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Resource { what, cause }
     }
-}
-
-/// A counter's value over all workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counter {
-    /// How the way of these frames ended.
-    pub reason: Reason,
-    /// What became of them.
-    pub outcome: Outcome,
-    /// How many there were since the start.
-    pub value: u64,
 }
 
 /// How a port is.
@@ -281,12 +270,7 @@ impl Engine {
 
     /// What happened to all frames since the start, each reason once.
     pub fn counters(&self) -> Vec<Counter> {
-        let value = |reason: &Reason| Counter {
-            reason: *reason,
-            outcome: reason.outcome(),
-            value: self.counters.reason(*reason),
-        };
-        Reason::ALL.iter().map(value).collect()
+        self.counters.all()
     }
 
     /// The overlays, or the one with this VNI.

@@ -16,6 +16,6 @@ mod testing;
 mod worker;
 
 pub use api::*;
-pub use counters::{Outcome, OverlayTraffic, Reason, Traffic};
-pub use engine::{Counter, Engine, OverlayStatus, PortStatus, StartError};
+pub use counters::{Counter, Outcome, OverlayTraffic, Reason, Traffic};
+pub use engine::{Engine, OverlayStatus, PortStatus, StartError};
 pub use tables::TablesError;

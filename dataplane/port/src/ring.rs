@@ -82,6 +82,27 @@ impl<T: Copy> Shared<T> {
         }
     }
 
+    /// Maps a ring of an AF_XDP socket.
+    ///
+    /// # Safety
+    /// `page_offset`, `layout` and `size` must be those of one ring whose entries are `T`, as the kernel gave them, and
+    /// the end that is made of this must be the only one that is not the kernel's.
+    unsafe fn of_kernel(
+        socket: BorrowedFd<'_>,
+        page_offset: u64,
+        layout: &XdpRingOffset,
+        size: u32,
+    ) -> io::Result<Self> {
+        if layout.flags.is_none() {
+            let message = "AF_XDP of this kernel is too old (before 5.4)";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        let len = layout.desc as usize + size as usize * size_of::<T>();
+        let memory = Arc::new(Mapping::of_descriptor(socket, len, page_offset)?);
+        // SAFETY: the mapping is of the ring's length and page-aligned; the rest is the caller's promise.
+        Ok(unsafe { Self::new(memory, layout, size) })
+    }
+
     fn producer(&self) -> &AtomicU32 {
         // SAFETY: points into the mapping that `_memory` keeps, aligned, and only ever used as an atomic here.
         unsafe { self.producer.as_ref() }
@@ -103,22 +124,6 @@ impl<T: Copy> Shared<T> {
     }
 }
 
-fn map_kernel_ring<T>(
-    socket: BorrowedFd<'_>,
-    page_offset: u64,
-    layout: &XdpRingOffset,
-    size: u32,
-) -> io::Result<Arc<Mapping>> {
-    if layout.flags.is_none() {
-        return Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "AF_XDP of this kernel is too old (before 5.4)",
-        ));
-    }
-    let len = layout.desc as usize + size as usize * size_of::<T>();
-    Ok(Arc::new(Mapping::of_descriptor(socket, len, page_offset)?))
-}
-
 /// A ring inside this process: both ends.
 pub(crate) fn in_memory<T: Copy>(size: u32) -> io::Result<(Producer<T>, Consumer<T>)> {
     let len = MEMORY_LAYOUT.desc as usize + size as usize * size_of::<T>();
@@ -138,9 +143,8 @@ impl<T: Copy> Producer<T> {
         layout: &XdpRingOffset,
         size: u32,
     ) -> io::Result<Self> {
-        let memory = map_kernel_ring::<T>(socket, page_offset, layout, size)?;
         // SAFETY: the kernel gave the layout of this very ring and is its consumer.
-        let shared = unsafe { Shared::new(memory, layout, size) };
+        let shared = unsafe { Shared::of_kernel(socket, page_offset, layout, size)? };
         Ok(Self { shared, next: 0, seen: 0 })
     }
 
@@ -188,9 +192,8 @@ impl<T: Copy> Consumer<T> {
         layout: &XdpRingOffset,
         size: u32,
     ) -> io::Result<Self> {
-        let memory = map_kernel_ring::<T>(socket, page_offset, layout, size)?;
         // SAFETY: the kernel gave the layout of this very ring and is its producer.
-        let shared = unsafe { Shared::new(memory, layout, size) };
+        let shared = unsafe { Shared::of_kernel(socket, page_offset, layout, size)? };
         Ok(Self { shared, next: 0, seen: 0 })
     }
 

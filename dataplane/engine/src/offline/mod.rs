@@ -9,8 +9,7 @@ use std::sync::Arc;
 use port::{BATCH, Batch, FramePool, Umem};
 
 use crate::api::{Config, PortIndex, Station, Update};
-use crate::counters::{Counters, Reason};
-use crate::engine::Counter;
+use crate::counters::{Counter, Counters};
 use crate::pipeline::{self, Context, Scratch, Verdict};
 use crate::tables::Writer;
 use crate::tables::flow::TableFull;
@@ -96,12 +95,7 @@ impl Pipeline {
 
     /// What happened to all frames.
     pub fn counters(&self) -> Vec<Counter> {
-        let value = |reason: &Reason| Counter {
-            reason: *reason,
-            outcome: reason.outcome(),
-            value: self.counters.reason(*reason),
-        };
-        Reason::ALL.iter().map(value).collect()
+        self.counters.all()
     }
 }
 
