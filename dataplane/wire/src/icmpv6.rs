@@ -5,7 +5,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::{Error, IpProtocol, bytes, checksum};
+use crate::{Error, IpProtocol, bytes, checksum, ipv6};
 
 /// Length in bytes of type, code and checksum, which all messages have.
 pub const HEADER_LEN: usize = field::PAYLOAD.start;
@@ -20,12 +20,50 @@ mod field {
     pub(super) const ECHO_IDENT: Range<usize> = 4..6;
     pub(super) const ECHO_SEQUENCE: Range<usize> = 6..8;
     pub(super) const ECHO_DATA: RangeFrom<usize> = 8..;
+    pub(super) const UNUSED: Range<usize> = 4..8;
+    pub(super) const MTU: Range<usize> = 4..8;
+    pub(super) const INVOKING: RangeFrom<usize> = 8..;
 }
 
-/// Type of an echo reply.
-pub const ECHO_REPLY: u8 = 129;
+/// Type of "destination unreachable"; the codes start with `UNREACHABLE_`.
+pub const DESTINATION_UNREACHABLE: u8 = 1;
+/// Type of "packet too big".
+pub const PACKET_TOO_BIG: u8 = 2;
+/// Type of "time exceeded": code 0 for the hop limit, 1 for reassembly.
+pub const TIME_EXCEEDED: u8 = 3;
+/// Type of "parameter problem".
+pub const PARAMETER_PROBLEM: u8 = 4;
 /// Type of an echo request.
 pub const ECHO_REQUEST: u8 = 128;
+/// Type of an echo reply.
+pub const ECHO_REPLY: u8 = 129;
+
+/// There is no route to the destination.
+pub const UNREACHABLE_NO_ROUTE: u8 = 0;
+/// A filter forbids it.
+pub const UNREACHABLE_PROHIBITED: u8 = 1;
+/// The link is reached, but the address cannot be resolved.
+pub const UNREACHABLE_ADDRESS: u8 = 3;
+/// Nobody listens at the port.
+pub const UNREACHABLE_PORT: u8 = 4;
+/// The source address is refused by a policy.
+pub const UNREACHABLE_SOURCE_POLICY: u8 = 5;
+
+/// Most that an error message is long with its IPv6 header: the least MTU of IPv6 (RFC 4443 §2.4 c).
+pub const MAX_ERROR_LEN: usize = 1280;
+
+/// Whether messages of this type tell of errors, and so must not be answered by another (RFC 4443 §2.1 and
+/// §2.4 e).
+#[inline]
+pub const fn is_error(type_: u8) -> bool {
+    type_ < 128
+}
+
+/// As much of `packet`, from its IPv6 header on, as an error about it may quote (RFC 4443 §2.4 c).
+#[inline]
+pub fn invoking(packet: &[u8]) -> &[u8] {
+    &packet[..packet.len().min(MAX_ERROR_LEN - ipv6::HEADER_LEN - field::INVOKING.start)]
+}
 
 /// A view of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,11 +171,32 @@ pub enum Icmpv6Repr<'a> {
         /// That of the request.
         data: &'a [u8],
     },
+    /// The packet cannot be delivered (RFC 4443 §3.1).
+    DestinationUnreachable {
+        /// Why: one of the `UNREACHABLE_` codes.
+        code: u8,
+        /// Start of the packet, cut by [`invoking`].
+        invoking: &'a [u8],
+    },
+    /// The packet is too long for the next link (RFC 4443 §3.2).
+    PacketTooBig {
+        /// The link's MTU in bytes.
+        mtu: u32,
+        /// Start of the packet, cut by [`invoking`].
+        invoking: &'a [u8],
+    },
+    /// The packet was on its way for too long (RFC 4443 §3.3).
+    TimeExceeded {
+        /// Zero: the hop limit ran out.
+        code: u8,
+        /// Start of the packet, cut by [`invoking`].
+        invoking: &'a [u8],
+    },
 }
 
 impl<'a> Icmpv6Repr<'a> {
-    /// The message in `packet`. [`Error::BadChecksum`], [`Error::BadField`] if it is of another type or its
-    /// code is not zero, [`Error::Truncated`] if it is too short for its type.
+    /// The message in `packet`. [`Error::BadChecksum`], [`Error::BadField`] if it is of another type or an
+    /// echo's code is not zero, [`Error::Truncated`] if it is too short for its type.
     pub fn parse<T: AsRef<[u8]>>(
         packet: &'a Icmpv6Packet<T>,
         src: Ipv6Addr,
@@ -147,24 +206,32 @@ impl<'a> Icmpv6Repr<'a> {
             return Err(Error::BadChecksum);
         }
         let message = packet.buffer.as_ref();
-        let echo = matches!(packet.type_(), ECHO_REQUEST | ECHO_REPLY) && packet.code() == 0;
-        if !echo {
-            return Err(Error::BadField);
-        }
-        let data = message.get(field::ECHO_DATA).ok_or(Error::Truncated)?;
-        let ident = bytes::get_u16(message, field::ECHO_IDENT);
-        let sequence = bytes::get_u16(message, field::ECHO_SEQUENCE);
-        Ok(if packet.type_() == ECHO_REQUEST {
-            Self::EchoRequest { ident, sequence, data }
-        } else {
-            Self::EchoReply { ident, sequence, data }
+        let (type_, code) = (packet.type_(), packet.code());
+        // All these messages have four bytes of their own, then data or the start of a packet.
+        let data = message.get(field::ECHO_DATA).ok_or(Error::Truncated);
+        let ident = || bytes::get_u16(message, field::ECHO_IDENT);
+        let sequence = || bytes::get_u16(message, field::ECHO_SEQUENCE);
+        Ok(match (type_, code) {
+            (ECHO_REQUEST, 0) => Self::EchoRequest { data: data?, ident: ident(), sequence: sequence() },
+            (ECHO_REPLY, 0) => Self::EchoReply { data: data?, ident: ident(), sequence: sequence() },
+            (DESTINATION_UNREACHABLE, _) => Self::DestinationUnreachable { code, invoking: data? },
+            // The code is to be ignored (RFC 4443 §3.2).
+            (PACKET_TOO_BIG, _) => {
+                Self::PacketTooBig { invoking: data?, mtu: bytes::get_u32(message, field::MTU) }
+            }
+            (TIME_EXCEEDED, _) => Self::TimeExceeded { code, invoking: data? },
+            _ => return Err(Error::BadField),
         })
     }
 
     /// Length of the message in bytes.
     #[inline]
     pub fn buffer_len(&self) -> usize {
-        let (Self::EchoRequest { data, .. } | Self::EchoReply { data, .. }) = self;
+        let (Self::EchoRequest { data, .. }
+        | Self::EchoReply { data, .. }
+        | Self::DestinationUnreachable { invoking: data, .. }
+        | Self::PacketTooBig { invoking: data, .. }
+        | Self::TimeExceeded { invoking: data, .. }) = self;
         field::ECHO_DATA.start + data.len()
     }
 
@@ -173,23 +240,32 @@ impl<'a> Icmpv6Repr<'a> {
     /// # Panics
     /// If `buffer` is shorter than that.
     pub fn emit(&self, buffer: &mut [u8], src: Ipv6Addr, dst: Ipv6Addr) {
-        let (type_, ident, sequence, data) = match *self {
-            Self::EchoRequest { ident, sequence, data } => (ECHO_REQUEST, ident, sequence, data),
-            Self::EchoReply { ident, sequence, data } => (ECHO_REPLY, ident, sequence, data),
-        };
         let message = &mut buffer[..self.buffer_len()];
-        bytes::put_u16(message, field::ECHO_IDENT, ident);
-        bytes::put_u16(message, field::ECHO_SEQUENCE, sequence);
+        message[field::UNUSED].fill(0);
+        let (type_, code, data) = match *self {
+            Self::EchoRequest { ident, sequence, data } | Self::EchoReply { ident, sequence, data } => {
+                bytes::put_u16(message, field::ECHO_IDENT, ident);
+                bytes::put_u16(message, field::ECHO_SEQUENCE, sequence);
+                let request = matches!(self, Self::EchoRequest { .. });
+                (if request { ECHO_REQUEST } else { ECHO_REPLY }, 0, data)
+            }
+            Self::DestinationUnreachable { code, invoking } => (DESTINATION_UNREACHABLE, code, invoking),
+            Self::PacketTooBig { mtu, invoking } => {
+                bytes::put_u32(message, field::MTU, mtu);
+                (PACKET_TOO_BIG, 0, invoking)
+            }
+            Self::TimeExceeded { code, invoking } => (TIME_EXCEEDED, code, invoking),
+        };
         message[field::ECHO_DATA].copy_from_slice(data);
-        emit_header(message, type_, src, dst);
+        emit_header(message, type_, code, src, dst);
     }
 }
 
-/// Writes type, code zero and checksum before the rest of `message`, which must be in place.
-pub(crate) fn emit_header(message: &mut [u8], type_: u8, src: Ipv6Addr, dst: Ipv6Addr) {
+/// Writes type, code and checksum before the rest of `message`, which must be in place.
+pub(crate) fn emit_header(message: &mut [u8], type_: u8, code: u8, src: Ipv6Addr, dst: Ipv6Addr) {
     let mut packet = Icmpv6Packet { buffer: message };
     packet.set_type(type_);
-    packet.set_code(0);
+    packet.set_code(code);
     packet.fill_checksum(src, dst);
 }
 
@@ -261,6 +337,69 @@ mod tests {
         assert_eq!(message.payload(), &GOLDEN[8..]);
     }
 
+    /// What three errors about the first eight bytes of `GOLDEN` look like, and their values.
+    fn errors() -> [([u8; 16], Icmpv6Repr<'static>); 3] {
+        let invoking = &GOLDEN[..8];
+        let message = |head: [u8; 8]| {
+            let mut message = [0; 16];
+            message[..8].copy_from_slice(&head);
+            message[8..].copy_from_slice(invoking);
+            message
+        };
+        [
+            (
+                message([1, 5, 0x77, 0x91, 0, 0, 0, 0]),
+                Icmpv6Repr::DestinationUnreachable { code: UNREACHABLE_SOURCE_POLICY, invoking },
+            ),
+            (message([2, 0, 0x70, 0xf8, 0, 0, 5, 0x9e]), Icmpv6Repr::PacketTooBig { mtu: 1438, invoking }),
+            (message([3, 0, 0x75, 0x96, 0, 0, 0, 0]), Icmpv6Repr::TimeExceeded { code: 0, invoking }),
+        ]
+    }
+
+    #[test]
+    fn errors_parse_and_emit() {
+        for (golden, repr) in errors() {
+            let packet = Icmpv6Packet::new_checked(golden).unwrap();
+            assert_eq!(Icmpv6Repr::parse(&packet, SRC, DST), Ok(repr));
+            let mut buffer = [0xa5; 16];
+            repr.emit(&mut buffer, SRC, DST);
+            assert_eq!(buffer, golden);
+            assert!(is_error(golden[0]));
+        }
+    }
+
+    #[test]
+    fn etherparse_agrees_on_errors() {
+        use etherparse::Icmpv6Type::{DestinationUnreachable, PacketTooBig, TimeExceeded};
+        use etherparse::icmpv6::{DestUnreachableCode, TimeExceededCode};
+        let expected = [
+            DestinationUnreachable(DestUnreachableCode::SourceAddressFailedPolicy),
+            PacketTooBig { mtu: 1438 },
+            TimeExceeded(TimeExceededCode::HopLimitExceeded),
+        ];
+        for ((golden, _), expected) in errors().into_iter().zip(expected) {
+            let message = etherparse::Icmpv6Slice::from_slice(&golden).unwrap();
+            assert_eq!(message.icmp_type(), expected);
+            assert!(message.is_checksum_valid(SRC.octets(), DST.octets()));
+        }
+    }
+
+    #[test]
+    fn errors_are_below_128() {
+        assert!(is_error(0) && is_error(PARAMETER_PROBLEM) && is_error(127));
+        assert!(!is_error(ECHO_REQUEST) && !is_error(ECHO_REPLY) && !is_error(255));
+    }
+
+    #[test]
+    fn errors_quote_no_more_than_fits_1280_bytes() {
+        let packet = [0xa5; 1500];
+        let repr = Icmpv6Repr::TimeExceeded { code: 0, invoking: invoking(&packet) };
+        assert_eq!(ipv6::HEADER_LEN + repr.buffer_len(), MAX_ERROR_LEN);
+        assert_eq!(invoking(&packet[..1232]).len(), 1232);
+        assert_eq!(invoking(&packet[..1233]).len(), 1232);
+        assert!(invoking(&[]).is_empty());
+    }
+
     #[test]
     fn bad_messages_are_refused() {
         /// Parses a message after making its checksum right.
@@ -277,7 +416,7 @@ mod tests {
         code[1] = 1;
         assert_eq!(parse(&code), Err(Error::BadField));
         let mut type_ = GOLDEN;
-        type_[0] = 3;
+        type_[0] = 4;
         assert_eq!(parse(&type_), Err(Error::BadField));
         let wrong = Icmpv6Packet::new_checked(&GOLDEN[..12]).unwrap();
         assert_eq!(Icmpv6Repr::parse(&wrong, SRC, DST), Err(Error::BadChecksum));

@@ -155,7 +155,7 @@ impl Message {
             option_field[1] = 1;
             option_field[2..].copy_from_slice(&mac.0);
         }
-        icmpv6::emit_header(message, type_, src, dst);
+        icmpv6::emit_header(message, type_, 0, src, dst);
     }
 }
 
