@@ -20,13 +20,18 @@ use crate::{EtherType, IpProtocol, arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, ud
 /// A target: its name, which is also that of its corpus, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
+mod ndp;
+
+pub use ndp::ndp;
+
 /// Every target of this crate.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("ethernet_vlan_arp", ethernet_vlan_arp),
     ("ipv4", ipv4),
     ("ipv6", ipv6),
     ("udp", udp),
     ("icmp", icmp),
+    ("ndp", ndp),
     ("frame", frame),
 ];
 

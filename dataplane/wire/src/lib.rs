@@ -11,12 +11,14 @@
 //!   refuses what the value cannot hold; `emit` writes it at the start of a buffer, every byte of it. A
 //!   buffer that is too short for `emit` is the caller's mistake and panics.
 //!
-//! Views and values allocate nothing.
+//! Views and values allocate nothing but where a list needs it ([`ndp::RouterAdvertisement::parse`],
+//! [`DomainName`]), off the path of packets.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod addr;
 mod bytes;
+mod domain;
 mod error;
 mod numbers;
 
@@ -35,5 +37,6 @@ pub mod vlan;
 pub mod vxlan;
 
 pub use addr::{MacAddr, ParseMacError, Vni};
+pub use domain::{DomainName, ParseDomainError};
 pub use error::Error;
 pub use numbers::{EtherType, IpProtocol};

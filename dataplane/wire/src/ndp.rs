@@ -1,5 +1,5 @@
-//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements of neighbours, and their
-//! options.
+//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements of neighbours and of routers,
+//! and their options.
 //!
 //! The values here are made of an [`Icmpv6Packet`], whose check is all that they need: no function panics on
 //! what came from the network.
@@ -9,10 +9,19 @@ use std::net::Ipv6Addr;
 use crate::icmpv6::{self, Icmpv6Packet};
 use crate::{Error, MacAddr, bytes};
 
+mod router;
+
+pub use router::{
+    ALL_ROUTERS, PrefixInformation, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, RouterAdvertisement,
+    RouterSolicitation,
+};
+
 /// ICMPv6 type of a neighbour solicitation.
 pub const NEIGHBOUR_SOLICITATION: u8 = 135;
 /// ICMPv6 type of a neighbour advertisement.
 pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+/// ICMPv6 type of a redirect.
+pub const REDIRECT: u8 = 137;
 /// The hop limit that neighbour discovery is sent with; less means that a router has forwarded it.
 pub const HOP_LIMIT: u8 = 255;
 
@@ -65,7 +74,15 @@ impl NdpOption<'_> {
     pub const SOURCE_LINK_LAYER: u8 = 1;
     /// Type of the option that holds the target's MAC address (RFC 4861 §4.6.1).
     pub const TARGET_LINK_LAYER: u8 = 2;
-    /// Length in bytes of either of them.
+    /// Type of the option that describes a prefix of the link (RFC 4861 §4.6.2).
+    pub const PREFIX_INFORMATION: u8 = 3;
+    /// Type of the option that holds the link's MTU (RFC 4861 §4.6.4).
+    pub const MTU: u8 = 5;
+    /// Type of the option that lists recursive name servers (RDNSS, RFC 8106 §5.1).
+    pub const DNS_SERVERS: u8 = 25;
+    /// Type of the option that lists domains to search (DNSSL, RFC 8106 §5.2).
+    pub const SEARCH_DOMAINS: u8 = 31;
+    /// Length in bytes of either option with a MAC address.
     const LINK_LAYER_LEN: usize = 8;
 }
 
@@ -159,7 +176,7 @@ impl Message {
     }
 }
 
-/// The checks of RFC 4861 §7.1.1 and §7.1.2 that both messages share and that need the IPv6 header.
+/// The checks that all messages share and that need the IPv6 header (RFC 4861 §6.1 and §7.1).
 fn validate<T: AsRef<[u8]>>(
     packet: &Icmpv6Packet<T>,
     hop_limit: u8,
