@@ -8,6 +8,7 @@ mod figure;
 mod limit;
 mod pipeline;
 mod report;
+mod rules;
 mod startup;
 mod table;
 
@@ -21,8 +22,9 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["pipeline"] => pin().and_then(pipeline),
         ["table"] => pin().and_then(table),
+        ["rules"] => pin().and_then(rules),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,6 +44,10 @@ fn pipeline(core: usize) -> Result<(), Error> {
 
 fn table(core: usize) -> Result<(), Error> {
     Report::new(core, table::modes(), table::figures(core)?).publish("table")
+}
+
+fn rules(core: usize) -> Result<(), Error> {
+    Report::new(core, rules::modes(), rules::figures()?).publish("rules")
 }
 
 /// What a bench fails with: only an operator reads it.

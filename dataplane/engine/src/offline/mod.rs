@@ -3,6 +3,7 @@
 pub(crate) mod example;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod rules;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ mod fib;
 pub(crate) mod flow;
 mod lpm;
 mod overlay;
+pub(crate) mod rules;
 mod writer;
 
 use std::net::{IpAddr, Ipv6Addr};
