@@ -1,0 +1,342 @@
+//! The cache: resolution, aging and pins. What stations say is in [`super::learning`].
+
+use std::time::{Duration, Instant};
+
+use wire::MacAddr;
+
+use super::entries::{Binding, Entries, Entry, Phase, State};
+use super::stations::Stations;
+use super::timers::Timers;
+use super::unresolved::Unresolved;
+use super::waiting::{Admission, WaitingPackets};
+use super::*;
+
+/// All neighbours of all overlays. `P` is a packet that waits.
+#[derive(Debug)]
+pub(crate) struct Neighbours<P> {
+    pub(super) limits: Limits,
+    pub(super) entries: Entries,
+    pub(super) timers: Timers,
+    /// Learned entries by station.
+    pub(super) stations: Stations,
+    pub(super) unresolved: Unresolved,
+    waiting: WaitingPackets<P>,
+    pub(super) random: fastrand::Rng,
+    /// The counts of events; those of entries are kept elsewhere.
+    pub(super) events: Statistics,
+}
+
+impl<P> Neighbours<P> {
+    /// An empty cache. The seed decides when bindings are probed.
+    pub(crate) fn new(limits: Limits, seed: u64, now: Instant) -> Self {
+        Self {
+            limits,
+            entries: Entries::with_capacity(limits.entries),
+            timers: Timers::new(limits.entries, now),
+            stations: Stations::with_capacity(limits.entries),
+            unresolved: Unresolved::default(),
+            waiting: WaitingPackets::new(),
+            random: fastrand::Rng::with_seed(seed),
+            events: Statistics::default(),
+        }
+    }
+
+    /// A packet wants to go to an address for which the tables have no MAC address: it waits until somebody answers,
+    /// goes at once if somebody has by now, or comes back as unreachable. If there is no room for it, it is dropped.
+    pub(crate) fn resolve(&mut self, key: NeighbourKey, packet: P, now: Instant, out: &mut Vec<Action<P>>) {
+        let Some(index) = self.entries.find(key) else {
+            if self.make_room_for_unresolved(key) {
+                let index = self.insert(key, Self::first_solicitation(now, 0), Some(now + RETRANS_TIMER));
+                out.push(Action::SolicitAll(key));
+                self.wait(index, key, packet);
+            }
+            return;
+        };
+        match self.entries.get(index).state {
+            State::Learned(Binding { mac, .. }) | State::Pinned(mac) => {
+                out.push(Action::Release(key, mac, vec![packet]));
+            }
+            State::Failed { since, failures } if now < since + backoff(failures) => {
+                self.events.held_off += 1;
+                out.push(Action::Unreachable(key, vec![packet]));
+            }
+            State::Failed { failures, .. } => {
+                self.change(index, Self::first_solicitation(now, failures), Some(now + RETRANS_TIMER));
+                out.push(Action::SolicitAll(key));
+                self.wait(index, key, packet);
+            }
+            State::Incomplete { .. } => self.wait(index, key, packet),
+        }
+    }
+
+    /// Binds an address to a MAC address by configuration or EVPN: it is never aged, and stations cannot change it.
+    /// Pins are not counted against [`Limits::entries`].
+    pub(crate) fn pin(&mut self, key: NeighbourKey, mac: MacAddr, out: &mut Vec<Action<P>>) {
+        let before = self.mac_of(key);
+        let index = match self.entries.find(key) {
+            Some(index) => {
+                self.change(index, State::Pinned(mac), None);
+                index
+            }
+            None => self.insert(key, State::Pinned(mac), None),
+        };
+        if before != Some(mac) {
+            out.push(Action::Bind(key, mac));
+        }
+        self.release(index, key, mac, out);
+    }
+
+    /// Takes a pin away, if there is one: the address is unknown then.
+    pub(crate) fn unpin(&mut self, key: NeighbourKey, out: &mut Vec<Action<P>>) {
+        if let Some(index) = self.entries.find(key)
+            && matches!(self.entries.get(index).state, State::Pinned(_))
+        {
+            self.unbind(index, out);
+        }
+    }
+
+    /// The station is gone: all that was learned of it is forgotten.
+    pub(crate) fn forget_station(&mut self, overlay: OverlayIndex, mac: MacAddr, out: &mut Vec<Action<P>>) {
+        while let Some(index) = self.stations.oldest(overlay, mac) {
+            self.unbind(index, out);
+        }
+    }
+
+    /// The overlay is gone, pins and all, so that its index may become another's. Takes time in proportion to all
+    /// entries. Packets that wait are dropped.
+    pub(crate) fn forget_overlay(&mut self, overlay: OverlayIndex, out: &mut Vec<Action<P>>) {
+        let of_overlay = |(_, entry): &(u32, &Entry)| entry.key.overlay == overlay;
+        let indices: Vec<u32> = self.entries.iter().filter(of_overlay).map(|(index, _)| index).collect();
+        for index in indices {
+            self.waiting.take(index, overlay);
+            match self.entries.get(index).state {
+                State::Learned(_) | State::Pinned(_) => self.unbind(index, out),
+                State::Incomplete { .. } | State::Failed { .. } => self.remove(index),
+            }
+        }
+    }
+
+    /// Does what is due, if it is very much only a part: [`Self::next_deadline`] is in the past then.
+    pub(crate) fn poll(&mut self, now: Instant, out: &mut Vec<Action<P>>) {
+        for _ in 0..TIMERS_AT_ONCE {
+            let Some(index) = self.timers.pop_due(now) else { break };
+            self.expire(index, now, out);
+        }
+    }
+
+    /// When to call [`Self::poll`] next, at the latest.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The MAC address of a binding that others may be told of (RFC 9161): pinned, or confirmed within the longest
+    /// lifetime and not in doubt.
+    pub(crate) fn fresh(&self, key: NeighbourKey, now: Instant) -> Option<MacAddr> {
+        match self.entries.get(self.entries.find(key)?).state {
+            State::Pinned(mac) => Some(mac),
+            State::Learned(Binding { phase: Phase::Probe(_), .. }) => None,
+            State::Learned(Binding { mac, heard, .. }) => {
+                (now.saturating_duration_since(heard) < self.longest_lifetime()).then_some(mac)
+            }
+            State::Incomplete { .. } | State::Failed { .. } => None,
+        }
+    }
+
+    /// All entries, in no order.
+    pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = Neighbour> {
+        self.entries.iter().map(move |(_, entry)| entry.neighbour(now))
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        Statistics {
+            incomplete: self.entries.count(NeighbourState::Incomplete),
+            reachable: self.entries.count(NeighbourState::Reachable),
+            stale: self.entries.count(NeighbourState::Stale),
+            probe: self.entries.count(NeighbourState::Probe),
+            failed: self.entries.count(NeighbourState::Failed),
+            pinned: self.entries.count(NeighbourState::Pinned),
+            waiting: self.waiting.len(),
+            ..self.events
+        }
+    }
+
+    /// The timer of an entry has gone off.
+    fn expire(&mut self, index: u32, now: Instant, out: &mut Vec<Action<P>>) {
+        let Entry { key, state } = *self.entries.get(index);
+        let again = Some(now + RETRANS_TIMER);
+        match state {
+            State::Incomplete { since, sent, failures } if sent < MAX_MULTICAST_SOLICIT => {
+                self.change(index, State::Incomplete { since, sent: sent + 1, failures }, again);
+                out.push(Action::SolicitAll(key));
+            }
+            State::Incomplete { failures, .. } => {
+                let failures = failures.saturating_add(1);
+                let forgotten = now + backoff(failures) + FAILURE_MEMORY;
+                self.change(index, State::Failed { since: now, failures }, Some(forgotten));
+                let packets = self.waiting.take(index, key.overlay);
+                if !packets.is_empty() {
+                    out.push(Action::Unreachable(key, packets));
+                }
+            }
+            State::Failed { .. } => self.remove(index),
+            State::Learned(Binding { phase: Phase::Probe(MAX_UNICAST_SOLICIT), .. }) => {
+                self.unbind(index, out);
+            }
+            State::Learned(binding) => {
+                let sent = if let Phase::Probe(sent) = binding.phase { sent } else { 0 };
+                let probed = Binding { phase: Phase::Probe(sent + 1), ..binding };
+                self.change(index, State::Learned(probed), again);
+                out.push(Action::Probe(key, binding.mac));
+            }
+            State::Pinned(_) => {}
+        }
+    }
+
+    fn first_solicitation(now: Instant, failures: u8) -> State {
+        State::Incomplete { since: now, sent: 1, failures }
+    }
+
+    fn wait(&mut self, index: u32, key: NeighbourKey, packet: P) {
+        match self.waiting.push(index, key.overlay, packet, &self.limits) {
+            Admission::Waits => {}
+            Admission::InPlaceOfOldest => self.events.displaced += 1,
+            Admission::Refused => self.events.refused_waiting += 1,
+        }
+    }
+
+    /// Lets go what waits for an entry.
+    pub(super) fn release(&mut self, index: u32, key: NeighbourKey, mac: MacAddr, out: &mut Vec<Action<P>>) {
+        let packets = self.waiting.take(index, key.overlay);
+        if !packets.is_empty() {
+            out.push(Action::Release(key, mac, packets));
+        }
+    }
+
+    /// Whether one more incomplete entry may be; a failed one may have to give way.
+    fn make_room_for_unresolved(&mut self, key: NeighbourKey) -> bool {
+        if self.unresolved.of(key.overlay) >= self.limits.unresolved_per_overlay {
+            let Some(oldest) = self.unresolved.oldest_failed_of(key.overlay) else {
+                self.events.refused_by_overlay += 1;
+                return false;
+            };
+            self.evict_failed(oldest);
+        }
+        if self.unresolved.total() >= self.limits.unresolved {
+            let Some(oldest) = self.unresolved.oldest_failed() else {
+                self.events.refused_unresolved += 1;
+                return false;
+            };
+            self.evict_failed(oldest);
+        }
+        self.make_room()
+    }
+
+    /// Whether one more entry may be; a failed one may have to give way.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.entries.len() - self.entries.count(NeighbourState::Pinned) < self.limits.entries {
+            return true;
+        }
+        let Some(oldest) = self.unresolved.oldest_failed() else {
+            self.events.refused_full += 1;
+            return false;
+        };
+        self.evict_failed(oldest);
+        true
+    }
+
+    fn evict_failed(&mut self, index: u32) {
+        self.remove(index);
+        self.events.failed_evicted += 1;
+    }
+
+    /// The MAC address that the flow table has for the address.
+    fn mac_of(&self, key: NeighbourKey) -> Option<MacAddr> {
+        match self.entries.get(self.entries.find(key)?).state {
+            State::Learned(Binding { mac, .. }) | State::Pinned(mac) => Some(mac),
+            State::Incomplete { .. } | State::Failed { .. } => None,
+        }
+    }
+
+    /// The longest time that a binding may be without evidence before it is probed.
+    pub(super) fn longest_lifetime(&self) -> Duration {
+        self.limits.lifetime * 3 / 2
+    }
+
+    /// Removes an entry that has a MAC address.
+    pub(super) fn unbind(&mut self, index: u32, out: &mut Vec<Action<P>>) {
+        out.push(Action::Unbind(self.entries.get(index).key));
+        self.remove(index);
+    }
+
+    /// Adds an entry under a key that has none, with a timer.
+    pub(super) fn insert(&mut self, key: NeighbourKey, state: State, due: Option<Instant>) -> u32 {
+        let index = self.entries.insert(key, state);
+        self.enlist(index);
+        self.set_timer(index, due);
+        index
+    }
+
+    /// Gives an entry another state and timer.
+    pub(super) fn change(&mut self, index: u32, state: State, due: Option<Instant>) {
+        let before = self.entries.get(index).state;
+        // A station's addresses are in the order of their evidence: a probe changes nothing in it.
+        let same_place = matches!((before, state), (State::Learned(before), State::Learned(after))
+            if before.mac == after.mac && before.heard == after.heard);
+        if !same_place {
+            self.delist(index);
+        }
+        self.entries.set_state(index, state);
+        if !same_place {
+            self.enlist(index);
+        }
+        self.set_timer(index, due);
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.delist(index);
+        self.timers.clear(index);
+        self.entries.remove(index);
+    }
+
+    fn set_timer(&mut self, index: u32, due: Option<Instant>) {
+        match due {
+            Some(due) => self.timers.set(index, due),
+            None => self.timers.clear(index),
+        }
+    }
+
+    /// Puts an entry where entries of its state are counted and listed.
+    fn enlist(&mut self, index: u32) {
+        let Entry { key, state } = *self.entries.get(index);
+        match state {
+            State::Incomplete { .. } => self.unresolved.add(key.overlay, index, None),
+            State::Failed { since, .. } => self.unresolved.add(key.overlay, index, Some(since)),
+            State::Learned(Binding { mac, heard, .. }) => {
+                let entries = &self.entries;
+                let is_younger = |other| match entries.get(other).state {
+                    State::Learned(other) => other.heard > heard,
+                    _ => false,
+                };
+                self.stations.add(key.overlay, mac, index, is_younger);
+            }
+            State::Pinned(_) => {}
+        }
+    }
+
+    /// Undoes [`Self::enlist`].
+    fn delist(&mut self, index: u32) {
+        let Entry { key, state } = *self.entries.get(index);
+        match state {
+            State::Incomplete { .. } => self.unresolved.remove(key.overlay, index, None),
+            State::Failed { since, .. } => self.unresolved.remove(key.overlay, index, Some(since)),
+            State::Learned(Binding { mac, .. }) => self.stations.remove(key.overlay, mac, index),
+            State::Pinned(_) => {}
+        }
+    }
+}
+
+/// How long an address is not asked for after so many failures in a row.
+fn backoff(failures: u8) -> Duration {
+    let doublings = u32::from(failures.saturating_sub(1)).min(8);
+    Duration::from_secs(1 << doublings).min(MAX_BACKOFF)
+}

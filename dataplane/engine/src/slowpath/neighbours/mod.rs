@@ -1,0 +1,218 @@
+//! Neighbours in the overlays: which MAC address of an overlay has an IP address.
+//!
+//! The state machine of Neighbour Unreachability Detection (RFC 4861 §7.2, §7.3 and appendix C), for ND and, with its
+//! own rule for changed addresses, for ARP (RFC 826, RFC 5227). It does no I/O: calls bring the time, and what is to be
+//! done comes out as [`Action`]s.
+//!
+//! ```text
+//!            resolve                   3 solicitations unanswered
+//!  (none) ─────────────▶ Incomplete ─────────────────────────────▶ Failed ── forgotten ──▶ (none)
+//!     │                    │  │  ▲                                   │ │
+//!     │              reply │  │  └── resolve, when the back-off is over┘ │
+//!     │ heard              │  │ heard                                   │ heard
+//!     │                    ▼  ▼                                         │
+//!     └──────────────▶ Reachable, Stale ◀───────────────────────────────┘
+//!                          │       ▲
+//!        lifetime has passed       any evidence
+//!                          ▼       │
+//!                            Probe ── 3 probes unanswered ──▶ (none)
+//! ```
+//!
+//! Where it differs from RFC 4861: workers forward by bindings without asking, so every binding counts as in use, and
+//! a stale one is probed when its lifetime is over, not when a packet comes. There is no state DELAY: a binding in
+//! doubt is a stale one that is probed soon.
+//!
+//! Everything is bounded, whatever stations do: see [`Limits`]. A learned binding takes 120 bytes or so (an entry of 48,
+//! a timer of 24, links of 8, its share of two hash tables), reserved when the cache is made and backed by memory only
+//! as it is used.
+
+mod cache;
+mod entries;
+mod learning;
+mod links;
+mod overlay_counts;
+mod stations;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod unresolved;
+mod waiting;
+
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use wire::MacAddr;
+
+use crate::tables::OverlayIndex;
+
+pub(crate) use cache::Neighbours;
+
+/// Solicitations to all of the overlay before an address counts as unreachable (MAX_MULTICAST_SOLICIT, RFC 4861 §10).
+const MAX_MULTICAST_SOLICIT: u8 = 3;
+/// Probes of one station before its binding is given up (MAX_UNICAST_SOLICIT).
+const MAX_UNICAST_SOLICIT: u8 = 3;
+/// Time between two solicitations or probes (RETRANS_TIMER).
+const RETRANS_TIMER: Duration = Duration::from_secs(1);
+/// How soon a binding in doubt is probed (DELAY_FIRST_PROBE_TIME).
+const DELAY_FIRST_PROBE_TIME: Duration = Duration::from_secs(5);
+/// How long after evidence for one MAC address ARP for another is ignored, unless it is an announcement: of several
+/// answers the first is taken, as Linux does (`locktime`).
+const ARP_LOCK_TIME: Duration = Duration::from_secs(1);
+/// The longest back-off between two attempts to resolve an address; the first is a second, each next twice as long.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// How long a failure is remembered after its back-off, so that the next is longer.
+const FAILURE_MEMORY: Duration = Duration::from_secs(30);
+/// Timers that are handled in one call of [`Neighbours::poll`].
+const TIMERS_AT_ONCE: usize = 1024;
+
+/// Learned addresses that a station may have, unless its overlay says otherwise.
+pub(crate) const ADDRESSES_PER_STATION: usize = 16;
+
+/// An IP address in an overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeighbourKey {
+    pub(crate) overlay: OverlayIndex,
+    pub(crate) address: IpAddr,
+}
+
+impl Hash for NeighbourKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.overlay.0.hash(state);
+        self.address.hash(state);
+    }
+}
+
+/// What the cache may hold, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Entries in all, without pinned ones. Room for them is reserved at once.
+    pub(crate) entries: usize,
+    /// Entries without a MAC address, incomplete or failed, in all.
+    pub(crate) unresolved: usize,
+    /// The same of one overlay.
+    pub(crate) unresolved_per_overlay: usize,
+    /// Waiting packets in all.
+    pub(crate) waiting: usize,
+    /// Waiting packets of one overlay.
+    pub(crate) waiting_per_overlay: usize,
+    /// Waiting packets for one address.
+    pub(crate) waiting_per_address: usize,
+    /// After how long without evidence a learned binding is probed, on average: each time a random one between half
+    /// and one and a half of it (RFC 4861 §6.3.2, ReachableTime).
+    pub(crate) lifetime: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 1 << 20,
+            unresolved: 65_536,
+            unresolved_per_overlay: 256,
+            waiting: 4096,
+            waiting_per_overlay: 64,
+            waiting_per_address: 3,
+            lifetime: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What a station said about an address that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// It answered: an ARP reply to the router, a neighbour advertisement with the S flag. Of a reply to ARP,
+    /// `override_` counts for nothing.
+    Reply {
+        /// The O flag.
+        override_: bool,
+    },
+    /// It used the address to ask: sender of an ARP request, source link-layer address option of a neighbour or router
+    /// solicitation.
+    Request,
+    /// It told all: gratuitous ARP (`override_` set), a neighbour advertisement without the S flag.
+    Announcement {
+        /// The O flag.
+        override_: bool,
+    },
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Action<P> {
+    /// Ask all of the overlay: a broadcast ARP request, a solicitation to the solicited-node group.
+    SolicitAll(NeighbourKey),
+    /// Ask this station alone.
+    Probe(NeighbourKey, MacAddr),
+    /// From now on packets to the address go to this MAC address, whatever was before.
+    Bind(NeighbourKey, MacAddr),
+    /// From now on the address has no MAC address.
+    Unbind(NeighbourKey),
+    /// These packets waited, the oldest first, and may go.
+    Release(NeighbourKey, MacAddr, Vec<P>),
+    /// Nobody has the address: these packets' senders are told (ICMP address unreachable).
+    Unreachable(NeighbourKey, Vec<P>),
+}
+
+/// State of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NeighbourState {
+    /// All are being asked.
+    Incomplete,
+    /// The station answered within its lifetime.
+    Reachable,
+    /// The station was heard of, but has not answered the router.
+    Stale,
+    /// The lifetime is over, and the station is being asked.
+    Probe,
+    /// Nobody answered.
+    Failed,
+    /// Given by configuration or EVPN.
+    Pinned,
+}
+
+/// An entry, for display and for export to other gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    pub(crate) key: NeighbourKey,
+    pub(crate) mac: Option<MacAddr>,
+    pub(crate) state: NeighbourState,
+    /// Time since the last evidence; of what is incomplete or failed, since it became so; zero of what is pinned.
+    pub(crate) age: Duration,
+    /// Solicitations or probes sent since then without an answer; of what has failed, attempts in a row.
+    pub(crate) tries: u8,
+}
+
+/// Entries by state now, and counts of events since the cache was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Statistics {
+    pub(crate) incomplete: usize,
+    pub(crate) reachable: usize,
+    pub(crate) stale: usize,
+    pub(crate) probe: usize,
+    pub(crate) failed: usize,
+    pub(crate) pinned: usize,
+    /// Packets that wait.
+    pub(crate) waiting: usize,
+    /// Claims to an address that another MAC address has and keeps.
+    pub(crate) conflicts: u64,
+    /// Claims to an address that another MAC address had.
+    pub(crate) moved: u64,
+    /// Learned addresses that gave way to a later one of their station.
+    pub(crate) evicted: u64,
+    /// Failed entries that gave way before their time.
+    pub(crate) failed_evicted: u64,
+    /// Packets that would have begun a resolution, but their overlay has too many.
+    pub(crate) refused_by_overlay: u64,
+    /// Packets that would have begun a resolution, but there are too many in all.
+    pub(crate) refused_unresolved: u64,
+    /// Packets and learned addresses for which no entry was left.
+    pub(crate) refused_full: u64,
+    /// Addresses not learned because their station may not have more.
+    pub(crate) refused_by_station: u64,
+    /// Packets to a failed address during its back-off.
+    pub(crate) held_off: u64,
+    /// Waiting packets dropped in favour of a later one to the same address.
+    pub(crate) displaced: u64,
+    /// Packets dropped because too many wait, of their overlay or in all. Their addresses are resolved all the same.
+    pub(crate) refused_waiting: u64,
+}
