@@ -55,4 +55,8 @@ install_rust() {
 }
 
 BUILD_PACKAGES=(gcc libc6-dev)
-LAB_PACKAGES=(ethtool iperf3 iproute2 iputils-ping procps tshark)
+# None of them starts a daemon.
+LAB_PACKAGES=(
+    dnsmasq-base ethtool iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 procps
+    traceroute tshark
+)

@@ -86,6 +86,32 @@ impl OverlayLink {
         self.segment.host(lab, name, attach, &self.routers)
     }
 
+    /// A station in a namespace of its own without addresses: they come from the router ([`Nic::autoconf`]), from a
+    /// server ([`DhcpClient`](crate::DhcpClient)), or are claimed ([`Nic::claim_ipv6`]).
+    ///
+    /// # Errors
+    /// As [`Segment::client`].
+    pub fn client(&self, lab: &Lab, name: &str, mac: MacAddr) -> Result<Host> {
+        self.segment.client(lab, name, mac)
+    }
+
+    /// Keeps a station from all other isolated stations behind this endpoint: they can talk through the gateway only.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if the station is not here.
+    pub fn isolate(&self, station: &Host) -> Result<()> {
+        self.segment.namespace().bridge(&format!("link set dev {} isolated on", station.nic.far_interface))
+    }
+
+    /// Lets a station roam: it is taken, as it is, from the endpoint that it is behind to this one. It says nothing
+    /// about it, and no endpoint hears of it but by its frames.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if this endpoint has a netdev of its name already.
+    pub fn roam(&self, station: &mut Host) -> Result<()> {
+        self.segment.take(&mut station.nic)
+    }
+
     /// The segment that the stations are on.
     pub fn segment(&self) -> &Segment {
         &self.segment

@@ -33,12 +33,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod advertisement;
+mod autoconf;
 mod capture;
+mod dhcp;
+mod ecn;
 mod endpoint;
 mod error;
 mod gateway;
 mod link;
 mod namespace;
+mod nic;
 mod probe;
 mod process;
 mod scene;
@@ -47,15 +52,24 @@ mod state;
 mod topology;
 mod wait;
 
+pub use advertisement::{AdvertisedPrefix, RouterAdvertisement};
+pub use autoconf::Autoconf;
 pub use capture::{Capture, CaptureFile, Fault};
+pub use dhcp::client::{DhcpClient, Lease};
+pub use dhcp::server::{DhcpPool, DhcpServer};
+pub use ecn::{CE, ECT_0, ECT_1, EcnCounters};
 pub use endpoint::{Endpoint, Overlay, OverlayLink};
 pub use error::{Error, Result};
 pub use gateway::Gateway;
 pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up};
 pub use namespace::Namespace;
+pub use nic::{NicAddress, Uniqueness};
 pub use probe::iperf::{Iperf, IperfReport};
 pub use probe::ping::{Ping, PingReport, RoundTrip};
 pub use probe::steady::{SteadyProbe, SteadyReport};
+pub use probe::tracepath::Tracepath;
+pub use probe::traceroute::{Hop, Traceroute};
+pub use probe::transfer::{learned_path_mtu, transfer};
 pub use process::Process;
 pub use scene::{ROUTER_MAC, Scene, Site, Station, vni};
 pub use segment::{Attach, Host, Nic, Segment};

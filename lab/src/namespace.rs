@@ -154,6 +154,15 @@ impl Namespace {
         self.set_all(&[(parameter, value)])
     }
 
+    /// The value of a kernel parameter of this namespace, trimmed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is none of this name.
+    pub fn get(&self, parameter: &str) -> Result<String> {
+        let text = self.enter(|| fs::read_to_string(parameter_path(parameter)))?;
+        text.map(|text| text.trim().to_owned()).map_err(Error::io(format!("read {parameter}")))
+    }
+
     /// Sets those kernel parameters that this kernel has.
     pub(crate) fn set_if_there(&self, settings: &[(&str, &str)]) -> Result<()> {
         let there: Vec<_> =

@@ -3,3 +3,6 @@
 pub(crate) mod iperf;
 pub(crate) mod ping;
 pub(crate) mod steady;
+pub(crate) mod tracepath;
+pub(crate) mod traceroute;
+pub(crate) mod transfer;

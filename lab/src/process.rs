@@ -146,6 +146,20 @@ impl Process {
         })?
     }
 
+    /// Waits until it has written something: `look` is given all that it has written so far.
+    ///
+    /// # Errors
+    /// As [`wait_until`](Self::wait_until).
+    pub fn wait_for_output<O: Outcome>(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        mut look: impl FnMut(&str) -> O,
+    ) -> Result<O::Value> {
+        let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());
+        self.wait_until(what, timeout, || look(&(read_lossy(&stdout) + &read_lossy(&stderr))))
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

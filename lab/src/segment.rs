@@ -128,12 +128,35 @@ impl Segment {
     /// # Errors
     /// As [`attach`](Self::attach); [`Error::Command`](crate::Error::Command) if a router is not on the link.
     pub fn host(&self, lab: &Lab, name: &str, attach: Attach, routers: &[IpAddr]) -> Result<Host> {
+        self.host_in(lab.namespace(name)?, attach, routers)
+    }
+
+    /// Makes a host without addresses in a namespace of its own, with its netdev `eth0` on this segment: it takes what
+    /// routers advertise ([`Nic::autoconf`]), and detects duplicates of its IPv6 addresses.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn client(&self, lab: &Lab, name: &str, mac: MacAddr) -> Result<Host> {
         let namespace = lab.namespace(name)?;
+        namespace.accept_advertisements()?;
+        self.host_in(namespace, Attach { mac: Some(mac), ..Attach::default() }, &[])
+    }
+
+    fn host_in(&self, namespace: Namespace, attach: Attach, routers: &[IpAddr]) -> Result<Host> {
         let nic = self.attach(&namespace, "eth0", attach)?;
         let usable =
             |router: &&IpAddr| nic.addresses.iter().any(|net| net.addr().is_ipv4() == router.is_ipv4());
         namespace.ip(&default_routes(routers.iter().filter(usable)))?;
         Ok(Host { namespace, nic })
+    }
+
+    /// Moves the far end of a link here, from the segment that it is on.
+    pub(crate) fn take(&self, nic: &mut Nic) -> Result<()> {
+        let port = &nic.far_interface;
+        nic.far_namespace.ip(&format!("link set {port} netns {}", self.namespace.full_name()))?;
+        nic.far_namespace = self.namespace.clone();
+        self.add_port(port)?;
+        wait_link_up(&nic.namespace, &nic.interface)
     }
 
     /// Makes a netdev of the bridge's namespace a port of it.

@@ -26,7 +26,7 @@ const HOME: &str = "/run/vxgate-lab";
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Programs that the lab runs, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
     ("ss", "iproute2"),
@@ -34,6 +34,12 @@ const TOOLS: [(&str, &str); 7] = [
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
     ("tshark", "tshark"),
+    ("arping", "iputils-arping"),
+    ("dhclient", "isc-dhcp-client"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("rdisc6", "ndisc6"),
+    ("tracepath", "iputils-tracepath"),
+    ("traceroute", "traceroute"),
 ];
 
 /// The right to make namespaces: one lab at a time on the whole machine, so that labs of different threads

@@ -32,6 +32,19 @@ pub enum Family {
 impl Family {
     /// The two.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// What most programs call it: `-4`, `-6`.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::V4 => "-4",
+            Self::V6 => "-6",
+        }
+    }
 }
 
 /// The two subnets of a segment.
@@ -194,6 +207,21 @@ impl Topology {
         self.outer.host(&self.lab, name, attach, &Self::OUTER.both(Self::OUTER_ROUTER))
     }
 
+    /// Lets the router send to an outer host no packets of more than `mtu` bytes: longer ones are answered with an
+    /// error. Hosts know the MTU of their own links; of this one they learn only by path-MTU discovery.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if the host is none of the outer network.
+    pub fn limit_packets_to(&self, host: &Host, mtu: u16) -> Result<()> {
+        let lines: String = host
+            .nic
+            .addresses
+            .iter()
+            .map(|net| format!("route replace {} dev outer mtu lock {mtu}\n", net.addr()))
+            .collect();
+        self.router.ip(&lines)
+    }
+
     /// A host on the uplink itself, number `number`: it sends the blocks to the gateway and the rest to the
     /// router.
     ///
@@ -211,7 +239,7 @@ impl Topology {
 fn block_routes(blocks: &[IpNet]) -> String {
     let mut lines = String::new();
     for block in blocks {
-        let family = if block.addr().is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = Family::of(block.addr());
         let gateway = Topology::UPLINK.address(family, Topology::GATEWAY);
         // Writing to a `String` cannot fail.
         let _ = writeln!(lines, "route add {} via {gateway}", block.trunc());

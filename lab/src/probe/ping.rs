@@ -13,6 +13,7 @@ pub struct Ping {
     interval: Duration,
     timeout: Duration,
     size: u16,
+    tos: u8,
 }
 
 /// What came back.
@@ -51,6 +52,7 @@ impl Ping {
             interval: Duration::from_millis(10),
             timeout: Duration::from_secs(1),
             size: 56,
+            tos: 0,
         }
     }
 
@@ -76,13 +78,19 @@ impl Ping {
         Self { size, ..self }
     }
 
+    /// The byte with DSCP and ECN: type of service, or traffic class. The ECN field of a reply is not that of its
+    /// request.
+    pub fn tos(self, tos: u8) -> Self {
+        Self { tos, ..self }
+    }
+
     /// Sends them from `namespace`. That nothing came back is no error.
     ///
     /// # Errors
     /// [`Error::Command`] if nothing could be sent: no route, an address not understood.
     pub fn run(&self, namespace: &Namespace) -> Result<PingReport> {
         let seconds = |duration: Duration| format!("{:.3}", duration.as_secs_f64());
-        let (count, size) = (self.count.to_string(), self.size.to_string());
+        let (count, size, tos) = (self.count.to_string(), self.size.to_string(), self.tos.to_string());
         let (interval, timeout) = (seconds(self.interval), seconds(self.timeout));
         let arguments = [
             "-n",
@@ -93,6 +101,8 @@ impl Ping {
             &count,
             "-s",
             &size,
+            "-Q",
+            &tos,
             "-i",
             &interval,
             "-W",

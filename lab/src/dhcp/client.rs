@@ -1,0 +1,146 @@
+//! A DHCP client, by dhclient(8).
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::error::{Error, Result};
+use crate::process::Process;
+use crate::segment::Nic;
+use crate::topology::Family;
+
+/// What it asks for.
+const CONFIG: &str = "initial-interval 1;\n\
+     request subnet-mask, routers, domain-name-servers, interface-mtu, dhcp6.name-servers;\n";
+
+/// A client that got a lease; ended, without giving it back, when dropped.
+#[derive(Debug)]
+pub struct DhcpClient {
+    lease: Lease,
+    _process: Process,
+}
+
+/// What a client got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The address, with the prefix length of the subnet; over IPv6, where routers say what is on the link, 128.
+    pub address: IpNet,
+    /// The server, as it calls itself: over IPv4 its address, over IPv6 its DUID.
+    pub server: String,
+    /// Routers, over IPv4.
+    pub routers: Vec<Ipv4Addr>,
+    /// DNS servers.
+    pub dns: Vec<IpAddr>,
+    /// MTU of the link in bytes, if the server says it.
+    pub mtu: Option<u16>,
+    /// For how long it is valid.
+    pub lifetime: Duration,
+}
+
+impl DhcpClient {
+    /// Gets a lease for a netdev, and configures the netdev by it: address, and over IPv4 default route.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] with what it wrote if nobody offers one in time.
+    pub fn start(nic: &Nic, family: Family, timeout: Duration) -> Result<Self> {
+        let Nic { namespace, interface, .. } = nic;
+        if family == Family::V6 {
+            // It sends from there, and does not wait for it.
+            nic.link_local()?;
+        }
+        let file = |kind| {
+            let version = family.option();
+            namespace
+                .lab()
+                .directory()
+                .join(format!("dhclient{version}-{}-{interface}.{kind}", namespace.name()))
+        };
+        let [config, leases, pid] = ["conf", "leases", "pid"].map(file);
+        std::fs::write(&config, CONFIG).map_err(Error::io(format!("write {}", config.display())))?;
+        let mut process = namespace.spawn(
+            // By the loader: where AppArmor confines dhclient, it does so by the name of what is executed, to
+            // files and scripts that are the system's.
+            "ld.so",
+            &[
+                "/sbin/dhclient",
+                family.option(),
+                "-d",
+                "-cf",
+                &config.to_string_lossy(),
+                "-lf",
+                &leases.to_string_lossy(),
+                "-pf",
+                &pid.to_string_lossy(),
+                // In place of a script that changes the host: what it is told is written to standard output.
+                "-sf",
+                "/usr/bin/env",
+                interface,
+            ],
+        )?;
+        let lease = process.wait_for_output("a lease", timeout, |output| parse(output, family))?;
+        let mut lines = format!("address replace {} dev {interface}\n", lease.address);
+        for router in &lease.routers {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(lines, "route replace default via {router}");
+        }
+        namespace.ip(&lines)?;
+        Ok(Self { lease, _process: process })
+    }
+
+    /// What it got.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+/// Reads the variables that dhclient-script(8) is given, of all its runs.
+fn parse(output: &str, family: Family) -> Option<Lease> {
+    let value = |name: &str| output.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let names = match family {
+        Family::V4 => &V4,
+        Family::V6 => &V6,
+    };
+    let address: IpAddr = value(names.address)?.parse().ok()?;
+    let prefix_len = match value("new_subnet_mask") {
+        Some(mask) => mask.parse::<Ipv4Addr>().ok()?.to_bits().leading_ones() as u8,
+        None => 128,
+    };
+    Some(Lease {
+        address: IpNet::new(address, prefix_len).ok()?,
+        server: value(names.server)?.to_owned(),
+        routers: list(value("new_routers")),
+        dns: list(value(names.dns)),
+        mtu: value("new_interface_mtu").and_then(|mtu| mtu.parse().ok()),
+        lifetime: Duration::from_secs(value(names.lifetime)?.parse().ok()?),
+    })
+}
+
+/// The addresses in a value.
+fn list<T: FromStr>(value: Option<&str>) -> Vec<T> {
+    value.unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// What the variables are called that both families have.
+struct Names {
+    address: &'static str,
+    server: &'static str,
+    dns: &'static str,
+    lifetime: &'static str,
+}
+
+const V4: Names = Names {
+    address: "new_ip_address",
+    server: "new_dhcp_server_identifier",
+    dns: "new_domain_name_servers",
+    lifetime: "new_dhcp_lease_time",
+};
+
+const V6: Names = Names {
+    address: "new_ip6_address",
+    server: "new_dhcp6_server_id",
+    dns: "new_dhcp6_name_servers",
+    lifetime: "new_max_life",
+};
