@@ -20,18 +20,22 @@ use crate::{EtherType, IpProtocol, arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, ud
 /// A target: its name, which is also that of its corpus, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
+mod dhcp;
 mod ndp;
 
+pub use dhcp::{dhcpv4, dhcpv6};
 pub use ndp::ndp;
 
 /// Every target of this crate.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("ethernet_vlan_arp", ethernet_vlan_arp),
     ("ipv4", ipv4),
     ("ipv6", ipv6),
     ("udp", udp),
     ("icmp", icmp),
     ("ndp", ndp),
+    ("dhcpv4", dhcpv4),
+    ("dhcpv6", dhcpv6),
     ("frame", frame),
 ];
 

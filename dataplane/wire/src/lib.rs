@@ -11,8 +11,8 @@
 //!   refuses what the value cannot hold; `emit` writes it at the start of a buffer, every byte of it. A
 //!   buffer that is too short for `emit` is the caller's mistake and panics.
 //!
-//! Views and values allocate nothing but where a list needs it ([`ndp::RouterAdvertisement::parse`],
-//! [`DomainName`]), off the path of packets.
+//! Views and values allocate nothing but where a list or a changed copy needs it, off the path of packets:
+//! [`ndp::RouterAdvertisement::parse`], [`DomainName`], and the copies of [`dhcpv4`].
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -24,6 +24,8 @@ mod numbers;
 
 pub mod arp;
 pub mod checksum;
+pub mod dhcpv4;
+pub mod dhcpv6;
 pub mod ethernet;
 #[doc(hidden)]
 pub mod fuzz;
