@@ -181,7 +181,9 @@ fn check_ipv4(data: &[u8]) -> Option<(IpProtocol, &[u8])> {
     copy.decrement_ttl();
     assert_eq!(copy.ttl(), view.ttl().saturating_sub(1));
     assert_eq!(copy.verify_checksum(), view.verify_checksum());
-    copy.set_dscp_ecn(!view.dscp_ecn());
+    copy.change_dscp_ecn(!view.dscp_ecn());
+    assert_eq!((copy.dscp_ecn(), copy.verify_checksum()), (!view.dscp_ecn(), view.verify_checksum()));
+    copy.set_dscp_ecn(view.dscp_ecn());
     copy.set_ident(!view.ident());
     copy.set_src(view.dst());
     copy.set_dst(view.src());
@@ -189,7 +191,22 @@ fn check_ipv4(data: &[u8]) -> Option<(IpProtocol, &[u8])> {
     copy.fill_checksum();
     assert!(copy.verify_checksum());
     assert_eq!((copy.src(), copy.dst(), copy.options()), (view.dst(), view.src(), view.options()));
+    // With a right checksum, so that more than what fuzzing hits by chance is cut.
+    check_fragments(copy);
     (!view.is_fragment()).then_some((view.protocol(), payload))
+}
+
+fn check_fragments(packet: Ipv4Packet<Vec<u8>>) {
+    const MTU: usize = 68;
+    let Ok(pieces) = ipv4::fragment(packet.clone().into_inner().as_slice(), MTU) else { return };
+    let mut payload = Vec::new();
+    for piece in &pieces {
+        let Ok(view) = Ipv4Packet::new_checked(&piece[..]) else { unreachable!("{piece:?} is no packet") };
+        assert!(view.verify_checksum() && view.total_len() == piece.len() && piece.len() <= MTU);
+        assert_eq!(usize::from(view.fragment_offset() - packet.fragment_offset()), payload.len());
+        payload.extend_from_slice(view.payload());
+    }
+    assert_eq!(payload, packet.payload());
 }
 
 fn check_ipv6(data: &[u8]) -> Option<(IpProtocol, &[u8])> {

@@ -8,8 +8,10 @@ use std::net::Ipv4Addr;
 
 use crate::{Error, IpProtocol, bytes, checksum};
 
+mod fragment;
 mod options;
 
+pub use fragment::fragment;
 pub use options::{Ipv4Option, Ipv4Options};
 use options::{LSRR, SSRR};
 
@@ -22,6 +24,8 @@ mod field {
     /// Version (4 bits) and header length in 32-bit words (4 bits).
     pub(super) const VERSION_IHL: usize = 0;
     pub(super) const DSCP_ECN: usize = 1;
+    /// The 16-bit word that the checksum sees code point and ECN in.
+    pub(super) const VERSION_IHL_DSCP_ECN: Range<usize> = 0..2;
     pub(super) const TOTAL_LEN: Range<usize> = 2..4;
     pub(super) const IDENT: Range<usize> = 4..6;
     /// Flags (3 bits) and fragment offset in units of 8 bytes (13 bits).
@@ -236,6 +240,15 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Packet<T> {
     pub fn fill_checksum(&mut self) {
         bytes::put_u16(self.buffer.as_mut(), field::CHECKSUM, 0);
         let check = checksum::finish(checksum::ones_sum(self.header(), 0));
+        bytes::put_u16(self.buffer.as_mut(), field::CHECKSUM, check);
+    }
+
+    /// Sets code point and ECN, and changes the checksum by as much (RFC 1624): a wrong one stays wrong.
+    #[inline]
+    pub fn change_dscp_ecn(&mut self, dscp_ecn: u8) {
+        let old = bytes::get_u16(self.buffer.as_ref(), field::VERSION_IHL_DSCP_ECN);
+        let check = checksum::update(self.checksum(), old, old & 0xff00 | u16::from(dscp_ecn));
+        self.set_dscp_ecn(dscp_ecn);
         bytes::put_u16(self.buffer.as_mut(), field::CHECKSUM, check);
     }
 
@@ -497,6 +510,22 @@ mod tests {
                 assert_eq!((packet.ttl(), packet.checksum()), (ttl - 1, updated), "TTL {ttl}, {ident:#x}");
             }
         }
+    }
+
+    #[test]
+    fn a_changed_code_point_keeps_the_checksum_right_and_a_wrong_one_wrong() {
+        for old in 0..=u8::MAX {
+            for new in 0..=u8::MAX {
+                let mut packet = golden_with(|bytes| bytes[1] = old);
+                packet.change_dscp_ecn(new);
+                assert_eq!((packet.dscp_ecn(), packet.header_len()), (new, 20));
+                assert!(packet.verify_checksum(), "{old:#x} to {new:#x}");
+            }
+        }
+        let mut wrong = golden_with(|_| ());
+        wrong.set_ttl(32);
+        wrong.change_dscp_ecn(0);
+        assert!(!wrong.verify_checksum());
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!   buffer that is too short for `emit` is the caller's mistake and panics.
 //!
 //! Views and values allocate nothing but where a list or a changed copy needs it, off the path of packets:
-//! [`ndp::RouterAdvertisement::parse`], [`DomainName`], and the copies of [`dhcpv4`].
+//! [`ndp::RouterAdvertisement::parse`], [`DomainName`], [`ipv4::fragment`], and the copies of [`dhcpv4`].
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
