@@ -4,16 +4,23 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use wire::arp::{ArpPacket, ArpRepr};
+use wire::dhcpv4::{Dhcpv4Packet, RelayAgentInformation};
+use wire::dhcpv6::{Dhcpv6RelayPacket, Dhcpv6RelayRepr, RelayType};
 use wire::ethernet::{EthernetFrame, EthernetRepr};
 use wire::icmpv4::{Icmpv4Packet, Icmpv4Repr};
 use wire::icmpv6::{Icmpv6Packet, Icmpv6Repr};
 use wire::ipv4::{Ipv4Packet, Ipv4Repr};
 use wire::ipv6::{Ipv6Packet, Ipv6Repr};
-use wire::ndp::{NeighbourAdvertisement, NeighbourSolicitation};
+use wire::ndp::{
+    NeighbourAdvertisement, NeighbourSolicitation, PrefixInformation, RouterAdvertisement, RouterSolicitation,
+};
 use wire::udp::{UdpPacket, UdpRepr};
 use wire::vlan::{VlanRepr, VlanTag};
 use wire::vxlan::{VxlanPacket, VxlanRepr};
-use wire::{EtherType, IpProtocol, MacAddr, Vni, arp, ethernet, ipv4, ipv6, udp, vlan, vxlan};
+use wire::{
+    DomainName, EtherType, IpProtocol, MacAddr, Vni, arp, dhcpv4, ethernet, icmpv4, icmpv6, ipv4, ipv6, udp,
+    vlan, vxlan,
+};
 
 fn mac() -> impl Strategy<Value = MacAddr> {
     any::<[u8; 6]>().prop_map(MacAddr)
@@ -42,6 +49,45 @@ fn ipv6_repr() -> impl Strategy<Value = Ipv6Repr> {
         let (next_header, hop_limit, traffic_class, payload_len) = rest;
         let next_header = next_header.into();
         Ipv6Repr { src, dst, next_header, hop_limit, traffic_class, flow_label, payload_len }
+    })
+}
+
+fn prefix_information() -> impl Strategy<Value = PrefixInformation> {
+    let rest = any::<(bool, bool, u32, u32)>();
+    (any::<u128>(), 0..=128u8, rest).prop_map(|(bits, prefix_len, rest)| {
+        let (on_link, autonomous, valid_lifetime, preferred_lifetime) = rest;
+        let ones = u128::MAX.checked_shl(128 - u32::from(prefix_len)).unwrap_or(0);
+        let prefix = Ipv6Addr::from_bits(bits & ones);
+        PrefixInformation { prefix, prefix_len, on_link, autonomous, valid_lifetime, preferred_lifetime }
+    })
+}
+
+fn domain() -> impl Strategy<Value = DomainName> {
+    "[a-z_][a-z0-9]{0,20}([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?){0,2}".prop_map(|name| name.parse().unwrap())
+}
+
+fn router_advertisement() -> impl Strategy<Value = RouterAdvertisement<'static>> {
+    let fields = any::<(u8, bool, bool, u16, u32, u32)>();
+    let options =
+        (prop::option::of(mac()), any::<Option<u32>>(), prop::collection::vec(prefix_information(), 0..4));
+    let dns = (any::<[Ipv6Addr; 1]>(), prop::collection::vec(domain(), 0..20), any::<u32>());
+    (fields, options, dns).prop_map(|(fields, (source_mac, mtu, prefixes), dns)| {
+        let (hop_limit, managed, other, lifetime, reachable_time, retrans_timer) = fields;
+        let (dns_servers, search_domains, dns_lifetime) = dns;
+        RouterAdvertisement {
+            hop_limit,
+            managed,
+            other,
+            lifetime,
+            reachable_time,
+            retrans_timer,
+            source_mac,
+            mtu,
+            prefixes: prefixes.into(),
+            dns_servers: dns_servers.to_vec().into(),
+            search_domains: search_domains.into(),
+            dns_lifetime,
+        }
     })
 }
 
@@ -112,6 +158,106 @@ proptest! {
         repr.emit(&mut buffer, src, dst);
         let packet = Icmpv6Packet::new_checked(&buffer).unwrap();
         prop_assert_eq!(Icmpv6Repr::parse(&packet, src, dst), Ok(repr));
+    }
+
+    #[test]
+    fn icmpv4_errors(code in (0..=255u8).prop_filter("needs an MTU", |&code| code != 4), mtu: u16, packet in payload()) {
+        let invoking = icmpv4::invoking(&packet);
+        for repr in [
+            Icmpv4Repr::DestinationUnreachable { code, invoking },
+            Icmpv4Repr::FragmentationNeeded { mtu, invoking },
+            Icmpv4Repr::TimeExceeded { code, invoking },
+        ] {
+            let mut buffer = vec![0xa5; repr.buffer_len()];
+            repr.emit(&mut buffer);
+            let packet = Icmpv4Packet::new_checked(&buffer).unwrap();
+            prop_assert_eq!(Icmpv4Repr::parse(&packet), Ok(repr));
+        }
+    }
+
+    #[test]
+    fn icmpv6_errors(src: Ipv6Addr, dst: Ipv6Addr, code: u8, mtu: u32, packet in payload()) {
+        let invoking = icmpv6::invoking(&packet);
+        for repr in [
+            Icmpv6Repr::DestinationUnreachable { code, invoking },
+            Icmpv6Repr::PacketTooBig { mtu, invoking },
+            Icmpv6Repr::TimeExceeded { code, invoking },
+        ] {
+            let mut buffer = vec![0xa5; repr.buffer_len()];
+            repr.emit(&mut buffer, src, dst);
+            let packet = Icmpv6Packet::new_checked(&buffer).unwrap();
+            prop_assert_eq!(Icmpv6Repr::parse(&packet, src, dst), Ok(repr));
+        }
+    }
+
+    #[test]
+    fn router_discovery(
+        src in unicast_v6(),
+        dst: Ipv6Addr,
+        source_mac in prop::option::of(mac()),
+        advertisement in router_advertisement(),
+    ) {
+        let solicitation = RouterSolicitation { source_mac };
+        let mut buffer = vec![0xa5; solicitation.buffer_len()];
+        solicitation.emit(&mut buffer, src, dst);
+        let packet = Icmpv6Packet::new_checked(&buffer).unwrap();
+        prop_assert_eq!(RouterSolicitation::parse(&packet), Ok(solicitation));
+        prop_assert_eq!(solicitation.validate(&packet, 255, src, dst), Ok(()));
+
+        let mut buffer = vec![0xa5; advertisement.buffer_len()];
+        advertisement.emit(&mut buffer, src, dst);
+        let packet = Icmpv6Packet::new_checked(&buffer).unwrap();
+        prop_assert!(packet.verify_checksum(src, dst));
+        prop_assert_eq!(RouterAdvertisement::parse(&packet), Ok(advertisement));
+    }
+
+    #[test]
+    fn domain_names(name in domain()) {
+        prop_assert_eq!(name.to_string().parse(), Ok(name.clone()));
+        prop_assert_eq!(DomainName::parse(name.wire()), Ok((name.clone(), &[][..])));
+    }
+
+    #[test]
+    fn dhcpv4_relay_agent(
+        circuit_id in prop::collection::vec(any::<u8>(), 1..120),
+        remote_id in prop::collection::vec(any::<u8>(), 1..120),
+        options in prop::collection::vec((1..=81u8, prop::collection::vec(any::<u8>(), 0..99)), 0..9),
+    ) {
+        let mut message = vec![0; dhcpv4::HEADER_LEN];
+        message[236..].copy_from_slice(&[99, 130, 83, 99]);
+        for (kind, data) in options {
+            message.extend([kind, data.len() as u8]);
+            message.extend(data);
+        }
+        message.push(255);
+        let mut relayed = Vec::new();
+        dhcpv4::append_relay_agent(&message, &circuit_id, &remote_id, &mut relayed).unwrap();
+        let information = RelayAgentInformation { circuit_id: Some(&circuit_id), remote_id: Some(&remote_id) };
+        let packet = Dhcpv4Packet::new_checked(&relayed).unwrap();
+        prop_assert_eq!(packet.relay_agent_information(), Ok(Some(information)));
+
+        let mut back = Vec::new();
+        dhcpv4::strip_relay_agent(&relayed, &mut back).unwrap();
+        message.resize(message.len().max(dhcpv4::MIN_LEN), 0);
+        prop_assert_eq!(back, message);
+    }
+
+    #[test]
+    fn dhcpv6_relay(
+        reply: bool,
+        hop_count: u8,
+        addresses: (Ipv6Addr, Ipv6Addr),
+        interface_id: Option<[u8; 5]>,
+        message in payload(),
+    ) {
+        let type_ = if reply { RelayType::Reply } else { RelayType::Forward };
+        let (link, peer) = addresses;
+        let interface_id = interface_id.as_ref().map(|id| &id[..]);
+        let repr = Dhcpv6RelayRepr { type_, hop_count, link, peer, interface_id, message: &message };
+        let mut buffer = vec![0xa5; repr.buffer_len()];
+        repr.emit(&mut buffer);
+        let packet = Dhcpv6RelayPacket::new_checked(&buffer).unwrap();
+        prop_assert_eq!(Dhcpv6RelayRepr::parse(&packet), Ok(repr));
     }
 
     #[test]
