@@ -196,6 +196,8 @@ impl Population {
             blocks: vec![Ipv4Net::new_assert(BLOCK_V4, 8).into(), Ipv6Net::new_assert(BLOCK_V6, 16).into()],
             overlays: (0..self.overlays).map(|index| self.overlay(index, &endpoints)).collect(),
             stations: Vec::new(),
+            rules: Vec::new(),
+            punt_limits: engine::PuntLimits::default(),
             max_flows: engine::DEFAULT_MAX_FLOWS,
         }
     }
@@ -217,6 +219,9 @@ impl Population {
             ],
             endpoints: Arc::clone(endpoints),
             mtu: 1500,
+            owner: true,
+            own_mac: None,
+            policy: Arc::default(),
         }
     }
 

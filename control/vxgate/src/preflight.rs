@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use engine::{Config, Overlay, PortConfig, Role};
+use engine::{Config, Overlay, PortConfig, PuntLimits};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -182,7 +183,7 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
         settings.ports.iter().filter_map(|port| prepare_port(port, machine, &mut obstacles)).collect();
     check_blocks(settings, machine, &mut obstacles);
 
-    let underlay = ports.iter().find(|port| port.role == Role::Underlay);
+    let underlay = ports.iter().find(|port| port.role.is_underlay());
     let mut mtus = Vec::new();
     if let Some(underlay) = underlay {
         if let Err(error) = settings.check_endpoints(&underlay.addresses) {
@@ -201,6 +202,9 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
             subnets: overlay.subnets.clone(),
             endpoints: settings.groups[group].endpoints.clone(),
             mtu: mtus[group],
+            owner: true,
+            own_mac: None,
+            policy: Arc::default(),
         }
     });
     Ok(Config {
@@ -211,6 +215,8 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
         blocks: settings.blocks.clone(),
         overlays: overlays.collect(),
         stations: settings.stations.clone(),
+        rules: Vec::new(),
+        punt_limits: PuntLimits::default(),
         max_flows: settings.max_flows,
     })
 }
@@ -302,7 +308,7 @@ fn port_addresses(
     }
     let addresses: Vec<IpAddr> =
         there.filter(|address| address.global).map(|address| address.address).collect();
-    if port.role == Role::Underlay {
+    if port.role.is_underlay() {
         let of_family = |ipv4| addresses.iter().filter(|address| address.is_ipv4() == ipv4).count();
         if addresses.is_empty() {
             obstacles.push(Obstacle::NoVtep { interface: interface() });

@@ -4,8 +4,10 @@
 //! routes and neighbours and sends the outcome as [`Update`]s; the slow-path thread, the only writer of the
 //! tables, applies them. What the engine needs resolved it asks for with an [`Event`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use port::{BindRequest, Idle, XdpRequest};
@@ -22,6 +24,20 @@ pub enum Role {
     Underlay,
     /// Toward the outer network: carries plain IP.
     Uplink,
+    /// Both on one netdev: a router on a stick.
+    Both,
+}
+
+impl Role {
+    /// Whether endpoints are there.
+    pub const fn is_underlay(self) -> bool {
+        matches!(self, Self::Underlay | Self::Both)
+    }
+
+    /// Whether the outer network is there.
+    pub const fn is_uplink(self) -> bool {
+        matches!(self, Self::Uplink | Self::Both)
+    }
 }
 
 /// One netdev and what it is used for.
@@ -33,7 +49,8 @@ pub struct PortConfig {
     pub ifindex: u32,
     /// What the port is for.
     pub role: Role,
-    /// Underlay: the VTEP addresses (at most one a family). Uplink: the port's own addresses.
+    /// Underlay: the VTEP addresses (at most one a family). Uplink: the port's own addresses, from which errors about
+    /// packets from the outer network come. Both: they are the same.
     pub addresses: Vec<IpAddr>,
     /// MAC address of the netdev.
     pub mac: MacAddr,
@@ -63,6 +80,11 @@ pub struct Config {
     pub overlays: Vec<Overlay>,
     /// The stations known from the start.
     pub stations: Vec<Station>,
+    /// What may be forwarded between overlays and out of them; the first that matches decides. What none matches is
+    /// rejected between overlays, and allowed outward.
+    pub rules: Vec<Rule>,
+    /// How much the slow path is given.
+    pub punt_limits: PuntLimits,
     /// Most entries of the flow table: one for a station, and one for each of its addresses.
     pub max_flows: u32,
 }
@@ -82,6 +104,200 @@ pub struct Overlay {
     pub endpoints: Arc<[IpAddr]>,
     /// Largest IP packet inside the overlay, in bytes.
     pub mtu: u16,
+    /// Whether this gateway is the one that answers in the overlay, and sends with the shared MAC address. One that is
+    /// not resolves stations only in ways that leave their entry of the router untouched.
+    pub owner: bool,
+    /// The gateway's own MAC address in the overlay, beside the shared one; needed where it is not the owner.
+    pub own_mac: Option<MacAddr>,
+    /// How stations are treated; shared by the overlays of a configuration table.
+    pub policy: Arc<OverlayPolicy>,
+}
+
+/// How the stations of an overlay are treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayPolicy {
+    /// What becomes of stations that are where they are not expected.
+    pub admission: Admission,
+    /// For whom the router answers ARP and neighbour solicitations.
+    pub proxy: Proxy,
+    /// Most addresses that are learned of one station.
+    pub addresses_per_station: u16,
+    /// Router advertisements; `None`: none are sent.
+    pub advertisement: Option<RouterAdvertisement>,
+    /// Servers in the outer network that DHCP of the same family is relayed to.
+    pub dhcp_servers: Vec<IpAddr>,
+    /// DSCP of outer packets.
+    pub dscp: Dscp,
+    /// Limit of what leaves the overlay through the gateway.
+    pub egress_limit: RateLimit,
+    /// Limit of what the gateway sends into the overlay.
+    pub ingress_limit: RateLimit,
+}
+
+impl Default for OverlayPolicy {
+    fn default() -> Self {
+        Self {
+            admission: Admission::Loose,
+            proxy: Proxy::Own,
+            addresses_per_station: DEFAULT_ADDRESSES_PER_STATION,
+            advertisement: None,
+            dhcp_servers: Vec::new(),
+            dscp: Dscp::Copy,
+            egress_limit: RateLimit::default(),
+            ingress_limit: RateLimit::default(),
+        }
+    }
+}
+
+/// Addresses that are learned of one station unless configured.
+pub const DEFAULT_ADDRESSES_PER_STATION: u16 = 16;
+
+/// What becomes of a frame whose sender is known behind another endpoint of the overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Forwarded and counted; nothing is learned. Stations may roam.
+    Loose,
+    /// Dropped.
+    Strict,
+}
+
+/// For whom the router answers ARP requests and neighbour solicitations of stations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// For itself alone.
+    Own,
+    /// Also for stations whose binding is fresh, with their MAC addresses (RFC 9161).
+    Known,
+    /// For all addresses of the subnet, with the router's MAC address: stations talk through the gateway.
+    Isolate,
+}
+
+/// What router advertisements say beside the overlay's subnets and MTU (RFC 4861 §4.2, RFC 8106).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterAdvertisement {
+    /// Whether addresses are to be had by DHCPv6 (M).
+    pub managed: bool,
+    /// Whether other settings are to be had by DHCPv6 (O).
+    pub other: bool,
+    /// Whether stations may make addresses from the prefixes themselves (A).
+    pub autonomous: bool,
+    /// For how long the router is one: whole seconds, 9 000 at most, 0 for not a default router.
+    pub router_lifetime: Duration,
+    /// For how long an address made from a prefix is preferred; whole seconds.
+    pub preferred_lifetime: Duration,
+    /// For how long it is valid; whole seconds.
+    pub valid_lifetime: Duration,
+    /// Longest time between two that nobody asked for; the shortest is a third of it.
+    pub interval: Duration,
+    /// Recursive DNS servers.
+    pub dns_servers: Vec<Ipv6Addr>,
+    /// DNS search list.
+    pub dns_search: Vec<String>,
+}
+
+/// The DSCP of outer packets (RFC 2983). ECN is not a choice (RFC 6040).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dscp {
+    /// That of the inner packet.
+    Copy,
+    /// Always this: 0 to 63.
+    Set(u8),
+}
+
+/// A limit, kept by token buckets; `None`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Bits of IP packets in a second.
+    pub bits: Option<u64>,
+    /// Packets in a second.
+    pub packets: Option<u64>,
+}
+
+/// What is done with a packet that a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Forwarded.
+    Allow,
+    /// Dropped, and its sender is told (administratively prohibited).
+    Reject,
+    /// Dropped.
+    Drop,
+}
+
+/// One rule about packets from overlays. Overlays are given by their prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What is done.
+    pub action: Action,
+    /// Prefixes of the source; empty: any.
+    pub from: Arc<[IpNet]>,
+    /// Prefixes of the destination; empty: any.
+    pub to: Arc<[IpNet]>,
+    /// Upper-layer protocol.
+    pub protocol: Option<u8>,
+    /// Ports of the source.
+    pub source_ports: Option<RangeInclusive<u16>>,
+    /// Ports of the destination.
+    pub destination_ports: Option<RangeInclusive<u16>>,
+}
+
+/// Packets in a second, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketRate {
+    /// Packets in a second; at least 1.
+    pub rate: u32,
+    /// Packets at once after a pause; at least 1.
+    pub burst: u32,
+}
+
+/// What the slow path is asked for, for limits of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PuntClass {
+    /// ARP and neighbour discovery of stations.
+    Neighbour,
+    /// Packets for addresses whose MAC address is not known.
+    Resolve,
+    /// Frames from stations that are not known.
+    Stranger,
+    /// For the router itself: echo requests, DHCP, packets to be cut.
+    Host,
+    /// Errors to be told: time exceeded, too big, unreachable, prohibited.
+    Error,
+}
+
+impl PuntClass {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Neighbour, Self::Resolve, Self::Stranger, Self::Host, Self::Error];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Neighbour => "neighbour",
+            Self::Resolve => "resolve",
+            Self::Stranger => "stranger",
+            Self::Host => "host",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Limits of what the slow path is given; what is above them is dropped and counted. By [`PuntClass`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PuntLimits {
+    /// For each overlay, so that one's storm costs others nothing.
+    pub overlay: [PacketRate; PuntClass::ALL.len()],
+    /// For all overlays together, a worker.
+    pub total: [PacketRate; PuntClass::ALL.len()],
+}
+
+impl Default for PuntLimits {
+    fn default() -> Self {
+        let rate = |rate, burst| PacketRate { rate, burst };
+        Self {
+            overlay: [rate(200, 100), rate(100, 64), rate(100, 64), rate(200, 50), rate(100, 50)],
+            total: [50_000, 20_000, 20_000, 20_000, 20_000].map(|each| rate(each, each / 20)),
+        }
+    }
 }
 
 /// A subnet of an overlay, and the gateway's address in it.
@@ -104,6 +320,19 @@ pub struct Station {
     pub endpoint: IpAddr,
     /// Its IP addresses, inside the overlay's subnets.
     pub addresses: Vec<IpAddr>,
+}
+
+/// That a station has an address: what the slow path has learned, for `show`, and to be carried to another gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The overlay.
+    pub vni: Vni,
+    /// The address.
+    pub address: IpAddr,
+    /// The station's MAC address.
+    pub mac: MacAddr,
+    /// Since it was last confirmed.
+    pub age: Duration,
 }
 
 /// A neighbour that frames are sent to: an address on the link of a port.
@@ -156,6 +385,9 @@ pub enum Update {
     },
     /// All addresses of the host itself, to which no station may send; replaces what was there.
     HostAddresses(Vec<IpAddr>),
+    /// Bindings that another gateway has learned: taken over, and confirmed soon. Those of stations that are not known
+    /// are left out.
+    Bindings(Vec<Binding>),
     /// A port's netdev changed its MAC address.
     PortMac {
         /// The port.

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::api::PuntClass;
 use crate::pipeline::Forwarded;
 use crate::tables::OverlayIndex;
 
@@ -50,17 +51,31 @@ macro_rules! reasons {
 reasons! {
     /// Decapsulated and routed to the outer network.
     Egress Forwarded "egress"
+    /// The same, from a station behind another endpoint than the one that it is known behind.
+    EgressElsewhere Forwarded "egress_elsewhere"
     /// Routed into an overlay and encapsulated.
     Ingress Forwarded "ingress"
-    /// A frame of the slow path, sent: an answer, or a packet that waited for its neighbour.
+    /// From an overlay into another, or back into the same, as rules allow.
+    Across Forwarded "across"
+    /// A frame of the slow path, sent: an answer, a question, or a packet that waited for its neighbour.
     SlowPath Forwarded "slow_path"
 
     /// ARP in an overlay.
     Arp Punted "arp"
     /// Neighbour discovery in an overlay.
     Ndp Punted "ndp"
+    /// For the router itself.
+    ToRouter Punted "to_router"
+    /// DHCP of a station that has no address yet.
+    Dhcp Punted "dhcp"
     /// For a neighbour on the uplink that is being asked for its MAC address: a few packets wait for it.
     Resolving Punted "resolving"
+    /// For an address of an overlay that no station is known to have: a few packets wait while it is asked for.
+    Unresolved Punted "unresolved"
+    /// From a MAC address that is no station of the overlay: it may be let in for a while.
+    UnknownStation Punted "unknown_station"
+    /// IPv4, longer than the MTU of the way out, and to be cut.
+    Fragmented Punted "fragmented"
 
     /// Shorter than its headers, or than they say.
     Truncated Dropped "truncated"
@@ -93,8 +108,8 @@ reasons! {
     NotForRouter Dropped "not_for_router"
     /// An inner source MAC that cannot be a station's: group, zero, or the router's own.
     BadSourceMac Dropped "bad_source_mac"
-    /// An inner source MAC that is no station of the overlay.
-    UnknownStation Dropped "unknown_station"
+    /// A station behind another endpoint than the one that it is known behind, where admission is strict.
+    WrongEndpoint Dropped "wrong_endpoint"
     /// A source address outside the overlay's subnets, or the router's own.
     SpoofedSource Dropped "spoofed_source"
     /// A link-local or unspecified source or destination: never leaves its overlay.
@@ -102,14 +117,18 @@ reasons! {
 
     /// A multicast, broadcast, loopback or reserved destination.
     BadDestination Dropped "bad_destination"
-    /// For the router itself, which has no use for it.
-    ToRouter Dropped "to_router"
     /// A station to an address of the host itself.
     ToHost Dropped "to_host"
-    /// A station to another overlay, or to an overlay prefix that nobody has.
+    /// A station to another overlay, and no rule allows it.
     BetweenOverlays Dropped "between_overlays"
-    /// A station through the router to its own overlay.
-    SameOverlay Dropped "same_overlay"
+    /// Rejected by a rule.
+    RuleReject Dropped "rule_reject"
+    /// Dropped by a rule.
+    RuleDrop Dropped "rule_drop"
+    /// Over the overlay's rate limit.
+    OverLimit Dropped "over_limit"
+    /// Congestion was met in the underlay by a packet that cannot tell of it (RFC 6040 section 4.2).
+    Congestion Dropped "congestion"
     /// TTL or hop limit used up.
     TtlExceeded Dropped "ttl_exceeded"
     /// IPv4 with a source route (RFC 7126 section 4.3 and 4.4).
@@ -127,11 +146,13 @@ reasons! {
     MartianSource Dropped "martian_source"
     /// From the uplink, for an address in no overlay.
     NoOverlay Dropped "no_overlay"
-    /// From the uplink, for an address that no station has.
-    NoStation Dropped "no_station"
+    /// To the network or broadcast address of a subnet (RFC 2644).
+    DirectedBroadcast Dropped "directed_broadcast"
 
     /// The port that it should leave by has its budget of frames in flight.
     TransmitFull Dropped "transmit_full"
+    /// Over the limits of what the slow path is given.
+    Policed Dropped "policed"
     /// The queue to the slow path is full.
     PuntFull Dropped "punt_full"
     /// No frame was free for one of the slow path.
@@ -162,7 +183,7 @@ pub struct Traffic {
     pub tx_bytes: u64,
 }
 
-/// Packets and bytes of one overlay, each way.
+/// Packets and bytes of one overlay, each way; what comes across from an overlay counts where it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OverlayTraffic {
     /// Packets out of the overlay.
@@ -194,6 +215,10 @@ impl SingleWriter {
 #[repr(align(128))]
 pub(crate) struct Counters {
     reasons: [SingleWriter; Reason::ALL.len()],
+    /// Handed to the slow path, and not, by class.
+    punts: [[SingleWriter; 2]; PuntClass::ALL.len()],
+    /// Frames that the slow path gave back to be looked at again: received once, counted twice.
+    again: SingleWriter,
     ports: Box<[[SingleWriter; 4]]>,
     /// Half a cache line each.
     overlays: Box<[OverlayCells]>,
@@ -207,6 +232,8 @@ impl Counters {
     pub(crate) fn new(ports: usize, overlays: usize) -> Self {
         Self {
             reasons: std::array::from_fn(|_| SingleWriter::default()),
+            punts: Default::default(),
+            again: SingleWriter::default(),
             ports: (0..ports).map(|_| Default::default()).collect(),
             overlays: (0..overlays).map(|_| Default::default()).collect(),
         }
@@ -215,6 +242,26 @@ impl Counters {
     #[inline]
     pub(crate) fn count(&self, reason: Reason) {
         self.reasons[reason as usize].add(1);
+    }
+
+    /// Counts a frame for the slow path, which got it or did not.
+    pub(crate) fn punted(&self, class: PuntClass, handed_over: bool) {
+        self.punts[class as usize][usize::from(!handed_over)].add(1);
+    }
+
+    /// Counts a frame that the slow path gave back.
+    pub(crate) fn again(&self) {
+        self.again.add(1);
+    }
+
+    /// What was handed over and what was not, by class.
+    pub(crate) fn punts(&self) -> [[u64; 2]; PuntClass::ALL.len()] {
+        self.punts.each_ref().map(|cells| cells.each_ref().map(SingleWriter::read))
+    }
+
+    /// How many frames were given back.
+    pub(crate) fn given_back(&self) -> u64 {
+        self.again.read()
     }
 
     /// Hints that a frame of the overlay will be counted.
@@ -228,7 +275,7 @@ impl Counters {
     pub(crate) fn forwarded(&self, frame: &Forwarded) {
         self.count(frame.reason);
         if let Some(OverlayCells(cells)) = self.overlays.get(frame.overlay.0 as usize) {
-            let first = if frame.reason == Reason::Egress { 0 } else { 2 };
+            let first = if matches!(frame.reason, Reason::Egress | Reason::EgressElsewhere) { 0 } else { 2 };
             cells[first].add(1);
             cells[first + 1].add(frame.bytes.into());
         }

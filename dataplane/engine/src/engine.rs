@@ -17,10 +17,11 @@ use port::{
 use thiserror::Error;
 use wire::{MacAddr, Vni};
 
-use crate::api::{Config, Event, Overlay, PortConfig, PortIndex, Role, Station, Update};
+use crate::api::{Config, Event, Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update};
 use crate::counters::{Counter, Counters, OverlayTraffic, Traffic};
 use crate::pipeline::Scratch;
-use crate::slowpath::{RING, SlowPath, WorkerLink};
+use crate::police::Police;
+use crate::slowpath::{Deed, RING, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
 use crate::tables::{Snapshot, TablesError, Writer};
 use crate::worker::Worker;
@@ -118,6 +119,17 @@ pub struct OverlayStatus {
     pub stations: usize,
 }
 
+/// How many frames of a class were for the slow path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PuntCount {
+    /// The class.
+    pub class: PuntClass,
+    /// Those that it was given.
+    pub handed_over: u64,
+    /// Those over the limits, and those that the queue had no room for.
+    pub refused: u64,
+}
+
 /// A port with its XDP program.
 struct AttachedPort {
     config: PortConfig,
@@ -135,6 +147,7 @@ pub struct Engine {
     flows: Mutex<flow::FlowReader>,
     updates: Sender<Update>,
     counters: Arc<Counters>,
+    tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
     waker: Waker,
     slow_path: JoinHandle<()>,
@@ -165,6 +178,8 @@ impl Engine {
 
         let (idle, core) = (config.idle, config.core);
         let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
+        let police = Police::new(&config.punt_limits, config.overlays.len());
+        let tally = Arc::new(Tally::new());
         let (writer, flow_readers) = Writer::new(config, READERS)?;
         let tables = Arc::clone(writer.published());
         let stop = Arc::new(AtomicBool::new(false));
@@ -173,8 +188,9 @@ impl Engine {
         let (punts_in, punts) = rtrb::RingBuffer::new(RING);
         let (answers, answers_out) = rtrb::RingBuffer::new(RING);
 
-        let workers = vec![WorkerLink { punts, answers, waker: waker.clone() }];
-        let slow_path = SlowPath::new(writer, update_queue, workers, events, Arc::clone(&stop));
+        let workers = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
+        let slow_path =
+            SlowPath::new(writer, update_queue, workers, events, Arc::clone(&stop), Arc::clone(&tally));
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
         let reader = || flow_readers.reader().expect("as many as were asked for");
         let own_reader = reader();
@@ -187,6 +203,7 @@ impl Engine {
             tables: Cache::new(Arc::clone(&tables)),
             counters: Arc::clone(&counters),
             punts: punts_in,
+            police,
             punted: false,
             answers: answers_out,
             slow_path: slow_path.thread().clone(),
@@ -210,6 +227,7 @@ impl Engine {
             flows: Mutex::new(own_reader),
             updates,
             counters,
+            tally,
             stop,
             waker,
             slow_path,
@@ -271,6 +289,25 @@ impl Engine {
     /// What happened to all frames since the start, each reason once.
     pub fn counters(&self) -> Vec<Counter> {
         self.counters.all()
+    }
+
+    /// What the slow path did since the start, each deed once.
+    pub fn deeds(&self) -> Vec<(Deed, u64)> {
+        Deed::ALL.iter().map(|deed| (*deed, self.tally.get(*deed))).collect()
+    }
+
+    /// How many frames the slow path was given, and how many it was not because of limits or for want of room, by class.
+    pub fn punts(&self) -> [PuntCount; PuntClass::ALL.len()] {
+        let counts = self.counters.punts();
+        PuntClass::ALL.map(|class| {
+            let [handed_over, refused] = counts[class as usize];
+            PuntCount { class, handed_over, refused }
+        })
+    }
+
+    /// How many frames the slow path gave back to be looked at again: each was counted twice, and received once.
+    pub fn given_back(&self) -> u64 {
+        self.counters.given_back()
     }
 
     /// The overlays, or the one with this VNI.
@@ -339,8 +376,9 @@ impl Engine {
 }
 
 fn check_roles(ports: &[PortConfig]) -> Result<(), StartError> {
-    for (role, name) in [(Role::Underlay, "underlay"), (Role::Uplink, "uplink")] {
-        let count = ports.iter().filter(|port| port.role == role).count();
+    let roles = [(Role::is_underlay as fn(Role) -> bool, "underlay"), (Role::is_uplink, "uplink")];
+    for (has_role, name) in roles {
+        let count = ports.iter().filter(|port| has_role(port.role)).count();
         if count != 1 {
             return Err(StartError::Roles(count, name));
         }
@@ -363,7 +401,7 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
     let vteps: Vec<IpAddr> = config
         .ports
         .iter()
-        .filter(|port| port.role == Role::Underlay)
+        .filter(|port| port.role.is_underlay())
         .flat_map(|port| port.addresses.clone())
         .collect();
     let load = |port: &PortConfig| {
@@ -371,6 +409,7 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
             role: match port.role {
                 Role::Underlay => PortRole::Underlay,
                 Role::Uplink => PortRole::Uplink,
+                Role::Both => PortRole::Both,
             },
             mac: port.mac,
             vteps: vteps.clone(),

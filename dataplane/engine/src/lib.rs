@@ -7,8 +7,10 @@
 mod api;
 mod counters;
 mod engine;
+mod limit;
 pub mod offline;
 mod pipeline;
+mod police;
 mod slowpath;
 mod tables;
 #[cfg(test)]
@@ -17,5 +19,6 @@ mod worker;
 
 pub use api::*;
 pub use counters::{Counter, Outcome, OverlayTraffic, Reason, Traffic};
-pub use engine::{Engine, OverlayStatus, PortStatus, StartError};
+pub use engine::{Engine, OverlayStatus, PortStatus, PuntCount, StartError};
+pub use slowpath::Deed;
 pub use tables::TablesError;

@@ -8,9 +8,11 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use port::{Batch, Frame, FramePool, Idle, Port, Umem, Waker};
 
-use crate::api::PortIndex;
-use crate::counters::{Counters, Reason};
+use crate::api::{PortIndex, PuntClass};
+use crate::counters::{Counters, Outcome, Reason};
+use crate::limit;
 use crate::pipeline::{self, Context, Punt, Scratch, Verdict};
+use crate::police::Police;
 use crate::slowpath::{Answer, FrameCopy, Punted};
 use crate::tables::Snapshot;
 use crate::tables::flow;
@@ -33,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) scratch: Box<Scratch>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) punts: rtrb::Producer<Punted>,
+    pub(crate) police: Police,
     /// Whether there were punts in this round.
     pub(crate) punted: bool,
     pub(crate) answers: rtrb::Consumer<Answer>,
@@ -89,10 +92,16 @@ impl Worker {
         }
         let bytes = batch.iter().map(Frame::len).sum::<usize>();
         self.counters.received(port, batch.len() as u64, bytes as u64);
+        self.process(PortIndex(port as u8), batch);
+        true
+    }
+
+    /// Takes a batch through the pipeline, and does with each frame what that says.
+    fn process(&mut self, port: PortIndex, mut batch: Batch) {
         let flows = self.flows.view();
         let context =
             Context { tables: self.tables.load(), flows: &flows, umem: &self.umem, counters: &self.counters };
-        pipeline::process(context, &mut self.scratch, PortIndex(port as u8), &mut batch);
+        pipeline::process(context, &mut self.scratch, port, &mut batch);
         for (index, frame) in batch.into_iter().enumerate() {
             match self.scratch.verdicts[index] {
                 Verdict::Transmit(forwarded) => {
@@ -100,11 +109,10 @@ impl Worker {
                         self.counters.forwarded(&forwarded);
                     }
                 }
-                Verdict::Punt(punt) => self.punt(punt, frame),
+                Verdict::Punt(punt) => self.punt(port, punt, frame),
                 Verdict::Drop(reason) => self.drop_frame(frame, reason),
             }
         }
-        true
     }
 
     /// Whether the port took it; if not, that is counted.
@@ -128,21 +136,21 @@ impl Worker {
         self.pool.put(frame);
     }
 
-    fn punt(&mut self, punt: Punt, frame: Frame) {
-        let reason = punt.reason();
-        let punted = match punt {
-            Punt::Resolve { next_hop, packet, end } => {
-                let packet = FrameCopy::of(&self.umem.data(&frame)[packet.into()..end.into()]);
-                Punted::Resolve { next_hop, packet }
-            }
-            Punt::FromStation { reason, vni, endpoint, inner, end } => {
-                let frame = FrameCopy::of(&self.umem.data(&frame)[inner.into()..end.into()]);
-                Punted::FromStation { reason, vni, endpoint, frame }
-            }
+    /// Hands a copy over, as far as limits and room allow. What is dropped anyway is counted as that; what was to be
+    /// taken up by the slow path and can't be, as the reason for that.
+    fn punt(&mut self, port: PortIndex, Punt { reason, overlay, mtu }: Punt, frame: Frame) {
+        let handed_over = if !self.police.admits(PuntClass::of(reason), overlay, limit::now()) {
+            Err(Reason::Policed)
+        } else {
+            let frame = FrameCopy::of(self.umem.data(&frame));
+            self.punted = true;
+            self.punts.push(Punted { reason, port, overlay, mtu, frame }).map_err(|_| Reason::PuntFull)
         };
-        let reason = if self.punts.push(punted).is_ok() { reason } else { Reason::PuntFull };
-        self.punted = true;
-        self.drop_frame(frame, reason);
+        self.counters.punted(PuntClass::of(reason), handed_over.is_ok());
+        match handed_over {
+            Err(instead) if reason.outcome() == Outcome::Punted => self.drop_frame(frame, instead),
+            _ => self.drop_frame(frame, reason),
+        }
     }
 
     fn send_answers(&mut self) -> bool {
@@ -150,16 +158,25 @@ impl Worker {
         for _ in 0..ANSWERS {
             let Ok(answer) = self.answers.pop() else { break };
             busy = true;
+            let (Answer::Send { port, frame: copy } | Answer::Again { port, frame: copy }) = &answer;
             let Some(mut frame) = self.pool.take() else {
                 self.counters.count(Reason::NoFrame);
                 continue;
             };
-            let bytes = answer.frame.bytes();
+            let bytes = copy.bytes();
             let fits = frame.reset(bytes.len());
             assert!(fits, "a copy holds no more than a frame");
             self.umem.data_mut(&mut frame).copy_from_slice(bytes);
-            if self.transmit(answer.port, frame) {
-                self.counters.count(Reason::SlowPath);
+            match answer {
+                Answer::Send { .. } => {
+                    if self.transmit(*port, frame) {
+                        self.counters.count(Reason::SlowPath);
+                    }
+                }
+                Answer::Again { .. } => {
+                    self.counters.again();
+                    self.process(*port, Batch::from_iter([frame]));
+                }
             }
         }
         busy

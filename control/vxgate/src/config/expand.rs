@@ -92,7 +92,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         stations: stations.into_iter().map(validate::PlacedStation::into_station).collect(),
     };
     // Without addresses in the file it is for the machine to say which VTEP addresses there are.
-    let underlay = settings.ports.iter().find(|port| port.role == engine::Role::Underlay);
+    let underlay = settings.ports.iter().find(|port| port.role.is_underlay());
     if let Some(port) = underlay.filter(|port| !port.addresses.is_empty()) {
         validate::endpoints_and_vteps(&settings.groups, &port.addresses)?;
     }

@@ -108,7 +108,7 @@ pub(super) fn port_addresses(
         if earlier.clone().any(|other| other == address) {
             return fail(place, Problem::PortAddressTwice { address });
         }
-        if role == Role::Underlay && earlier.any(|other| other.is_ipv4() == address.is_ipv4()) {
+        if role.is_underlay() && earlier.any(|other| other.is_ipv4() == address.is_ipv4()) {
             return fail(place, Problem::VtepTwice { address });
         }
     }
@@ -158,6 +158,7 @@ pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Underlay => "underlay",
         Role::Uplink => "uplink",
+        Role::Both => "underlay and uplink",
     }
 }
 

@@ -179,7 +179,7 @@ impl Mirror {
 
         let fib = Fib::new(&tables.routes);
         let mut routers = HashSet::new();
-        if let Some(underlay) = self.port_of(Role::Underlay) {
+        if let Some(underlay) = self.port_of(Role::is_underlay) {
             for (&address, told) in &mut self.endpoints {
                 let next_hop = fib.endpoint_next_hop(address, underlay);
                 routers.extend(next_hop);
@@ -193,7 +193,7 @@ impl Mirror {
                 }
             }
         }
-        if let Some(uplink) = self.port_of(Role::Uplink) {
+        if let Some(uplink) = self.port_of(Role::is_uplink) {
             let routes = fib.outer_routes(uplink, &self.blocks);
             routers.extend(routes.iter().filter_map(|route| match route.target {
                 RouteTarget::Via(next_hop) => Some(next_hop),
@@ -260,8 +260,8 @@ impl Mirror {
         }
     }
 
-    fn port_of(&self, role: Role) -> Option<PortLink> {
-        self.ports.iter().find(|port| port.role == role).map(|port| port.link)
+    fn port_of(&self, has_role: fn(Role) -> bool) -> Option<PortLink> {
+        self.ports.iter().find(|port| has_role(port.role)).map(|port| port.link)
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) fn config() -> Config {
             station(100, STATION_MAC, ENDPOINT_V4, ["10.0.1.10", "fd00:0:0:1::10"]),
             station(200, OTHER_STATION_MAC, ENDPOINT_V6, ["10.0.2.10", "fd00:0:0:2::10"]),
         ],
+        rules: Vec::new(),
+        punt_limits: PuntLimits::default(),
         max_flows: 1000,
     }
 }
@@ -62,6 +64,9 @@ fn overlay(vni: u32, prefixes: [&str; 2], endpoints: &[&str]) -> Overlay {
         subnets: subnets.to_vec(),
         endpoints: endpoints.iter().map(|address| address.parse().unwrap()).collect::<Arc<[_]>>(),
         mtu: 1500,
+        owner: true,
+        own_mac: None,
+        policy: Arc::default(),
     }
 }
 

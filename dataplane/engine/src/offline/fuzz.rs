@@ -65,14 +65,19 @@ impl Target {
 
     fn check(&self, from: PortIndex, frame: &[u8]) {
         let (source, destination, inside) = packet(frame);
-        if from == example::UNDERLAY {
+        // Each port sends from its own MAC address.
+        if frame[6..12] == example::UPLINK_MAC.0 {
+            assert_eq!(from, example::UNDERLAY, "back to the outer network");
             assert!(self.in_blocks(source) && !self.in_blocks(destination), "{source} to {destination}");
             return;
         }
         let udp = UdpPacket::new_checked(inside).expect("a whole datagram");
         let vxlan = VxlanPacket::new_checked(udp.payload()).expect("a whole header");
-        let (_, destination, _) = packet(vxlan.payload());
+        let (source, destination, _) = packet(vxlan.payload());
         assert_eq!(vxlan.vni(), self.overlay_of(destination), "{destination}");
+        // There are no rules that would let overlays reach each other.
+        let expected = if from == example::UNDERLAY { vxlan.vni() } else { None };
+        assert_eq!(self.overlay_of(source), expected, "{source} to {destination}");
     }
 
     fn in_blocks(&self, address: IpAddr) -> bool {

@@ -87,7 +87,7 @@ impl Pipeline {
                     self.counters.forwarded(forwarded);
                     sent += 1;
                 }
-                Verdict::Punt(punt) => self.counters.count(punt.reason()),
+                Verdict::Punt(punt) => self.counters.count(punt.reason),
                 Verdict::Drop(reason) => self.counters.count(*reason),
             }
         }

@@ -9,6 +9,7 @@ use wire::udp::{self, UdpPacket};
 use wire::vxlan::{self, VxlanPacket};
 use wire::{EtherType, IpProtocol, MacAddr, Vni, checksum};
 
+use super::ip::{ECN, NOT_ECT};
 use super::link::Link;
 use crate::api::PortIndex;
 use crate::counters::Reason;
@@ -20,6 +21,8 @@ pub(crate) struct Outer {
     pub(crate) vni: Vni,
     /// The endpoint that says it sent it.
     pub(crate) endpoint: IpAddr,
+    /// What the underlay says about congestion (RFC 6040).
+    pub(crate) ecn: u8,
     /// Where the inner frame starts.
     pub(crate) inner: u16,
     /// Where it ends; what follows is padding.
@@ -53,8 +56,13 @@ const COMMON_V6: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_L
 
 impl Outer {
     /// None, where one will be.
-    pub(crate) const NONE: Self =
-        Self { vni: Vni::new(1).unwrap(), endpoint: IpAddr::V4(Ipv4Addr::UNSPECIFIED), inner: 0, end: 0 };
+    pub(crate) const NONE: Self = Self {
+        vni: Vni::new(1).unwrap(),
+        endpoint: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        ecn: NOT_ECT,
+        inner: 0,
+        end: 0,
+    };
 
     /// Reads the outer headers. The outer UDP checksum is not verified: an endpoint may leave it out (RFC 7348 §5,
     /// RFC 6935), and the inner packets have their own.
@@ -87,6 +95,7 @@ impl Outer {
         is_plain.then(|| Self {
             vni,
             endpoint: Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]).into(),
+            ecn: ip[1] & ECN,
             inner: COMMON_V4 as u16,
             end: (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + payload_len,
         })
@@ -108,6 +117,7 @@ impl Outer {
         is_plain.then(|| Self {
             vni,
             endpoint: Ipv6Addr::from_octets(*source).into(),
+            ecn: ip[1] >> 4 & ECN,
             inner: COMMON_V6 as u16,
             end: (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u16 + payload_len,
         })
@@ -121,7 +131,7 @@ impl Outer {
             return Err(Reason::ForeignMac);
         }
         let packet = link.payload_of(frame);
-        let (endpoint, destination, protocol, udp_offset, ip_len) = match link.ethertype {
+        let (endpoint, destination, traffic_class, protocol, udp_offset, ip_len) = match link.ethertype {
             EtherType::Ipv4 => {
                 let ip = Ipv4Packet::new_checked(packet)?;
                 if !ip.verify_checksum() {
@@ -130,14 +140,28 @@ impl Outer {
                 if ip.is_fragment() {
                     return Err(Reason::OuterFragment);
                 }
-                (ip.src().into(), ip.dst().into(), ip.protocol(), ip.header_len(), ip.total_len())
+                (
+                    ip.src().into(),
+                    ip.dst().into(),
+                    ip.dscp_ecn(),
+                    ip.protocol(),
+                    ip.header_len(),
+                    ip.total_len(),
+                )
             }
             EtherType::Ipv6 => {
                 let ip = Ipv6Packet::new_checked(packet)?;
                 if ip.next_header() == IpProtocol::Fragment {
                     return Err(Reason::OuterFragment);
                 }
-                (ip.src().into(), IpAddr::V6(ip.dst()), ip.next_header(), ipv6::HEADER_LEN, ip.total_len())
+                (
+                    ip.src().into(),
+                    IpAddr::V6(ip.dst()),
+                    ip.traffic_class(),
+                    ip.next_header(),
+                    ipv6::HEADER_LEN,
+                    ip.total_len(),
+                )
             }
             _ => return Err(Reason::NotVxlan),
         };
@@ -157,6 +181,7 @@ impl Outer {
         Ok(Self {
             vni,
             endpoint,
+            ecn: traffic_class & ECN,
             // A frame is shorter than 64 KB by far.
             inner: (udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN) as u16,
             end: (udp_start + udp.len()) as u16,

@@ -1,24 +1,29 @@
-//! From an overlay to the outer network: who may send, and where it goes.
+//! Out of an overlay, to the outer network or into another overlay: who may send, and where it goes.
 
 use std::net::IpAddr;
 
 use wire::icmpv6;
-use wire::{EtherType, IpProtocol, MacAddr};
+use wire::{EtherType, IpProtocol};
 
 use super::decapsulate::{Expected, Outer};
+use super::ecn;
+use super::encapsulate::LinkAddresses;
+use super::filter;
+use super::ingress::{self, Ingress};
 use super::ip::{self, IpHeader};
 use super::link::Link;
-use super::{Punt, Stop};
-use crate::api::{NextHop, PortIndex};
+use super::{Context, Stop};
+use crate::api::{Admission, NextHop, PortIndex};
 use crate::counters::Reason;
-use crate::pipeline::encapsulate::LinkAddresses;
 use crate::tables::flow::{Flow, FlowKey};
 use crate::tables::{OverlayIndex, Snapshot, Way};
 
 /// ICMPv6 types of neighbour discovery: router and neighbour solicitation and advertisement, redirect (RFC 4861 §4).
 const NDP_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
-/// UDP ports of DHCP servers: DHCPv4 (RFC 2131 §4.1), DHCPv6 (RFC 8415 §7.2).
-const DHCP_SERVER_PORTS: [u16; 2] = [67, 547];
+/// UDP port of servers and relays (RFC 2131 §4.1).
+const DHCPV4_SERVER_PORT: u16 = 67;
+/// The same for DHCPv6 (RFC 8415 §7.2).
+const DHCPV6_SERVER_PORT: u16 = 547;
 
 /// A frame of an endpoint, read as far as the tables are not needed. Flat, and filled in place: it is on the path of
 /// every packet.
@@ -102,84 +107,158 @@ impl Arrival {
     }
 }
 
-/// A packet that may leave its overlay.
+/// A packet that may leave its overlay for the outer network.
 pub(crate) struct Egress<'a> {
     /// Where the inner packet starts in the frame.
     pub(crate) packet: u16,
     pub(crate) header: &'a IpHeader,
+    /// Its ECN field, where the underlay changed it.
+    pub(crate) ecn: Option<u8>,
     pub(crate) overlay: OverlayIndex,
+    pub(crate) reason: Reason,
     pub(crate) port: PortIndex,
     pub(crate) link: LinkAddresses,
+}
+
+/// Where a packet from an overlay goes.
+pub(crate) enum Decision<'a> {
+    /// To the outer network.
+    Out(Egress<'a>),
+    /// Into an overlay, another or the same.
+    Across(Ingress<'a>),
 }
 
 /// Decides about a frame whose sender was looked up.
 #[inline]
 pub(crate) fn decide<'a>(
-    tables: &Snapshot,
+    context: &Context<'a>,
     arrival: &'a Arrival,
     station: Option<&Flow>,
     frame: &[u8],
-) -> Result<Egress<'a>, Stop> {
+) -> Result<Decision<'a>, Stop> {
+    let tables = context.tables;
     let Arrival { outer, packet, audience, header, .. } = arrival;
-    let Some(station) = station else { return Err(stranger(tables, arrival).into()) };
+    let Some(station) = station else { return Err(stranger(tables, arrival)) };
     let overlay = OverlayIndex(station.overlay);
     // The endpoint that a station is known behind belongs to the overlay; any other must be asked about.
-    if tables.endpoints.get(station.endpoint).address != outer.endpoint {
-        admit_endpoint(tables, overlay, outer.endpoint)?;
+    let elsewhere = tables.endpoints.get(station.endpoint).address != outer.endpoint;
+    if elsewhere {
+        admit_elsewhere(tables, overlay, outer.endpoint)?;
     }
-    if *audience == Audience::Another {
+    if *audience == Audience::Another && !is_for_own_mac(tables, overlay, outer, frame) {
         return Err(Reason::NotForRouter.into());
     }
-    let punt = |reason| {
-        let Outer { vni, endpoint, inner, end } = *outer;
-        Stop::Punt(Punt::FromStation { reason, vni, endpoint, inner, end })
-    };
     match arrival.content {
         Content::Ip => {}
-        Content::Arp => return Err(punt(Reason::Arp)),
+        Content::Arp => return Err(Stop::punt(Reason::Arp, overlay)),
         Content::Bad(reason) => return Err(reason.into()),
         Content::NoSender => return Err(Reason::BadSourceMac.into()),
     }
-    if header.is(IpProtocol::Icmpv6) && is_ndp(header, &frame[usize::from(*packet)..]) {
-        return Err(punt(Reason::Ndp));
+    let bytes = &frame[usize::from(*packet)..];
+    if header.is(IpProtocol::Icmpv6) && is_ndp(header, bytes) {
+        return Err(Stop::punt(Reason::Ndp, overlay));
     }
     if !tables.overlays.is_station_source(overlay, header.source) {
-        return Err(no_station_source(header, &frame[usize::from(*packet)..]).into());
+        return Err(no_station_source(tables, overlay, arrival, bytes));
     }
     // What was sent to a group of stations is not for a router to pass on (RFC 1812 §5.3.4).
-    if *audience != Audience::Router {
-        return Err(Reason::NotForRouter.into());
+    if *audience == Audience::Group {
+        return Err(if is_to_dhcp_server(header, bytes) {
+            Stop::punt(Reason::Dhcp, overlay)
+        } else {
+            Reason::NotForRouter.into()
+        });
     }
+    let ecn = ecn::decapsulated(outer.ecn, header.traffic_class)?;
+    let (port, destination) = match tables.fib.lookup(header.destination) {
+        Some(Way::Via(adjacency)) => (adjacency.port, Some(adjacency.mac.get().ok_or(Reason::NoNeighbour)?)),
+        Some(Way::OnLink(port)) => {
+            let next_hop = NextHop { port: *port, address: header.destination };
+            (*port, tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get()))
+        }
+        Some(Way::Local) => {
+            return local(context, overlay, *packet, header, ecn, frame).map(Decision::Across);
+        }
+        Some(Way::Reject) | None => return Err(Stop::punt(Reason::NoRoute, overlay)),
+    };
     if header.ttl <= 1 {
-        return Err(check_destination(tables, overlay, header).err().unwrap_or(Reason::TtlExceeded).into());
+        return Err(Stop::punt(Reason::TtlExceeded, overlay));
     }
-    let step = route(tables, overlay, header)?;
-    let (NextStep::Send(port, _) | NextStep::Resolve(NextHop { port, .. })) = step;
-    if header.len > tables.fixed.port(port).mtu {
-        return Err(Reason::TooBig.into());
+    filter::outward(tables, overlay, header, bytes)?;
+    let mtu = tables.fixed.port(port).mtu;
+    if header.len > mtu {
+        return Err(Stop::too_big(header, bytes, overlay, mtu));
     }
-    match step {
-        NextStep::Send(port, destination) => {
-            let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
-            Ok(Egress { packet: *packet, header, overlay, port, link })
-        }
-        NextStep::Resolve(next_hop) => {
-            Err(Stop::Punt(Punt::Resolve { next_hop, packet: *packet, end: packet + header.len }))
-        }
+    let Some(destination) = destination else { return Err(Stop::punt(Reason::Resolving, overlay)) };
+    tables.overlays.limit_egress(overlay, header.len)?;
+    let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
+    let reason = if elsewhere { Reason::EgressElsewhere } else { Reason::Egress };
+    Ok(Decision::Out(Egress { packet: *packet, header, ecn, overlay, reason, port, link }))
+}
+
+/// The table of routes also knows what is never forwarded to the outer network: overlays, the host, groups, link-local
+/// and reserved addresses, so that one look-up decides. This says which of them a destination is; an overlay it may be
+/// forwarded into.
+fn local<'a>(
+    context: &Context<'a>,
+    overlay: OverlayIndex,
+    packet: u16,
+    header: &'a IpHeader,
+    ecn: Option<u8>,
+    frame: &[u8],
+) -> Result<Ingress<'a>, Stop> {
+    let Context { tables, flows, .. } = context;
+    let destination = header.destination;
+    if tables.overlays.get(overlay).is_router(destination, tables.fixed.router_link_local) {
+        return Err(Stop::punt(Reason::ToRouter, overlay));
+    }
+    if ip::is_link_local(destination) {
+        return Err(Reason::LinkLocal.into());
+    }
+    if !ip::is_forwardable_destination(destination) {
+        return Err(Reason::BadDestination.into());
+    }
+    if tables.fixed.blocks.lookup(destination).is_none() {
+        let ours = tables.host.contains(&destination) || tables.fixed.vteps.contains(&destination);
+        return Err(if ours { Reason::ToHost } else { Reason::BadDestination }.into());
+    }
+    let Some(other) = tables.overlays.by_address(destination) else {
+        return Err(Stop::punt(Reason::NoRoute, overlay));
+    };
+    if other != overlay {
+        filter::between(tables, overlay, header, &frame[usize::from(packet)..])?;
+    }
+    let station = FlowKey::global(destination).and_then(|key| flows.get(key));
+    let mut ingress = match &station {
+        Some(station) => ingress::toward(tables, packet, header, station, frame)?,
+        None => return Err(ingress::nobody(tables, header)),
+    };
+    tables.overlays.limit_egress(overlay, header.len)?;
+    ingress.reason = Reason::Across;
+    ingress.ecn = ecn;
+    Ok(ingress)
+}
+
+/// Why a frame without a known sender is not forwarded.
+#[cold]
+fn stranger(tables: &Snapshot, Arrival { outer, content, key, .. }: &Arrival) -> Stop {
+    let Some(overlay) = tables.overlays.by_vni(outer.vni) else { return Reason::UnknownVni.into() };
+    if let Err(reason) = admit_endpoint(tables, overlay, outer.endpoint) {
+        return reason.into();
+    }
+    match content {
+        Content::Bad(reason) if *key == FlowKey::NOBODY => (*reason).into(),
+        Content::NoSender => Reason::BadSourceMac.into(),
+        _ => Stop::punt(Reason::UnknownStation, overlay),
     }
 }
 
-/// Why a frame without a known sender is dropped.
 #[cold]
-fn stranger(tables: &Snapshot, Arrival { outer, content, key, .. }: &Arrival) -> Reason {
-    let Some(overlay) = tables.overlays.by_vni(outer.vni) else { return Reason::UnknownVni };
-    if let Err(reason) = admit_endpoint(tables, overlay, outer.endpoint) {
-        return reason;
-    }
-    match content {
-        Content::Bad(reason) if *key == FlowKey::NOBODY => *reason,
-        Content::NoSender => Reason::BadSourceMac,
-        _ => Reason::UnknownStation,
+fn admit_elsewhere(tables: &Snapshot, overlay: OverlayIndex, endpoint: IpAddr) -> Result<(), Reason> {
+    admit_endpoint(tables, overlay, endpoint)?;
+    match tables.overlays.get(overlay).policy.admission {
+        Admission::Loose => Ok(()),
+        Admission::Strict => Err(Reason::WrongEndpoint),
     }
 }
 
@@ -192,78 +271,44 @@ fn admit_endpoint(tables: &Snapshot, overlay: OverlayIndex, endpoint: IpAddr) ->
     Err(if known { Reason::ForeignEndpoint } else { Reason::UnknownEndpoint })
 }
 
+/// Whether the inner frame is for the MAC address that this gateway alone has.
+#[cold]
+fn is_for_own_mac(tables: &Snapshot, overlay: OverlayIndex, outer: &Outer, frame: &[u8]) -> bool {
+    let destination = &frame[usize::from(outer.inner)..][..6];
+    tables.overlays.get(overlay).own_mac.is_some_and(|own| own.0 == *destination)
+}
+
 #[inline]
 fn is_ndp(header: &IpHeader, packet: &[u8]) -> bool {
     matches!(header.source, IpAddr::V6(_))
         && header.upper_layer(packet, 0, icmpv6::HEADER_LEN).is_some_and(|icmp| NDP_TYPES.contains(&icmp[0]))
 }
 
-/// Why a packet whose source is no station's is dropped: only ARP, ND and DHCP may come from such addresses.
+/// What becomes of a packet whose source is no station's: only ARP, ND and DHCP may come from such addresses, and what
+/// is for the router, on the link itself.
 #[cold]
-fn no_station_source(header: &IpHeader, packet: &[u8]) -> Reason {
-    if !ip::is_link_local(header.source) && !header.source.is_unspecified() {
-        return Reason::SpoofedSource;
+fn no_station_source(tables: &Snapshot, overlay: OverlayIndex, arrival: &Arrival, packet: &[u8]) -> Stop {
+    let header = &arrival.header;
+    let is_link_local = ip::is_link_local(header.source) && header.source != tables.fixed.router_link_local;
+    if !is_link_local && !header.source.is_unspecified() {
+        return Reason::SpoofedSource.into();
     }
-    // To the router as relay or server; a unicast renewal through it comes from a station's address.
-    let destination_port = header
-        .upper_layer(packet, 2, 2)
-        .filter(|_| header.is(IpProtocol::Udp))
-        .and_then(|port| port.try_into().ok());
-    match destination_port.map(u16::from_be_bytes) {
-        Some(port) if DHCP_SERVER_PORTS.contains(&port) => Reason::ToRouter,
-        _ => Reason::LinkLocal,
+    if is_to_dhcp_server(header, packet) {
+        return Stop::punt(Reason::Dhcp, overlay);
     }
+    // Link-local IPv4 is for hosts without a router (RFC 3927 §2.7).
+    let to_router = header.source.is_ipv6()
+        && tables.overlays.get(overlay).is_router(header.destination, tables.fixed.router_link_local);
+    if is_link_local && to_router && arrival.audience != Audience::Group {
+        return Stop::punt(Reason::ToRouter, overlay);
+    }
+    Reason::LinkLocal.into()
 }
 
-/// Where a packet that may leave goes.
-enum NextStep {
-    Send(PortIndex, MacAddr),
-    /// To a neighbour whose MAC address is not known yet.
-    Resolve(NextHop),
-}
-
-/// The table of routes also knows what is never forwarded: overlays, the host, groups, link-local and reserved
-/// addresses, so that one look-up decides.
-#[inline]
-fn route(tables: &Snapshot, overlay: OverlayIndex, header: &IpHeader) -> Result<NextStep, Reason> {
-    let destination = header.destination;
-    match tables.fib.lookup(destination) {
-        Some(Way::Via(adjacency)) => {
-            Ok(NextStep::Send(adjacency.port, adjacency.mac.get().ok_or(Reason::NoNeighbour)?))
-        }
-        Some(Way::OnLink(port)) => {
-            let next_hop = NextHop { port: *port, address: destination };
-            let known = tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get());
-            Ok(known.map_or(NextStep::Resolve(next_hop), |mac| NextStep::Send(*port, mac)))
-        }
-        Some(Way::Local) => {
-            Err(check_destination(tables, overlay, header).err().unwrap_or(Reason::BadDestination))
-        }
-        Some(Way::Reject) | None => Err(Reason::NoRoute),
-    }
-}
-
-/// Why a destination is never forwarded to, if it is one of those.
+/// Whether it is a client's DHCP, to any server or to the router as one.
 #[cold]
-fn check_destination(tables: &Snapshot, index: OverlayIndex, header: &IpHeader) -> Result<(), Reason> {
-    let destination = header.destination;
-    if tables.overlays.get(index).is_router(destination, tables.fixed.router_link_local) {
-        return Err(Reason::ToRouter);
-    }
-    if ip::is_link_local(destination) {
-        return Err(Reason::LinkLocal);
-    }
-    if !ip::is_forwardable_destination(destination) {
-        return Err(Reason::BadDestination);
-    }
-    if tables.fixed.blocks.lookup(destination).is_some() {
-        return Err(match tables.overlays.by_address(destination) {
-            Some(other) if other == index => Reason::SameOverlay,
-            _ => Reason::BetweenOverlays,
-        });
-    }
-    if tables.host.contains(&destination) || tables.fixed.vteps.contains(&destination) {
-        return Err(Reason::ToHost);
-    }
-    Ok(())
+fn is_to_dhcp_server(header: &IpHeader, packet: &[u8]) -> bool {
+    let port = header.upper_layer(packet, 2, 2).filter(|_| header.is(IpProtocol::Udp));
+    let port = port.and_then(|port| port.try_into().ok()).map(u16::from_be_bytes);
+    port == Some(if header.source.is_ipv4() { DHCPV4_SERVER_PORT } else { DHCPV6_SERVER_PORT })
 }

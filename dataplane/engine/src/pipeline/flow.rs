@@ -57,6 +57,7 @@ mod tests {
             ttl: 64,
             len: 28,
             protocol: IpProtocol::Udp.into(),
+            traffic_class: 0,
             payload: Some(0),
             flow_label: 0,
         }

@@ -1,11 +1,11 @@
-//! From the outer network into an overlay.
+//! Into an overlay, from the outer network or from another overlay.
 
 use wire::{EtherType, MacAddr, Vni};
 
 use super::encapsulate::{LinkAddresses, overhead};
-use super::flow;
 use super::ip::IpHeader;
 use super::link::Link;
+use super::{Stop, ecn, flow};
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::tables::flow::{Flow, FlowKey};
@@ -47,49 +47,82 @@ pub(crate) struct Ingress<'a> {
     /// Where the packet starts in the frame.
     pub(crate) packet: u16,
     pub(crate) header: &'a IpHeader,
+    /// Its ECN field, where the underlay changed it on the way here.
+    pub(crate) ecn: Option<u8>,
     pub(crate) overlay: OverlayIndex,
+    pub(crate) reason: Reason,
     pub(crate) vni: Vni,
     pub(crate) station: MacAddr,
+    /// What the router's side of the overlay sends from.
+    pub(crate) source: MacAddr,
     pub(crate) port: PortIndex,
     pub(crate) link: LinkAddresses,
     pub(crate) outer: &'a OuterHeader,
     pub(crate) source_port: u16,
+    pub(crate) traffic_class: u8,
 }
 
-/// Decides about a packet whose receiver was looked up.
+/// Decides about a packet from the outer network whose receiver was looked up.
 #[inline]
 pub(crate) fn decide<'a>(
     tables: &'a Snapshot,
     arrival: &'a Arrival,
     station: Option<&Flow>,
     frame: &[u8],
-) -> Result<Ingress<'a>, Reason> {
+) -> Result<Ingress<'a>, Stop> {
     let Arrival { packet, ref header, .. } = *arrival;
-    let Some(station) = station else { return Err(nobody(tables, header)) };
     check_source(tables, header)?;
+    match station {
+        Some(station) => toward(tables, packet, header, station, frame),
+        None => Err(nobody(tables, header)),
+    }
+}
+
+/// The way to a station.
+#[inline]
+pub(crate) fn toward<'a>(
+    tables: &'a Snapshot,
+    packet: u16,
+    header: &'a IpHeader,
+    station: &Flow,
+    frame: &[u8],
+) -> Result<Ingress<'a>, Stop> {
+    let overlay = OverlayIndex(station.overlay);
     if header.ttl <= 1 {
-        return Err(Reason::TtlExceeded);
+        return Err(Stop::punt(Reason::TtlExceeded, overlay));
     }
     let endpoint = tables.endpoints.get(station.endpoint);
     let adjacency = endpoint.adjacency.as_ref().ok_or(Reason::NoRoute)?;
     let neighbour = adjacency.mac.get().ok_or(Reason::NoNeighbour)?;
-    let port = tables.fixed.port(adjacency.port);
-    // Of the overhead, the outer Ethernet header does not count toward the underlay's MTU, but the inner one does.
-    let outer_len = usize::from(header.len) + overhead(&endpoint.outer);
-    if header.len > station.mtu || outer_len > usize::from(port.mtu) {
-        return Err(Reason::TooBig);
+    let bytes = &frame[packet.into()..];
+    let mtu = station.mtu.min(fits(tables.fixed.port(adjacency.port).mtu, &endpoint.outer));
+    if header.len > mtu {
+        return Err(Stop::too_big(header, bytes, overlay, mtu));
     }
+    let treatment = tables.overlays.treatment(overlay);
+    tables.overlays.limit_ingress(overlay, treatment, header.len)?;
     Ok(Ingress {
         packet,
         header,
-        overlay: OverlayIndex(station.overlay),
+        ecn: None,
+        overlay,
+        reason: Reason::Ingress,
         vni: station.vni,
         station: station.mac,
+        source: if treatment.is_owned() { tables.fixed.router_mac } else { tables.overlays.own_mac(overlay) },
         port: adjacency.port,
         link: LinkAddresses { destination: neighbour, source: tables.fixed.port_mac(adjacency.port) },
         outer: &endpoint.outer,
-        source_port: flow::source_port(header, &frame[packet.into()..]),
+        source_port: flow::source_port(header, bytes),
+        traffic_class: ecn::encapsulated(treatment.dscp(), header.traffic_class),
     })
+}
+
+/// The longest packet that fits the underlay's MTU. Of the overhead, the outer Ethernet header does not count toward
+/// it, but the inner one does.
+#[inline]
+fn fits(mtu: u16, outer: &OuterHeader) -> u16 {
+    mtu.saturating_sub(overhead(outer) as u16)
 }
 
 #[inline]
@@ -110,18 +143,21 @@ fn local_source(tables: &Snapshot, header: &IpHeader) -> Reason {
     }
 }
 
-/// Why a packet that is for no station is dropped.
+/// What becomes of a packet whose receiver no station is known to be.
 #[cold]
-fn nobody(tables: &Snapshot, header: &IpHeader) -> Reason {
-    let Some(index) = tables.overlays.by_address(header.destination) else { return Reason::NoOverlay };
-    if let Err(reason) = check_source(tables, header) {
-        return reason;
+pub(crate) fn nobody(tables: &Snapshot, header: &IpHeader) -> Stop {
+    let Some(overlay) = tables.overlays.by_address(header.destination) else {
+        return Reason::NoOverlay.into();
+    };
+    let record = tables.overlays.get(overlay);
+    if record.is_router(header.destination, tables.fixed.router_link_local) {
+        return Stop::punt(Reason::ToRouter, overlay);
     }
-    if tables.overlays.get(index).is_router(header.destination, tables.fixed.router_link_local) {
-        return Reason::ToRouter;
+    if record.is_edge(header.destination) {
+        return Reason::DirectedBroadcast.into();
     }
     if header.ttl <= 1 {
-        return Reason::TtlExceeded;
+        return Stop::punt(Reason::TtlExceeded, overlay);
     }
-    Reason::NoStation
+    Stop::punt(Reason::Unresolved, overlay)
 }

@@ -24,6 +24,8 @@ pub(crate) struct IpHeader {
     pub(crate) len: u16,
     /// Upper-layer protocol, or the kind of the first extension header.
     pub(crate) protocol: u8,
+    /// DSCP and ECN (RFC 2474, RFC 3168).
+    pub(crate) traffic_class: u8,
     /// Where the upper layer, or the first extension header, starts; `None` in a fragment.
     pub(crate) payload: Option<u16>,
     /// IPv6 flow label; zero in IPv4.
@@ -48,6 +50,7 @@ impl IpHeader {
         ttl: 0,
         len: 0,
         protocol: 0,
+        traffic_class: 0,
         payload: None,
         flow_label: 0,
     };
@@ -91,6 +94,7 @@ impl IpHeader {
             ttl: header[8],
             len,
             protocol: header[9],
+            traffic_class: header[1],
             payload: (!is_fragment).then_some(ipv4::HEADER_LEN as u16),
             flow_label: 0,
         })
@@ -113,6 +117,7 @@ impl IpHeader {
             ttl: packet.ttl(),
             len: packet.total_len() as u16,
             protocol: packet.protocol().into(),
+            traffic_class: packet.dscp_ecn(),
             payload: (!packet.is_fragment()).then(|| packet.header_len() as u16),
             flow_label: 0,
         })
@@ -129,6 +134,7 @@ impl IpHeader {
             // A packet that fits a frame: no more than that is ever in the buffer.
             len: packet.total_len() as u16,
             protocol,
+            traffic_class: packet.traffic_class(),
             payload: (protocol != u8::from(IpProtocol::Fragment)).then_some(ipv6::HEADER_LEN as u16),
             flow_label: packet.flow_label(),
         })
@@ -173,6 +179,35 @@ impl IpHeader {
         }
     }
 }
+
+/// Writes the ECN field of the packet at the start of `packet`, whose header was parsed.
+pub(crate) fn set_ecn(packet: &mut [u8], ecn: u8) {
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => {
+            if let Some(header) = packet.first_chunk_mut::<{ ipv4::HEADER_LEN }>() {
+                let before = u16::from_be_bytes([header[0], header[1]]);
+                header[1] = header[1] & !ECN | ecn;
+                let after = u16::from_be_bytes([header[0], header[1]]);
+                let check = u16::from_be_bytes([header[10], header[11]]);
+                [header[10], header[11]] = checksum::update(check, before, after).to_be_bytes();
+            }
+        }
+        _ => {
+            if let Some(byte) = packet.get_mut(1) {
+                *byte = *byte & !(ECN << 4) | ecn << 4;
+            }
+        }
+    }
+}
+
+/// The ECN bits of a traffic class (RFC 3168 §5).
+pub(crate) const ECN: u8 = 0b11;
+/// Congestion was met.
+pub(crate) const CE: u8 = 0b11;
+/// One of the two that say that the sender understands.
+pub(crate) const ECT_1: u8 = 0b01;
+/// The sender does not understand.
+pub(crate) const NOT_ECT: u8 = 0b00;
 
 /// Whether a packet may be forwarded to `address` at all (RFC 1812 §5.3.7 and 4.2.2.11, RFC 4291 §2.5 to 2.7).
 #[inline]

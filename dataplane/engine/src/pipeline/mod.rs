@@ -1,9 +1,10 @@
 //! The way of a batch of frames: decided about on what they are, then rewritten in place.
 //!
 //! ```text
-//! underlay: link ▸ decapsulate ▸ station ▸ admit ▸ classify ─▸ route ▸ rewrite ▸ uplink
-//!                                                     └▸ slow path
-//! uplink:   link ▸ station ▸ rewrite ▸ encapsulate ▸ underlay
+//! underlay: link ▸ decapsulate ▸ station ▸ admit ▸ classify ▸ route ┬▸ filter ▸ limit ▸ rewrite ▸ uplink
+//!                                                   │               └▸ filter ▸ station ▸ (as below)
+//!                                                   └▸ slow path
+//! uplink:   link ▸ station ▸ limit ▸ rewrite ▸ encapsulate ▸ underlay
 //! ```
 //!
 //! Deciding reads the frame and the tables and changes nothing; a frame is rewritten only when it is sure to leave.
@@ -11,28 +12,28 @@
 //! A batch goes through in stages, all its frames through one before any through the next, because the tables are much
 //! larger than the caches: what a later stage reads is asked for in an earlier one, so that misses overlap.
 
-mod decapsulate;
+pub(crate) mod decapsulate;
+mod ecn;
 mod egress;
 pub(crate) mod encapsulate;
+mod filter;
 mod flow;
 mod ingress;
 pub(crate) mod ip;
 pub(crate) mod link;
 
-use std::net::IpAddr;
-
 use arrayvec::ArrayVec;
 use port::{BATCH, Batch, Frame, Umem};
 use wire::ethernet::{self, EthernetRepr};
-use wire::{MacAddr, Vni};
 
-use crate::api::{NextHop, PortIndex, Role};
+use crate::api::{PortIndex, Role};
 use crate::counters::{Counters, Reason};
 use crate::tables::flow::{Flow, FlowKey, View};
 use crate::tables::{OverlayIndex, Snapshot};
-use egress::Egress;
-use encapsulate::overhead;
+use egress::{Decision, Egress};
+use encapsulate::{Label, overhead};
 use ingress::Ingress;
+use ip::IpHeader;
 
 /// What a batch is decided about with.
 #[derive(Clone, Copy)]
@@ -64,22 +65,15 @@ pub(crate) struct Forwarded {
     pub(crate) bytes: u16,
 }
 
-/// What the slow path is given.
+/// What the slow path is to be given, with the frame as it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Punt {
-    /// An inner frame from an admitted station: the bytes from `inner` to `end` of the frame.
-    FromStation { reason: Reason, vni: Vni, endpoint: IpAddr, inner: u16, end: u16 },
-    /// A neighbour whose MAC address is not known, and the packet for it: the bytes from `packet` to `end` of the frame.
-    Resolve { next_hop: NextHop, packet: u16, end: u16 },
-}
-
-impl Punt {
-    pub(crate) fn reason(&self) -> Reason {
-        match self {
-            Self::FromStation { reason, .. } => *reason,
-            Self::Resolve { .. } => Reason::Resolving,
-        }
-    }
+pub(crate) struct Punt {
+    /// What for. If the frame is dropped, its sender may be told.
+    pub(crate) reason: Reason,
+    /// The overlay that it came from, or from the outer network is for.
+    pub(crate) overlay: OverlayIndex,
+    /// Of what is too long: the longest that could have passed.
+    pub(crate) mtu: u16,
 }
 
 /// Why a frame is not forwarded.
@@ -87,6 +81,24 @@ pub(crate) enum Stop {
     Punt(Punt),
     Drop(Reason),
 }
+
+impl Stop {
+    fn punt(reason: Reason, overlay: OverlayIndex) -> Self {
+        Self::Punt(Punt { reason, overlay, mtu: 0 })
+    }
+
+    /// A packet that is longer than `mtu`: routers cut IPv4 unless DF is set (RFC 1812 §4.2.2.7), and nothing else.
+    #[cold]
+    fn too_big(header: &IpHeader, packet: &[u8], overlay: OverlayIndex, mtu: u16) -> Self {
+        let may_cut =
+            header.source.is_ipv4() && packet.get(6).is_some_and(|flags| flags & DONT_FRAGMENT == 0);
+        let reason = if may_cut { Reason::Fragmented } else { Reason::TooBig };
+        Self::Punt(Punt { reason, overlay, mtu })
+    }
+}
+
+/// In the byte of the flags of an IPv4 header.
+const DONT_FRAGMENT: u8 = 0x40;
 
 impl<R: Into<Reason>> From<R> for Stop {
     fn from(reason: R) -> Self {
@@ -139,7 +151,27 @@ pub(crate) fn process(context: Context<'_>, scratch: &mut Scratch, port: PortInd
     match context.tables.fixed.port(port).role {
         Role::Underlay => from_underlay(context, scratch, port, batch),
         Role::Uplink => from_uplink(context, scratch, port, batch),
+        Role::Both => from_stick(context, scratch, port, batch),
     }
+}
+
+/// A port with both roles: what is VXLAN for us is from the underlay, the rest from the outer network.
+fn from_stick(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
+    let expected = decapsulate::Expected::new(&context.tables.fixed, port);
+    let mut verdicts = ArrayVec::new();
+    let mut done = Batch::new();
+    for frame in batch.drain(..) {
+        let mut one = Batch::from_iter([frame]);
+        scratch.verdicts.clear();
+        match decapsulate::Outer::parse(&expected, context.umem.data(&one[0])) {
+            Err(Reason::NotVxlan) => from_uplink(context, scratch, port, &mut one),
+            _ => from_underlay(context, scratch, port, &mut one),
+        }
+        verdicts.extend(scratch.verdicts.drain(..));
+        done.extend(one);
+    }
+    *batch = done;
+    scratch.verdicts = verdicts;
 }
 
 fn from_underlay(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
@@ -161,11 +193,12 @@ fn from_underlay(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, b
     });
     for (index, frame) in batch.iter_mut().enumerate() {
         let decision = match refused[index] {
-            None => egress::decide(tables, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
+            None => egress::decide(&context, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
             Some(reason) => Err(Stop::Drop(reason)),
         };
         verdicts.push(match decision {
-            Ok(egress) => egress.rewrite(umem, frame),
+            Ok(Decision::Out(egress)) => egress.rewrite(umem, frame),
+            Ok(Decision::Across(ingress)) => ingress.rewrite(umem, frame),
             Err(stop) => stop.into(),
         });
     }
@@ -190,21 +223,25 @@ fn from_uplink(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, bat
     for (index, frame) in batch.iter_mut().enumerate() {
         let decision = match refused[index] {
             None => ingress::decide(tables, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
-            Some(reason) => Err(reason),
+            Some(reason) => Err(Stop::Drop(reason)),
         };
         verdicts.push(match decision {
-            Ok(ingress) => ingress.rewrite(tables.fixed.router_mac, umem, frame),
-            Err(reason) => Verdict::Drop(reason),
+            Ok(ingress) => ingress.rewrite(umem, frame),
+            Err(stop) => stop.into(),
         });
     }
 }
 
 /// Leaves only the packet at `start` of the frame, one hop older.
 #[inline]
-fn strip(umem: &Umem, frame: &mut Frame, start: u16, header: &ip::IpHeader) -> bool {
+fn strip(umem: &Umem, frame: &mut Frame, start: u16, header: &IpHeader, ecn: Option<u8>) -> bool {
     let kept = frame.pull(start.into());
     frame.truncate(header.len.into());
-    header.age(umem.data_mut(frame));
+    let packet = umem.data_mut(frame);
+    header.age(packet);
+    if let Some(ecn) = ecn {
+        ip::set_ecn(packet, ecn);
+    }
     kept
 }
 
@@ -212,7 +249,7 @@ impl Egress<'_> {
     #[inline]
     fn rewrite(&self, umem: &Umem, frame: &mut Frame) -> Verdict {
         // What was there before the packet is longer than what comes before it now.
-        let room = strip(umem, frame, self.packet, self.header) && frame.push(ethernet::HEADER_LEN);
+        let room = strip(umem, frame, self.packet, self.header, self.ecn) && frame.push(ethernet::HEADER_LEN);
         debug_assert!(room, "decided on this very frame");
         EthernetRepr {
             dst: self.link.destination,
@@ -222,7 +259,7 @@ impl Egress<'_> {
         .emit(umem.data_mut(frame));
         Verdict::Transmit(Forwarded {
             port: self.port,
-            reason: Reason::Egress,
+            reason: self.reason,
             overlay: self.overlay,
             bytes: self.header.len,
         })
@@ -231,20 +268,21 @@ impl Egress<'_> {
 
 impl Ingress<'_> {
     #[inline]
-    fn rewrite(&self, router_mac: MacAddr, umem: &Umem, frame: &mut Frame) -> Verdict {
+    fn rewrite(&self, umem: &Umem, frame: &mut Frame) -> Verdict {
         let overhead = overhead(self.outer);
         // A frame starts at the headroom or above it, which is more than any encapsulation takes.
-        let room = strip(umem, frame, self.packet, self.header)
+        let room = strip(umem, frame, self.packet, self.header, self.ecn)
             && frame.push(ethernet::HEADER_LEN)
             && frame.push(overhead);
         assert!(room, "received frames have headroom");
         let bytes = umem.data_mut(frame);
-        EthernetRepr { dst: self.station, src: router_mac, ethertype: self.header.ethertype() }
+        EthernetRepr { dst: self.station, src: self.source, ethertype: self.header.ethertype() }
             .emit(&mut bytes[overhead..]);
-        encapsulate::write(bytes, self.outer, self.link, self.vni, self.source_port);
+        let Self { vni, source_port, traffic_class, .. } = *self;
+        encapsulate::write(bytes, self.outer, self.link, Label { vni, source_port, traffic_class });
         Verdict::Transmit(Forwarded {
             port: self.port,
-            reason: Reason::Ingress,
+            reason: self.reason,
             overlay: self.overlay,
             bytes: self.header.len,
         })

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
@@ -11,6 +12,7 @@ use wire::MacAddr;
 
 use crate::api::{Event, NextHop, Update};
 use crate::counters::Reason;
+use crate::slowpath::Deed;
 use crate::testing::packets::{Udp, ip_frame, vxlan};
 use crate::testing::*;
 
@@ -74,7 +76,9 @@ fn a_station_reaches_the_outer_network() {
             assert_eq!(frame.len(), udp.frame().len());
         }
     }
-    assert_eq!((gateway.count(Reason::Egress), gateway.total()), (4, 4));
+    // From behind the other endpoint the station is not expected, but forwarded.
+    let counts = [Reason::Egress, Reason::EgressElsewhere].map(|reason| gateway.count(reason));
+    assert_eq!((counts, gateway.total()), ([2, 2], 4));
 }
 
 #[test]
@@ -163,16 +167,6 @@ fn what_a_station_may_not_do() {
         let pick = |addresses: [&'static str; 2]| addresses[family];
         check("TTL 1", good(family).ttl(1), Reason::TtlExceeded);
         check("TTL 0", good(family).ttl(0), Reason::TtlExceeded);
-        check(
-            "unknown MAC",
-            good(family).macs(MacAddr([2, 9, 9, 9, 9, 9]), ROUTER_MAC),
-            Reason::UnknownStation,
-        );
-        check(
-            "MAC of another overlay",
-            good(family).macs(OTHER_STATION_MAC, ROUTER_MAC),
-            Reason::UnknownStation,
-        );
         check("the router's MAC", good(family).macs(ROUTER_MAC, ROUTER_MAC), Reason::BadSourceMac);
         check("a group MAC", good(family).macs(MacAddr::BROADCAST, ROUTER_MAC), Reason::BadSourceMac);
         check("zero MAC", good(family).macs(MacAddr::ZERO, ROUTER_MAC), Reason::BadSourceMac);
@@ -189,7 +183,7 @@ fn what_a_station_may_not_do() {
         check("unspecified source", from(pick(["0.0.0.0", "::"])), Reason::LinkLocal);
         check("another overlay", to(pick(["10.0.2.10", "fd00:0:0:2::10"])), Reason::BetweenOverlays);
         check("an overlay that isn't", to(pick(["10.99.0.1", "fd00:99::1"])), Reason::BetweenOverlays);
-        check("its own overlay", to(pick(["10.0.1.11", "fd00:0:0:1::11"])), Reason::SameOverlay);
+        check("its own overlay", to(pick(["10.0.1.11", "fd00:0:0:1::11"])), Reason::Unresolved);
         check("the router", to(pick(["10.0.1.1", "fd00:0:0:1::1"])), Reason::ToRouter);
         check("the VTEP", to(pick(["198.18.0.1", "2001:db8:0:1::1"])), Reason::ToHost);
         check("the uplink address", to(pick(["198.18.1.1", "2001:db8:0:2::1"])), Reason::ToHost);
@@ -389,7 +383,7 @@ fn what_the_uplink_may_not_bring() {
             ("our own VTEP address", from(pick(["198.18.0.1", "2001:db8:0:1::1"])), Reason::MartianSource),
             ("no overlay", to(pick(["10.99.0.1", "fd00:99::1"])), Reason::NoOverlay),
             ("outside the blocks", to(pick(["192.0.2.9", "2001:db8:9::9"])), Reason::NoOverlay),
-            ("no station", to(pick(["10.0.1.77", "fd00:0:0:1::77"])), Reason::NoStation),
+            ("no station", to(pick(["10.0.1.77", "fd00:0:0:1::77"])), Reason::Unresolved),
             ("the router", to(pick(["10.0.1.1", "fd00:0:0:1::1"])), Reason::ToRouter),
             ("TTL 1", good().ttl(1), Reason::TtlExceeded),
             ("too big", good().payload(1501 - pick_len(family)), Reason::TooBig),
@@ -482,6 +476,32 @@ fn any_frame() -> impl Strategy<Value = (bool, Vec<u8>)> {
             (underlay, frame)
         },
     )
+}
+
+/// A station that is not known yet is served for a while, but for what would be sent to it.
+#[test]
+fn a_stranger_may_send_for_a_while() {
+    let mut gateway = Harness::new();
+    // One that is a station elsewhere is a stranger here.
+    for (n, mac) in [MacAddr([2, 9, 9, 9, 9, 9]), OTHER_STATION_MAC].into_iter().enumerate() {
+        let inner = Udp::from_station("10.0.1.99", OUTSIDE[0]).macs(mac, ROUTER_MAC).frame();
+        for _ in 0..3 {
+            let out = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &inner));
+            assert!(matches!(out.as_slice(), [(UPLINK, _)]), "{out:?}");
+        }
+        let seen = [Reason::UnknownStation, Reason::Egress].map(|reason| gateway.count(reason));
+        assert_eq!(seen, [n as u64 + 1, 3 * (n as u64 + 1)], "let in once");
+        assert_eq!(gateway.total(), 3 * (n as u64 + 1));
+    }
+    let spoofed = Udp::from_station("10.0.2.10", OUTSIDE[0]).macs(OTHER_STATION_MAC, ROUTER_MAC);
+    let spoofed = vxlan(ENDPOINT_V4, 100, &spoofed.frame());
+    gateway.assert_drop("with its address of elsewhere", UNDERLAY, &spoofed, Reason::SpoofedSource);
+    gateway.slow_path.poll(Instant::now() + Duration::from_secs(6));
+    let inner = Udp::from_station("10.0.1.99", OUTSIDE[0]).macs(OTHER_STATION_MAC, ROUTER_MAC).frame();
+    let inner = vxlan(ENDPOINT_V4, 100, &inner);
+    gateway.assert_drop("once the visit is over", UNDERLAY, &inner, Reason::UnknownStation);
+    assert_eq!(gateway.done(Deed::StrangerAdmitted), 2);
+    assert_eq!(gateway.done(Deed::StrangerRefused), 1);
 }
 
 /// Any bytes: no panic, each frame counted once, and nothing into another overlay.

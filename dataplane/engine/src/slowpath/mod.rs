@@ -1,24 +1,33 @@
 //! The slow path: one thread, the only writer of the tables, that answers what stations ask of the router.
 
-mod answer;
 mod arp;
 mod ndp;
+#[allow(dead_code, unused_imports)]
+mod neighbours;
+mod outbox;
+mod received;
+mod strangers;
+mod tally;
 mod waiting;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use wire::Vni;
-use wire::ethernet::EthernetFrame;
+use port::MAX_FRAME;
 
 use crate::api::{Event, NextHop, PortIndex, Update};
 use crate::counters::Reason;
-use crate::tables::{Snapshot, Writer};
-use port::MAX_FRAME;
+use crate::pipeline::ip::IpHeader;
+use crate::tables::{OverlayIndex, Way, Writer};
+use outbox::{Outbox, Output};
+use received::{Origin, Received};
+use strangers::Strangers;
 use waiting::WaitingPackets;
+
+pub use tally::Deed;
+pub(crate) use tally::Tally;
 
 /// Entries of the rings between a worker and the slow path.
 pub(crate) const RING: usize = 256;
@@ -27,14 +36,18 @@ const SLEEP: Duration = Duration::from_millis(100);
 /// Updates that are applied before readers see them and punts get their turn.
 const UPDATES_AT_ONCE: usize = 1024;
 
-/// What a worker hands over. The frame is inside and not boxed: a worker does not allocate.
-#[allow(clippy::large_enum_variant)]
+/// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
 #[derive(Debug)]
-pub(crate) enum Punted {
-    /// An inner frame from an admitted station.
-    FromStation { reason: Reason, vni: Vni, endpoint: IpAddr, frame: FrameCopy },
-    /// An IP packet, not aged yet, for a neighbour that must be resolved.
-    Resolve { next_hop: NextHop, packet: FrameCopy },
+pub(crate) struct Punted {
+    /// What for.
+    pub(crate) reason: Reason,
+    /// Where it arrived.
+    pub(crate) port: PortIndex,
+    /// The overlay that it came from, or from the outer network is for.
+    pub(crate) overlay: OverlayIndex,
+    /// Of what is too long: the longest that could have passed.
+    pub(crate) mtu: u16,
+    pub(crate) frame: FrameCopy,
 }
 
 /// The bytes of a frame, out of the frame memory.
@@ -64,11 +77,13 @@ impl std::fmt::Debug for FrameCopy {
     }
 }
 
-/// A frame that the slow path made, for a worker to send.
+/// What the slow path gives a worker to do.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) port: PortIndex,
-    pub(crate) frame: FrameCopy,
+pub(crate) enum Answer {
+    /// Send this frame.
+    Send { port: PortIndex, frame: FrameCopy },
+    /// Take this frame through the pipeline, as if it had just arrived.
+    Again { port: PortIndex, frame: FrameCopy },
 }
 
 /// The slow path's ends of the rings to a worker.
@@ -76,6 +91,8 @@ pub(crate) struct WorkerLink {
     pub(crate) punts: rtrb::Consumer<Punted>,
     pub(crate) answers: rtrb::Producer<Answer>,
     pub(crate) waker: port::Waker,
+    /// Whether it must be woken for answers.
+    pub(crate) answered: bool,
 }
 
 /// The thread's state.
@@ -85,7 +102,9 @@ pub(crate) struct SlowPath {
     workers: Vec<WorkerLink>,
     events: Box<dyn Fn(Event) + Send>,
     stop: Arc<AtomicBool>,
+    tally: Arc<Tally>,
     waiting: WaitingPackets,
+    strangers: Strangers,
 }
 
 impl SlowPath {
@@ -96,8 +115,10 @@ impl SlowPath {
         workers: Vec<WorkerLink>,
         events: Box<dyn Fn(Event) + Send>,
         stop: Arc<AtomicBool>,
+        tally: Arc<Tally>,
     ) -> Self {
-        Self { writer, updates, workers, events, stop, waiting: WaitingPackets::default() }
+        let waiting = WaitingPackets::default();
+        Self { writer, updates, workers, events, stop, tally, waiting, strangers: Strangers::default() }
     }
 
     /// Runs until told to stop. Workers and control unpark the thread when they have given it something.
@@ -105,9 +126,10 @@ impl SlowPath {
         while !self.stop.load(Ordering::Relaxed) {
             let updated = self.apply_updates();
             let punted = self.take_punts();
+            self.poll(Instant::now());
             let maintained = self.writer.maintain();
             if !updated && !punted && !maintained {
-                std::thread::park_timeout(SLEEP);
+                std::thread::park_timeout(self.time_to_sleep(Instant::now()));
             }
         }
     }
@@ -120,77 +142,104 @@ impl SlowPath {
             any = true;
         }
         self.writer.publish();
-        if any {
-            self.send_waiting();
+        if any && !self.waiting.is_empty() {
+            self.outbox(Instant::now()).release();
+            self.wake_workers();
         }
         any
-    }
-
-    /// Sends the packets whose neighbours have become known.
-    fn send_waiting(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let tables = self.writer.current();
-        let known = |next_hop| tables.on_link.get(&next_hop)?.mac.get();
-        // Any worker can send them: the first always exists.
-        let worker = &mut self.workers[0];
-        for (next_hop, mac, packet) in self.waiting.release(Instant::now(), known) {
-            if let Some(answer) = answer::route_out(tables, next_hop.port, mac, packet.bytes()) {
-                let _ = worker.answers.push(answer);
-            }
-        }
-        worker.waker.wake();
     }
 
     /// Whether there was anything.
     pub(crate) fn take_punts(&mut self) -> bool {
-        let mut any = false;
-        for worker in &mut self.workers {
-            let mut answered = false;
+        let (mut any, now) = (false, Instant::now());
+        for worker in 0..self.workers.len() {
             // One ring's worth at most, so that updates get their turn under a storm.
             for _ in 0..RING {
-                let Ok(punted) = worker.punts.pop() else { break };
+                let Ok(punted) = self.workers[worker].punts.pop() else { break };
                 any = true;
-                match punted {
-                    Punted::Resolve { next_hop, packet } => {
-                        self.waiting.keep(next_hop, packet, Instant::now());
-                        (self.events)(Event::Resolve(next_hop));
-                    }
-                    Punted::FromStation { reason, vni, endpoint, frame } => {
-                        if let Some(answer) =
-                            answer(self.writer.current(), reason, vni, endpoint, frame.bytes())
-                        {
-                            // A full ring means that the worker can't keep up: the station asks again.
-                            answered |= worker.answers.push(answer).is_ok();
-                        }
-                    }
-                }
+                self.handle(punted, now);
             }
-            if answered {
+        }
+        self.wake_workers();
+        any
+    }
+
+    /// Does what is due at `now`.
+    pub(crate) fn poll(&mut self, now: Instant) {
+        let writer = &mut self.writer;
+        self.strangers.poll(now, |overlay, mac| writer.end_visit(overlay, mac));
+        self.wake_workers();
+    }
+
+    fn time_to_sleep(&self, now: Instant) -> Duration {
+        let deadline = self.strangers.deadline();
+        deadline.map_or(SLEEP, |deadline| deadline.saturating_duration_since(now).min(SLEEP))
+    }
+
+    fn wake_workers(&mut self) {
+        for worker in &mut self.workers {
+            if std::mem::take(&mut worker.answered) {
                 worker.waker.wake();
             }
         }
-        any
     }
-}
 
-/// What the router says to a frame from a station, if anything.
-pub(crate) fn answer(
-    tables: &Snapshot,
-    reason: Reason,
-    vni: Vni,
-    endpoint: IpAddr,
-    frame: &[u8],
-) -> Option<Answer> {
-    let overlay = tables.overlays.get(tables.overlays.by_vni(vni)?);
-    let sender = EthernetFrame::new_checked(frame).ok()?.src();
-    let inner = match reason {
-        Reason::Arp => arp::answer(&tables.fixed, overlay, frame)?,
-        Reason::Ndp => ndp::answer(&tables.fixed, overlay, frame)?,
-        _ => return None,
-    };
-    answer::encapsulate(tables, vni, endpoint, sender, &inner)
+    fn outbox(&mut self, now: Instant) -> Outbox<'_> {
+        Outbox {
+            tables: self.writer.current(),
+            workers: &mut self.workers,
+            waiting: &mut self.waiting,
+            events: &self.events,
+            tally: &self.tally,
+            now,
+        }
+    }
+
+    fn send(&mut self, outputs: impl IntoIterator<Item = Output>, now: Instant) {
+        let mut outbox = self.outbox(now);
+        outputs.into_iter().for_each(|output| outbox.send(output));
+    }
+
+    fn handle(&mut self, punted: Punted, now: Instant) {
+        let Some(received) = Received::read(self.writer.current(), &punted) else { return };
+        match punted.reason {
+            Reason::Arp => {
+                let answer = arp::answer(self.writer.current(), &received, &self.tally);
+                self.send(answer, now);
+            }
+            Reason::Ndp => {
+                let answer = ndp::answer(self.writer.current(), &received, &self.tally);
+                self.send(answer, now);
+            }
+            Reason::Resolving => self.resolve_neighbour(&received, now),
+            Reason::UnknownStation => {
+                if self.admit(&received, now) {
+                    self.tally.count(Deed::StrangerAdmitted);
+                    self.send([Output::Again { port: punted.port, frame: punted.frame }], now);
+                } else {
+                    self.tally.count(Deed::StrangerRefused);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps a packet for a neighbour on the uplink, one hop older, until that has told its MAC address.
+    fn resolve_neighbour(&mut self, received: &Received<'_>, now: Instant) {
+        let Ok(header) = IpHeader::parse(received.ethertype, received.packet) else { return };
+        let Some(Way::OnLink(port)) = self.writer.current().fib.lookup(header.destination) else { return };
+        let next_hop = NextHop { port: *port, address: header.destination };
+        let mut packet = received.packet[..header.len.into()].to_vec();
+        header.age(&mut packet);
+        self.outbox(now).to_neighbour(next_hop, FrameCopy::of(&packet));
+    }
+
+    /// Whether the sender, which is no station, is let in for now.
+    fn admit(&mut self, received: &Received<'_>, now: Instant) -> bool {
+        let Origin::Station { overlay, endpoint } = received.origin else { return false };
+        self.strangers.admit(overlay, received.sender, now)
+            && self.writer.begin_visit(overlay, received.sender, endpoint)
+    }
 }
 
 #[cfg(test)]

@@ -2,25 +2,23 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use wire::ethernet::EthernetFrame;
 use wire::icmpv6::Icmpv6Packet;
 use wire::ipv6::{self, Ipv6Packet, Ipv6Repr};
 use wire::ndp::{self, NeighbourAdvertisement, NeighbourSolicitation};
 use wire::{EtherType, IpProtocol};
 
-use super::answer::inner_frame;
+use super::{Deed, Origin, Output, Received, Tally};
 use crate::api::Overlay;
-use crate::counters::Reason;
-use crate::pipeline::link::Link;
-use crate::tables::Fixed;
+use crate::tables::Snapshot;
 
 /// Hop limit of neighbour discovery: proof that no router has passed it on (RFC 4861 §7.1.1).
 const HOP_LIMIT: u8 = 255;
 
 /// The advertisement that answers a solicitation for one of the router's addresses in `overlay`.
-pub(super) fn answer(fixed: &Fixed, overlay: &Overlay, frame: &[u8]) -> Option<Vec<u8>> {
-    let link = Link::parse(frame, Reason::InnerVlan).ok()?;
-    let packet = Ipv6Packet::new_checked(link.payload_of(frame)).ok()?;
+pub(super) fn answer(tables: &Snapshot, received: &Received<'_>, tally: &Tally) -> Option<Output> {
+    let Origin::Station { overlay: index, endpoint } = received.origin else { return None };
+    let (fixed, overlay) = (&tables.fixed, tables.overlays.get(index));
+    let packet = Ipv6Packet::new_checked(received.packet).ok()?;
     let message = Icmpv6Packet::new_checked(packet.payload()).ok()?;
     let solicitation = NeighbourSolicitation::parse(&message).ok()?;
     solicitation.validate(&message, packet.hop_limit(), packet.src(), packet.dst()).ok()?;
@@ -29,7 +27,7 @@ pub(super) fn answer(fixed: &Fixed, overlay: &Overlay, frame: &[u8]) -> Option<V
     {
         return None;
     }
-    let sender = EthernetFrame::new_checked(frame).ok()?.src();
+    let sender = received.sender;
     // From the unspecified address comes duplicate address detection: all must hear that the address is taken
     // (RFC 4862 §5.4.4).
     let detecting = packet.src().is_unspecified();
@@ -54,7 +52,8 @@ pub(super) fn answer(fixed: &Fixed, overlay: &Overlay, frame: &[u8]) -> Option<V
     let mut payload = vec![0; ipv6::HEADER_LEN + advertisement.buffer_len()];
     header.emit(&mut payload);
     advertisement.emit(&mut payload[ipv6::HEADER_LEN..], header.src, header.dst);
-    Some(inner_frame(fixed.router_mac, mac, EtherType::Ipv6, &payload))
+    tally.count(Deed::NdpAnswered);
+    Some(Output::Station { overlay: index, endpoint, mac, ethertype: EtherType::Ipv6, payload })
 }
 
 /// Whether a station of the overlay can have this source address.

@@ -85,14 +85,6 @@ fn other_arp_is_not_answered() {
         let out = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &arp_frame(&arp)));
         assert!(out.is_empty(), "{arp:?}");
     }
-    let mut frame = arp_frame(&request);
-    frame[6..12].copy_from_slice(&[2, 9, 9, 9, 9, 9]);
-    gateway.assert_drop(
-        "unknown station",
-        UNDERLAY,
-        &vxlan(ENDPOINT_V4, 100, &frame),
-        Reason::UnknownStation,
-    );
     for len in 14..14 + 28 {
         let frame = &arp_frame(&request)[..len];
         assert!(gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, frame)).is_empty());
@@ -169,14 +161,15 @@ fn other_solicitations_are_not_answered() {
 fn a_storm_of_requests_is_bounded_and_counted() {
     let mut gateway = Harness::new();
     let request = vxlan(ENDPOINT_V4, 100, &arp_frame(&arp_request(STATION_V4, ROUTER_V4)));
-    let sent = 4 * super::RING;
+    let sent = 1000;
     for _ in 0..sent {
         assert!(gateway.wires[0].deliver(&request));
         gateway.worker.round();
     }
-    assert_eq!(gateway.count(Reason::Arp), super::RING as u64);
-    assert_eq!(gateway.count(Reason::PuntFull), (sent - super::RING) as u64);
+    let taken = gateway.count(Reason::Arp);
+    assert!((100..250).contains(&taken), "as many as may come at once, and a few more in the time: {taken}");
+    assert_eq!(gateway.count(Reason::Policed), sent - taken);
     gateway.slow_path.take_punts();
     while gateway.worker.round() {}
-    assert_eq!(gateway.count(Reason::SlowPath), super::RING as u64);
+    assert_eq!(gateway.count(Reason::SlowPath), taken);
 }

@@ -25,6 +25,7 @@ pub(crate) use endpoint::{Endpoint, OuterHeader};
 pub(crate) use fib::{Fib, Way, never_forwarded};
 pub(crate) use lpm::Lpm;
 pub(crate) use overlay::{OverlayIndex, OverlayTable};
+use rules::Rules;
 pub use writer::TablesError;
 pub(crate) use writer::Writer;
 
@@ -39,6 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) fib: Arc<Fib>,
     /// Neighbours on the links of uplink ports.
     pub(crate) on_link: Arc<HashMap<NextHop, Arc<Adjacency>, RandomState>>,
+    /// What may be forwarded out of overlays.
+    pub(crate) rules: Arc<Rules>,
     /// The host's own addresses.
     pub(crate) host: Arc<HashSet<IpAddr, RandomState>>,
 }
@@ -52,6 +55,8 @@ pub(crate) struct Fixed {
     pub(crate) router_link_local: Ipv6Addr,
     /// All VTEP addresses.
     pub(crate) vteps: Vec<IpAddr>,
+    /// Addresses on the uplinks.
+    pub(crate) uplink_addresses: Vec<IpAddr>,
     pub(crate) blocks: Lpm<()>,
 }
 

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use wire::Vni;
+use wire::{MacAddr, Vni};
 
 use super::lpm::Lpm;
-use crate::api::{Overlay, Subnet};
+use crate::api::{Dscp, Overlay, RateLimit, Subnet};
+use crate::counters::Reason;
+use crate::limit::{self, Limiter};
 
 /// Index of an overlay in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct OverlayIndex(pub(crate) u32);
 
 /// All overlays.
@@ -23,6 +25,41 @@ pub(crate) struct OverlayTable {
     /// Admission by endpoint: sets are shared by many overlays, so each distinct list is one set.
     endpoint_sets: Vec<HashSet<IpAddr, RandomState>>,
     set_of: Vec<u32>,
+    treatments: Vec<Treatment>,
+    /// Egress and ingress; empty if no overlay has a limit.
+    limiters: Vec<[Limiter; 2]>,
+}
+
+/// What must be known of an overlay for each packet into it: so small that all of them stay in a cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Treatment(u16);
+
+impl Treatment {
+    const OWNED: u16 = 1;
+    const LIMITED: u16 = 2;
+    const SETS_DSCP: u16 = 4;
+    const DSCP_SHIFT: u32 = 8;
+
+    fn new(overlay: &Overlay) -> Self {
+        let owned = if overlay.owner { Self::OWNED } else { 0 };
+        let limited = if overlay.policy.ingress_limit == RateLimit::default() { 0 } else { Self::LIMITED };
+        let dscp = match overlay.policy.dscp {
+            Dscp::Copy => 0,
+            Dscp::Set(dscp) => Self::SETS_DSCP | u16::from(dscp) << Self::DSCP_SHIFT,
+        };
+        Self(owned | limited | dscp)
+    }
+
+    /// Whether this gateway is the overlay's owner.
+    #[inline]
+    pub(crate) fn is_owned(self) -> bool {
+        self.0 & Self::OWNED != 0
+    }
+
+    #[inline]
+    pub(crate) fn dscp(self) -> Dscp {
+        if self.0 & Self::SETS_DSCP == 0 { Dscp::Copy } else { Dscp::Set((self.0 >> Self::DSCP_SHIFT) as u8) }
+    }
 }
 
 impl OverlayTable {
@@ -49,7 +86,54 @@ impl OverlayTable {
             overlay.subnets.iter().map(move |subnet| (subnet.prefix, OverlayIndex(index as u32)))
         }));
         let sources = overlays.iter().map(SourceCheck::new).collect();
-        Self { overlays, sources, by_vni, by_prefix, endpoint_sets, set_of }
+        let treatments = overlays.iter().map(Treatment::new).collect();
+        let is_limited = |overlay: &Overlay| {
+            [overlay.policy.egress_limit, overlay.policy.ingress_limit] != [RateLimit::default(); 2]
+        };
+        let limiters = match overlays.iter().any(is_limited) {
+            true => overlays
+                .iter()
+                .map(|overlay| [overlay.policy.egress_limit, overlay.policy.ingress_limit].map(Limiter::new))
+                .collect(),
+            false => Vec::new(),
+        };
+        Self { overlays, sources, by_vni, by_prefix, endpoint_sets, set_of, treatments, limiters }
+    }
+
+    #[inline]
+    pub(crate) fn treatment(&self, index: OverlayIndex) -> Treatment {
+        self.treatments[index.0 as usize]
+    }
+
+    /// What the router's side of an overlay that this gateway does not own sends from.
+    #[cold]
+    pub(crate) fn own_mac(&self, index: OverlayIndex) -> MacAddr {
+        self.get(index).own_mac.unwrap_or_default()
+    }
+
+    /// Counts a packet out of the overlay against its limit.
+    #[inline]
+    pub(crate) fn limit_egress(&self, index: OverlayIndex, bytes: u16) -> Result<(), Reason> {
+        if self.sources[index.0 as usize].is_limited { self.limit(index, 0, bytes) } else { Ok(()) }
+    }
+
+    /// The same into it.
+    #[inline]
+    pub(crate) fn limit_ingress(
+        &self,
+        index: OverlayIndex,
+        treatment: Treatment,
+        bytes: u16,
+    ) -> Result<(), Reason> {
+        if treatment.0 & Treatment::LIMITED != 0 { self.limit(index, 1, bytes) } else { Ok(()) }
+    }
+
+    fn limit(&self, index: OverlayIndex, way: usize, bytes: u16) -> Result<(), Reason> {
+        let limiter = self.limiters.get(index.0 as usize).map(|both| &both[way]);
+        match limiter.is_none_or(|limiter| limiter.admits(bytes, limit::now())) {
+            true => Ok(()),
+            false => Err(Reason::OverLimit),
+        }
     }
 
     #[inline]
@@ -111,6 +195,8 @@ impl OverlayTable {
             + self.by_vni.allocation_size()
             + self.by_prefix.memory_bytes()
             + self.set_of.capacity() * size_of::<u32>()
+            + self.treatments.capacity() * size_of::<Treatment>()
+            + self.limiters.capacity() * size_of::<[Limiter; 2]>()
     }
 }
 
@@ -126,6 +212,8 @@ struct SourceCheck {
     v6_len: u8,
     /// Whether this is all there is: at most one subnet a family.
     is_exact: bool,
+    /// Whether there is a limit to what leaves the overlay.
+    is_limited: bool,
 }
 
 impl SourceCheck {
@@ -139,6 +227,7 @@ impl SourceCheck {
             v4_router: 0,
             v6_len: 128,
             is_exact: true,
+            is_limited: overlay.policy.egress_limit != RateLimit::default(),
         };
         let (mut v4, mut v6) = (0, 0);
         for subnet in &overlay.subnets {
@@ -183,6 +272,29 @@ impl Overlay {
     #[inline]
     pub(crate) fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.prefix.contains(&address))
+    }
+
+    /// What the gateway sends from in this overlay.
+    pub(crate) fn sender(&self, router_mac: MacAddr) -> MacAddr {
+        if self.owner { router_mac } else { self.own_mac.unwrap_or(router_mac) }
+    }
+
+    /// Whether `address` is the network or broadcast address of an IPv4 subnet, or the subnet-router anycast address
+    /// of an IPv6 one (RFC 4291 §2.6.1): no station's.
+    pub(crate) fn is_edge(&self, address: IpAddr) -> bool {
+        self.subnets.iter().any(|Subnet { prefix, .. }| {
+            // RFC 3021 and RFC 6164: where there are but two addresses, both are hosts'.
+            let has_edges = prefix.prefix_len() + 1 < prefix.max_prefix_len();
+            let is_broadcast = address.is_ipv4() && address == prefix.broadcast();
+            has_edges && (address == prefix.network() || is_broadcast)
+        })
+    }
+
+    /// The router's address of a family: in the subnet that `address` lies in, or in the first.
+    pub(crate) fn router_for(&self, address: IpAddr) -> Option<IpAddr> {
+        let of_family = |subnet: &&Subnet| subnet.router.is_ipv4() == address.is_ipv4();
+        let subnet = self.subnet_of(address).or_else(|| self.subnets.iter().find(of_family));
+        subnet.map(|subnet| subnet.router)
     }
 
     /// Whether `address` is the router's in this overlay; its link-local address is `link_local`.

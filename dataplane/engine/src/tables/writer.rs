@@ -9,13 +9,14 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use thiserror::Error;
+use wire::MacAddr;
 
 use super::flow::{self, Flow, FlowKey, TableFull};
 use super::{
-    Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, OuterHeader, OverlayTable, PortRecord,
-    Snapshot, Way, never_forwarded,
+    Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, OuterHeader, OverlayIndex, OverlayTable,
+    PortRecord, Snapshot, Way, never_forwarded, rules::Rules,
 };
-use crate::api::{Config, NextHop, Role, RouteTarget, Station, Update};
+use crate::api::{Config, NextHop, RouteTarget, Station, Update};
 
 /// Most neighbours that are remembered. Control keeps no more in use; the bound is against its mistakes.
 const MAX_NEIGHBOURS: usize = 16_384;
@@ -58,7 +59,13 @@ impl Writer {
         let vteps: Vec<IpAddr> = config
             .ports
             .iter()
-            .filter(|port| port.role == Role::Underlay)
+            .filter(|port| port.role.is_underlay())
+            .flat_map(|port| port.addresses.iter().copied())
+            .collect();
+        let uplink_addresses = config
+            .ports
+            .iter()
+            .filter(|port| port.role.is_uplink())
             .flat_map(|port| port.addresses.iter().copied())
             .collect();
         let overlays = OverlayTable::build(config.overlays);
@@ -86,6 +93,7 @@ impl Writer {
             router_mac: config.router_mac,
             router_link_local: config.router_mac.link_local(),
             vteps,
+            uplink_addresses,
             blocks: Lpm::build(config.blocks.into_iter().map(|block| (block, ()))),
         };
         let current = Snapshot {
@@ -94,6 +102,7 @@ impl Writer {
             endpoints: Arc::new(EndpointTable::build(endpoints)),
             fib: Arc::new(Fib::build(&[], &[])),
             on_link: Arc::default(),
+            rules: Arc::new(Rules::compile(&config.rules)),
             host: Arc::default(),
         };
         let (flows, flow_readers) =
@@ -134,6 +143,28 @@ impl Writer {
         let address = |address: &IpAddr| (FlowKey::address(station.vni, *address), flow);
         self.entries.extend(station.addresses.iter().map(address));
         self.flows.insert_all(&self.entries)
+    }
+
+    /// Lets a MAC address that is no station's send from behind `endpoint`; nothing is sent to it. Whether there was
+    /// room.
+    pub(crate) fn begin_visit(&mut self, overlay: OverlayIndex, mac: MacAddr, endpoint: IpAddr) -> bool {
+        let Some(endpoint) = self.current.endpoints.index_of(endpoint) else { return false };
+        let vni = self.current.overlays.get(overlay).vni;
+        let visitor = Flow { vni, overlay: overlay.0, endpoint, mac, mtu: Flow::VISITOR };
+        self.flows.insert(FlowKey::mac(vni, mac), visitor).is_ok()
+    }
+
+    /// Ends that, unless it has become a station.
+    pub(crate) fn end_visit(&mut self, overlay: OverlayIndex, mac: MacAddr) {
+        let key = FlowKey::mac(self.current.overlays.get(overlay).vni, mac);
+        if self.flow(key).is_some_and(|flow| flow.is_visitor()) {
+            self.flows.remove(key);
+        }
+    }
+
+    /// What the flow table has.
+    pub(crate) fn flow(&self, key: FlowKey) -> Option<Flow> {
+        self.flows.get(key)
     }
 
     /// Frees tables that nobody reads any more, and does a bounded step of the flow table's upkeep; whether there is
@@ -196,6 +227,8 @@ impl Writer {
                 self.current.host = Arc::new(addresses.into_iter().collect());
                 self.rebuild_fib();
             }
+            // The neighbour cache has them first.
+            Update::Bindings(_) => {}
             Update::PortMac { port, mac } => {
                 if let Some(port) = self.current.fixed.ports.get(usize::from(port.0)) {
                     port.mac.set(Some(mac));
@@ -214,7 +247,7 @@ impl Writer {
 
     fn set_neighbour(&mut self, next_hop: NextHop, mac: Option<wire::MacAddr>) {
         let uplink =
-            self.current.fixed.ports.get(usize::from(next_hop.port.0)).map(|port| port.role == Role::Uplink);
+            self.current.fixed.ports.get(usize::from(next_hop.port.0)).map(|port| port.role.is_uplink());
         let Some(uplink) = uplink else { return };
         match mac {
             Some(_) => {

@@ -12,7 +12,8 @@ use port::{Idle, Umem, Waker};
 use crate::api::*;
 use crate::counters::{Counters, Reason};
 use crate::pipeline::Scratch;
-use crate::slowpath::{RING, SlowPath, WorkerLink};
+use crate::police::Police;
+use crate::slowpath::{Deed, RING, SlowPath, Tally, WorkerLink};
 use crate::tables::Writer;
 use crate::worker::Worker;
 
@@ -25,6 +26,7 @@ pub(crate) struct Harness {
     pub(crate) wires: Vec<Wire>,
     pub(crate) control: Sender<Update>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl Harness {
@@ -40,6 +42,8 @@ impl Harness {
         let (ports, wires): (Vec<_>, Vec<_>) =
             config.ports.iter().map(|_| port::memory::port(&umem).unwrap()).unzip();
         let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
+        let police = Police::new(&config.punt_limits, config.overlays.len());
+        let tally = Arc::new(Tally::new());
         let (writer, flow_readers) = Writer::new(config, 1).unwrap();
         let tables = Cache::new(Arc::clone(writer.published()));
         let (punts_in, punts) = rtrb::RingBuffer::new(RING);
@@ -49,8 +53,9 @@ impl Harness {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let heard = Arc::clone(&events);
         let events_in = Box::new(move |event| heard.lock().unwrap().push(event));
-        let links = vec![WorkerLink { punts, answers, waker: waker.clone() }];
-        let slow_path = SlowPath::new(writer, update_queue, links, events_in, Arc::default());
+        let links = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
+        let stop = Arc::default();
+        let slow_path = SlowPath::new(writer, update_queue, links, events_in, stop, Arc::clone(&tally));
         let worker = Worker {
             flows: flow_readers.reader().unwrap(),
             scratch: Scratch::new(),
@@ -60,6 +65,7 @@ impl Harness {
             tables,
             counters,
             punts: punts_in,
+            police,
             punted: false,
             answers: answers_out,
             slow_path: std::thread::current(),
@@ -67,7 +73,7 @@ impl Harness {
             idle: Idle::Spin,
             stop: Arc::default(),
         };
-        let mut harness = Self { worker, slow_path, wires, control, events };
+        let mut harness = Self { worker, slow_path, wires, control, events, tally };
         harness.worker.round();
         harness
     }
@@ -103,13 +109,18 @@ impl Harness {
         self.worker.counters.reason(reason)
     }
 
+    pub(crate) fn done(&self, deed: Deed) -> u64 {
+        self.tally.get(deed)
+    }
+
     /// How often the ways of frames have ended, the answers of the slow path left out.
     pub(crate) fn total(&self) -> u64 {
         Reason::ALL
             .iter()
             .filter(|reason| **reason != Reason::SlowPath)
             .map(|reason| self.count(*reason))
-            .sum()
+            .sum::<u64>()
+            - self.worker.counters.given_back()
     }
 
     /// Sends a frame that must be dropped for `reason`, and for nothing else.

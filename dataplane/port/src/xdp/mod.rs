@@ -57,6 +57,8 @@ pub enum PortRole {
     Underlay,
     /// Toward the outer network: IP to the overlay blocks.
     Uplink,
+    /// Both on one netdev.
+    Both,
 }
 
 /// What the program has to know.

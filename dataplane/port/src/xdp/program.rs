@@ -111,6 +111,7 @@ pub(super) fn assemble(role: PortRole, frame_limit: u16, maps: &Maps) -> Vec<Ins
             (&[(first, Verdict::FragmentVxlan), (second, Verdict::BlockOnUnderlay)], engine, first, second)
         }
         PortRole::Uplink => (&[(first, Verdict::VxlanOnUplink)], first, first, engine),
+        PortRole::Both => (&[(first, Verdict::FragmentVxlan)], engine, first, engine),
     };
     let places = Places { ipv4, ipv6, engine, many_tags, pass, fragment, vxlan, vxlan_fragment, block };
     write_ethernet(&mut asm, frame_limit, maps, places);

@@ -33,6 +33,9 @@ fn config() -> Config {
         subnets: Vec::new(),
         endpoints: Arc::clone(&endpoints),
         mtu: 1500,
+        owner: true,
+        own_mac: None,
+        policy: Arc::default(),
     };
     Config {
         ports: vec![port(10, Role::Underlay), port(11, Role::Uplink)],
@@ -42,6 +45,8 @@ fn config() -> Config {
         blocks: vec!["10.0.0.0/8".parse().unwrap()],
         overlays: vec![overlay(1), overlay(2)],
         stations: Vec::new(),
+        rules: Vec::new(),
+        punt_limits: Default::default(),
         max_flows: 10,
     }
 }

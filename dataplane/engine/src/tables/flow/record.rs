@@ -19,8 +19,18 @@ pub struct Flow {
     pub endpoint: u16,
     /// The station's MAC address.
     pub mac: MacAddr,
-    /// Largest IP packet to the station, bytes.
+    /// Largest IP packet to the station, bytes; none at all to a visitor.
     pub mtu: u16,
+}
+
+impl Flow {
+    /// The MTU of who is no station of the overlay, and may send for a while.
+    pub(crate) const VISITOR: u16 = 0;
+
+    /// Whether it is one of those.
+    pub(crate) fn is_visitor(&self) -> bool {
+        self.mtu == Self::VISITOR
+    }
 }
 
 /// Words of a record: key high, key low, MAC address and MTU, the rest.

@@ -1,0 +1,159 @@
+//! What the slow path sends: frames of the router's own, and frames that it kept for a while.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use wire::ethernet::{self, EthernetRepr};
+use wire::{EtherType, MacAddr};
+
+use super::waiting::WaitingPackets;
+use super::{Answer, Deed, FrameCopy, Tally, WorkerLink};
+use crate::api::{Event, NextHop, PortIndex};
+use crate::pipeline::encapsulate::{self, Label, LinkAddresses, overhead};
+use crate::tables::{OverlayIndex, Snapshot, Way};
+
+/// Shortest Ethernet frame without FCS (IEEE 802.3 §4.2.3.3): what is shorter is padded, because a bridge behind the
+/// endpoint may send it as it is.
+const MIN_FRAME: usize = 60;
+
+/// What is to be sent. Protocols only say what; whether and how it leaves is decided in one place.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// From the router to one station.
+    Station { overlay: OverlayIndex, endpoint: IpAddr, mac: MacAddr, ethertype: EtherType, payload: Vec<u8> },
+    /// From the router to a group, or to a station whose endpoint is not known: to all endpoints of the overlay.
+    Flood { overlay: OverlayIndex, mac: MacAddr, ethertype: EtherType, payload: Vec<u8> },
+    /// An IP packet of the router's own, to the outer network.
+    Outer(Vec<u8>),
+    /// A frame through the pipeline once more, as if it had just arrived.
+    Again { port: PortIndex, frame: FrameCopy },
+}
+
+/// Sends to the workers.
+pub(super) struct Outbox<'a> {
+    pub(super) tables: &'a Snapshot,
+    pub(super) workers: &'a mut [WorkerLink],
+    pub(super) waiting: &'a mut WaitingPackets,
+    pub(super) events: &'a dyn Fn(Event),
+    pub(super) tally: &'a Tally,
+    pub(super) now: Instant,
+}
+
+impl Outbox<'_> {
+    pub(super) fn send(&mut self, output: Output) {
+        match output {
+            Output::Station { overlay, endpoint, mac, ethertype, payload } => {
+                let inner = self.inner_frame(overlay, mac, ethertype, &payload);
+                self.encapsulate(overlay, endpoint, mac, &inner);
+            }
+            Output::Flood { overlay, mac, ethertype, payload } => {
+                let inner = self.inner_frame(overlay, mac, ethertype, &payload);
+                for endpoint in self.tables.overlays.get(overlay).endpoints.iter() {
+                    self.encapsulate(overlay, *endpoint, mac, &inner);
+                }
+            }
+            Output::Outer(packet) => self.to_outer(packet),
+            Output::Again { port, frame } => self.hand(Answer::Again { port, frame }),
+        }
+    }
+
+    /// An inner frame with `payload` from the router.
+    fn inner_frame(
+        &self,
+        overlay: OverlayIndex,
+        destination: MacAddr,
+        ethertype: EtherType,
+        payload: &[u8],
+    ) -> Vec<u8> {
+        let len = (ethernet::HEADER_LEN + payload.len()).max(MIN_FRAME);
+        let mut frame = vec![0; len];
+        let src = self.tables.overlays.get(overlay).sender(self.tables.fixed.router_mac);
+        EthernetRepr { dst: destination, src, ethertype }.emit(&mut frame);
+        frame[ethernet::HEADER_LEN..][..payload.len()].copy_from_slice(payload);
+        frame
+    }
+
+    /// The inner frame on its way to an endpoint. One that cannot be reached now hears nothing.
+    fn encapsulate(&mut self, overlay: OverlayIndex, endpoint: IpAddr, station: MacAddr, inner: &[u8]) {
+        let tables = self.tables;
+        let Some(endpoint) = tables.endpoints.index_of(endpoint).map(|index| tables.endpoints.get(index))
+        else {
+            return;
+        };
+        let Some(adjacency) = &endpoint.adjacency else { return };
+        let Some(destination) = adjacency.mac.get() else { return };
+        let link = LinkAddresses { destination, source: tables.fixed.port_mac(adjacency.port) };
+        let overhead = overhead(&endpoint.outer);
+        let mut frame = vec![0; overhead + inner.len()];
+        frame[overhead..].copy_from_slice(inner);
+        // Any value spreads well enough: the station's own keeps its answers in order.
+        let [.., a, b] = station.0;
+        let source_port = 0xc000 | u16::from_be_bytes([a, b]) & 0x3fff;
+        let label = Label { vni: tables.overlays.get(overlay).vni, source_port, traffic_class: 0 };
+        encapsulate::write(&mut frame, &endpoint.outer, link, label);
+        self.hand(Answer::Send { port: adjacency.port, frame: FrameCopy::of(&frame) });
+    }
+
+    fn to_outer(&mut self, packet: Vec<u8>) {
+        let destination = match packet.first().map(|first| first >> 4) {
+            Some(4) => packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from),
+            Some(6) => {
+                packet.get(24..40).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(IpAddr::from)
+            }
+            _ => None,
+        };
+        match destination.and_then(|destination| Some((destination, self.tables.fib.lookup(destination)?))) {
+            Some((_, Way::Via(adjacency))) => {
+                if let Some(mac) = adjacency.mac.get() {
+                    self.route_out(adjacency.port, mac, &packet);
+                }
+            }
+            Some((address, Way::OnLink(port))) => {
+                self.to_neighbour(NextHop { port: *port, address }, FrameCopy::of(&packet));
+            }
+            _ => {}
+        }
+    }
+
+    /// An IP packet to a neighbour on the uplink, whose MAC address is asked for if need be.
+    pub(super) fn to_neighbour(&mut self, next_hop: NextHop, packet: FrameCopy) {
+        match self.tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get()) {
+            Some(mac) => self.route_out(next_hop.port, mac, packet.bytes()),
+            None => {
+                self.waiting.keep(next_hop, packet, self.now);
+                (self.events)(Event::Resolve(next_hop));
+            }
+        }
+    }
+
+    /// Sends the packets whose neighbours on the uplink have become known.
+    pub(super) fn release(&mut self) {
+        let tables = self.tables;
+        let known = |next_hop| tables.on_link.get(&next_hop)?.mac.get();
+        for (next_hop, mac, packet) in self.waiting.release(self.now, known) {
+            self.route_out(next_hop.port, mac, packet.bytes());
+        }
+    }
+
+    fn route_out(&mut self, port: PortIndex, mac: MacAddr, packet: &[u8]) {
+        let ethertype = if packet.first().is_some_and(|first| first >> 4 == 4) {
+            EtherType::Ipv4
+        } else {
+            EtherType::Ipv6
+        };
+        let mut frame = vec![0; ethernet::HEADER_LEN + packet.len()];
+        EthernetRepr { dst: mac, src: self.tables.fixed.port_mac(port), ethertype }.emit(&mut frame);
+        frame[ethernet::HEADER_LEN..].copy_from_slice(packet);
+        self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
+    }
+
+    /// Any worker can send it: the first always exists. A full ring means that it can't keep up: who wants something
+    /// asks again.
+    fn hand(&mut self, answer: Answer) {
+        let worker = &mut self.workers[0];
+        if worker.answers.push(answer).is_err() {
+            self.tally.count(Deed::AnswerFull);
+        }
+        worker.answered = true;
+    }
+}
