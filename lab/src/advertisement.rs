@@ -114,3 +114,68 @@ fn number(value: &str) -> Option<u32> {
         number => number.parse().ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEEN: &str = "\
+Soliciting ff02::2 (ff02::2) on eth0...
+
+Hop limit                 :           64 (      0x40)
+Stateful address conf.    :           No
+Stateful other conf.      :          Yes
+Mobile home agent         :           No
+Router preference         :       medium
+Neighbor discovery proxy  :           No
+Router lifetime           :         1800 (0x00000708) seconds
+Reachable time            :  unspecified (0x00000000)
+Retransmit time           :  unspecified (0x00000000)
+ Prefix                   : fd00:1::/64
+  On-link                 :          Yes
+  Autonomous address conf.:          Yes
+  Valid time              :     infinite (0xffffffff)
+  Pref. time              :         7200 (0x00001c20) seconds
+ Prefix                   : fd00:2::/64
+  On-link                 :           No
+  Autonomous address conf.:           No
+  Valid time              :         7200 (0x00001c20) seconds
+  Pref. time              :            0 (0x00000000) seconds
+ MTU                      :         1400 bytes (valid)
+ Source link-layer address: 02:00:00:00:00:FE
+ DNS search list          : example.org example.net 
+  DNS search list lifetime:         7200 (0x00001c20) seconds
+ Recursive DNS server     : fd00::53
+ Recursive DNS server     : fd00::54
+  DNS servers lifetime    :         7200 (0x00001c20) seconds
+ from fe80::ff:fe00:fe
+";
+
+    #[test]
+    fn reads_header_and_options() {
+        let prefix = |net: &str, flags, valid, preferred| AdvertisedPrefix {
+            net: net.parse().unwrap(),
+            on_link: flags,
+            autonomous: flags,
+            valid,
+            preferred,
+        };
+        let expected = RouterAdvertisement {
+            router: "fe80::ff:fe00:fe".parse().unwrap(),
+            hop_limit: 64,
+            managed: false,
+            other: true,
+            lifetime: 1800,
+            prefixes: vec![
+                prefix("fd00:1::/64", true, u32::MAX, 7200),
+                prefix("fd00:2::/64", false, 7200, 0),
+            ],
+            dns_servers: ["fd00::53", "fd00::54"].map(|server| server.parse().unwrap()).to_vec(),
+            search: ["example.org", "example.net"].map(str::to_owned).to_vec(),
+            mtu: Some(1400),
+            mac: Some(MacAddr([0x02, 0, 0, 0, 0, 0xfe])),
+        };
+        assert_eq!(parse(SEEN), Some(expected));
+        assert_eq!(parse("Soliciting ff02::2 (ff02::2) on eth0...\nNo response.\n"), None);
+    }
+}

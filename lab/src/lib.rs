@@ -65,8 +65,10 @@ pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up}
 pub use namespace::Namespace;
 pub use nic::{NicAddress, Uniqueness};
 pub use probe::iperf::{Iperf, IperfReport};
+pub use probe::latency::{LatencyProbe, LatencyReport};
 pub use probe::ping::{Ping, PingReport, RoundTrip};
 pub use probe::steady::{SteadyProbe, SteadyReport};
+pub use probe::storm::{Storm, StormReport};
 pub use probe::tracepath::Tracepath;
 pub use probe::traceroute::{Hop, Traceroute};
 pub use probe::transfer::{learned_path_mtu, transfer};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use wire::{MacAddr, Vni};
 
-use crate::endpoint::{Endpoint, Overlay};
+use crate::endpoint::{Endpoint, Overlay, OverlayLink};
 use crate::error::Result;
 use crate::gateway::Gateway;
 use crate::segment::Host;
@@ -91,6 +91,8 @@ pub struct Scene {
     pub endpoints: [Endpoint; 2],
     /// One for each overlay.
     pub stations: Vec<Station>,
+    /// What each of them is attached to, in the same order: for more stations behind the same endpoint.
+    pub links: Vec<OverlayLink>,
     /// A host behind the router.
     pub outer: Host,
     /// A host on the uplink itself.
@@ -127,23 +129,25 @@ impl Scene {
         let endpoints =
             [topology.endpoint("ep-v4", v4, Family::V4)?, topology.endpoint("ep-v6", v6, Family::V6)?];
         let station = |site: &Site| {
-            let overlay = Overlay {
-                vni: site.vni,
-                gateway: topology.gateway_vtep(site.endpoint),
-                router_mac: ROUTER_MAC,
-                routers: site.routers().to_vec(),
-                remotes: Vec::new(),
-            };
-            let link = endpoints[site.endpoint as usize].join(&overlay)?;
+            let link = join(&topology, &endpoints, site, site.endpoint)?;
             let name = format!("station{}", site.vni);
             let host = link.station(&lab, &name, site.mac(), &site.station_addresses())?;
-            Ok(Station { site: *site, host })
+            Ok((Station { site: *site, host }, link))
         };
-        let stations = sites.iter().map(station).collect::<Result<_>>()?;
+        let (stations, links) = sites.iter().map(station).collect::<Result<_>>()?;
         let outer = topology.outer_host("outer1", Self::OUTER)?;
         let neighbour = topology.uplink_host("neighbour", Self::NEIGHBOUR)?;
         let gateway = Gateway::new(&topology.gateway, binary);
-        Ok(Self { topology, endpoints, stations, outer, neighbour, gateway })
+        Ok(Self { topology, endpoints, stations, links, outer, neighbour, gateway })
+    }
+
+    /// Lets the endpoint of a family join an overlay, beside the one that its station is behind: for more stations, or for
+    /// one that [roams](OverlayLink::roam).
+    ///
+    /// # Errors
+    /// As [`Endpoint::join`].
+    pub fn join(&self, site: &Site, endpoint: Family) -> Result<OverlayLink> {
+        join(&self.topology, &self.endpoints, site, endpoint)
     }
 
     /// Starts the gateway with the scene's overlays, and waits until it is ready: how long that took.
@@ -197,6 +201,21 @@ impl Scene {
         }
         text
     }
+}
+
+fn join(
+    topology: &Topology,
+    endpoints: &[Endpoint; 2],
+    site: &Site,
+    endpoint: Family,
+) -> Result<OverlayLink> {
+    endpoints[endpoint as usize].join(&Overlay {
+        vni: site.vni,
+        gateway: topology.gateway_vtep(endpoint),
+        router_mac: ROUTER_MAC,
+        routers: site.routers().to_vec(),
+        remotes: Vec::new(),
+    })
 }
 
 /// A VNI that is known to be one.

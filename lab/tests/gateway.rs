@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use lab::{Gateway, Lab};
 
@@ -26,7 +27,8 @@ esac
 fn a_gateway_starts_shows_crashes_and_stops() {
     let lab = Lab::new().unwrap();
     let namespace = lab.namespace("gw").unwrap();
-    let binary = lab.directory().join("vxgate");
+    // Not with the files of the lab: what is in /run may not be executed on some systems.
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vxgate");
     fs::write(&binary, SCRIPT).unwrap();
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     let mut gateway = Gateway::new(&namespace, &binary);

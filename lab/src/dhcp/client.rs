@@ -144,3 +144,44 @@ const V6: Names = Names {
     dns: "new_dhcp6_name_servers",
     lifetime: "new_max_life",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_lease_of_ipv4() {
+        let before = "reason=PREINIT\ninterface=eth0\nrequested_routers=1\n";
+        assert_eq!(parse(before, Family::V4), None);
+        let output = format!(
+            "{before}new_dhcp_server_identifier=198.18.2.10\nnew_domain_name_servers=198.18.2.53 198.18.2.54\n\
+             new_dhcp_lease_time=3600\nnew_routers=10.1.0.1\nnew_subnet_mask=255.255.252.0\n\
+             new_interface_mtu=1400\nnew_ip_address=10.1.0.177\nreason=BOUND\n"
+        );
+        let lease = Lease {
+            address: "10.1.0.177/22".parse().unwrap(),
+            server: "198.18.2.10".to_owned(),
+            routers: list(Some("10.1.0.1")),
+            dns: list(Some("198.18.2.53 198.18.2.54")),
+            mtu: Some(1400),
+            lifetime: Duration::from_secs(3600),
+        };
+        assert_eq!(parse(&output, Family::V4), Some(lease));
+    }
+
+    #[test]
+    fn reads_a_lease_of_ipv6() {
+        let output = "reason=PREINIT6\nnew_max_life=3600\nnew_preferred_life=1800\n\
+                      new_ip6_address=fd00:1::1d0\nnew_ip6_prefixlen=128\nnew_dhcp6_name_servers=fd00::53\n\
+                      new_dhcp6_server_id=0:1:0:1:32:93:65:7e:2:c:a9:ac:32:ec\nreason=BOUND6\n";
+        let lease = Lease {
+            address: "fd00:1::1d0/128".parse().unwrap(),
+            server: "0:1:0:1:32:93:65:7e:2:c:a9:ac:32:ec".to_owned(),
+            routers: vec![],
+            dns: list(Some("fd00::53")),
+            mtu: None,
+            lifetime: Duration::from_secs(3600),
+        };
+        assert_eq!(parse(output, Family::V6), Some(lease));
+    }
+}

@@ -89,3 +89,20 @@ fn parse_path_mtu(routes: &Value) -> Option<u32> {
     let mut metrics = route["metrics"].as_array()?.iter();
     metrics.find_map(|metric| metric["mtu"].as_u64())?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_path_mtu_is_what_expires() {
+        let learned = json!([{ "dst": "198.18.2.10", "expires": 597, "metrics": [{ "mtu": 1400 }] }]);
+        assert_eq!(parse_path_mtu(&learned), Some(1400));
+        let configured = json!([{ "dst": "198.18.2.10", "metrics": [{ "mtu": 1400 }] }]);
+        assert_eq!(parse_path_mtu(&configured), None);
+        // A redirect expires too.
+        assert_eq!(parse_path_mtu(&json!([{ "dst": "198.18.2.10", "expires": 597 }])), None);
+    }
+}

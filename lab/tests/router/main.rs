@@ -9,6 +9,7 @@ use wire::MacAddr;
 mod dhcp;
 mod paths;
 mod stations;
+mod storms;
 
 const ROUTER_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0xfe]);
 

@@ -1,9 +1,10 @@
 //! Stations as clients; two in one overlay; one that roams.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
-use lab::{Family, Host, Ping, Process, Uniqueness, wait_until};
+use lab::{Family, Host, Ping, Process, Scene, Site, TopologyOptions, Uniqueness, wait_until};
 
 use crate::{ROUTER_MAC, World, address};
 
@@ -111,7 +112,7 @@ fn a_station_roams_with_all_it_has() {
         entry.unwrap_or_default()
     };
     for (link, vtep) in [(0, "198.18.0.11"), (1, "198.18.0.12"), (0, "198.18.0.11")] {
-        if !station.nic.far_namespace.name().eq(world.links[link].segment().namespace().name()) {
+        if station.nic.far_namespace.name() != world.links[link].segment().namespace().name() {
             world.links[link].roam(&mut station).unwrap();
         }
         for family in Family::BOTH {
@@ -120,6 +121,23 @@ fn a_station_roams_with_all_it_has() {
         }
         assert!(behind().contains(vtep), "{}", behind());
     }
+}
+
+#[test]
+fn a_station_of_the_scene_roams_to_the_other_endpoint() {
+    let site = Site::numbered(1);
+    let scene = Scene::build(Path::new("none"), &TopologyOptions::new(&Scene::blocks()), &[site]).unwrap();
+    let (mut host, link) = (scene.stations[0].host.clone(), &scene.links[0]);
+    let address = |family, number| site.address(family, number);
+    let net = |number| format!("{}/24", address(Family::V4, number)).parse().unwrap();
+    let other_link = scene.join(&site, Family::V6).unwrap();
+    let neighbour = link.station(&scene.topology.lab, "near", crate::mac(21), &[net(21)]).unwrap();
+    let stranger = other_link.station(&scene.topology.lab, "far", crate::mac(22), &[net(22)]).unwrap();
+    assert!(
+        answers(&host, address(Family::V4, 21)) && answers(&neighbour, address(Family::V4, Scene::STATION))
+    );
+    other_link.roam(&mut host).unwrap();
+    assert!(answers(&stranger, address(Family::V4, Scene::STATION)));
 }
 
 fn station_mac() -> String {
