@@ -1,6 +1,8 @@
 use std::net::Ipv6Addr;
 
+use super::options::mask;
 use super::*;
+use crate::domain::MAX_NAME_LEN;
 use crate::ndp::ALL_NODES;
 
 /// From fe80::5eff:fe10:1 to ff02::1: a prefix, two name servers, and the domains lab.example and test.
