@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use engine::offline::rules::{Action, Packet, Rule, Rules, first_match};
+use engine::offline::rules::{MAX_RULES, Packet, Rules, first_match};
+use engine::{Action, Rule};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
@@ -29,7 +30,9 @@ pub(crate) fn figures() -> Result<Vec<Figure>, Error> {
     let mut figures = Vec::new();
     for count in COUNTS {
         let rules: Vec<Rule> = (0..count).map(rule).collect();
+        let start = clock::processor_time();
         let compiled = Rules::compile(&rules);
+        let compiling = clock::processor_time() - start;
         let mut random = fastrand::Rng::with_seed(u64::from(count));
         let packets: Vec<Packet> = (0..PACKETS).map(|_| packet(count, &mut random)).collect();
         if packets.iter().any(|packet| compiled.decide(packet) != first_match(&rules, packet)) {
@@ -49,10 +52,24 @@ pub(crate) fn figures() -> Result<Vec<Figure>, Error> {
             Figure::new(format!("in turn among {count}"), value(|run| run.1), "ns"),
             Figure::new(format!("in turn over decision among {count}"), value(|run| run.1 / run.0), "×")
                 .goal(goal),
+            Figure::new(format!("compiling {count}"), compiling.as_secs_f64() * 1e3, "ms"),
             Figure::new(format!("memory of {count}"), compiled.memory_bytes() as f64 / 1e3, "kB"),
         ]);
     }
+    figures.push(Figure::new("decision at worst", at_worst(), "ns"));
     Ok(figures)
+}
+
+/// As many rules as there can be, every other one for the packet's source, the rest for its destination: all words of
+/// the bitmaps must be read to find that none has both.
+fn at_worst() -> f64 {
+    let rules: Vec<Rule> = (0..MAX_RULES as u32)
+        .map(|n| Rule { from: prefixes(n % 2), to: prefixes(1 - n % 2), ..rule(n) })
+        .map(|rule| Rule { protocol: None, destination_ports: None, ..rule })
+        .collect();
+    let compiled = Rules::compile(&rules);
+    let packet = Packet { source: v6(0, 1), destination: v6(0, 2), protocol: TCP, ports: Some((1, 2)) };
+    median((0..REPETITIONS).map(|_| time(&[packet; PACKETS], 1, |packet| compiled.decide(packet))))
 }
 
 /// Nanoseconds a packet.

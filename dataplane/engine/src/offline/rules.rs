@@ -1,6 +1,7 @@
 //! The filter of forwarded packets alone.
 
-pub use crate::tables::rules::{Action, MAX_RULES, Packet, Rule, Rules};
+use crate::api::{Action, Rule};
+pub use crate::tables::rules::{MAX_RULES, Packet, Rules};
 
 /// What [`Rules::decide`] says, found by trying one rule after another: what compiled rules are measured by.
 pub fn first_match(rules: &[Rule], packet: &Packet) -> Option<(u16, Action)> {

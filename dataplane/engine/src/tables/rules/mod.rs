@@ -35,33 +35,7 @@ pub use bitmap::MAX_RULES;
 use bitmap::{BitmapId, Bitmaps, Interner, RuleSet};
 use ranges::{Condition, Field, Ranges};
 
-/// What is done with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It is forwarded.
-    Allow,
-    /// It is dropped, and its source is told by ICMP: administratively prohibited.
-    Reject,
-    /// It is dropped.
-    Drop,
-}
-
-/// A rule: all that it asks must hold. The first of several that match counts.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// What is done with packets that match.
-    pub action: Action,
-    /// Where the packet is from: one of these prefixes; if there are none, anywhere.
-    pub from: Arc<[IpNet]>,
-    /// Where it goes, alike.
-    pub to: Arc<[IpNet]>,
-    /// Upper-layer protocol.
-    pub protocol: Option<u8>,
-    /// Source ports: only packets with ports match.
-    pub source_ports: Option<RangeInclusive<u16>>,
-    /// Destination ports, alike.
-    pub destination_ports: Option<RangeInclusive<u16>>,
-}
+use crate::api::{Action, Rule};
 
 /// What rules ask of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -100,14 +74,12 @@ impl Rules {
         let mut bitmaps = Interner::default();
         let sources = Addresses::build(rules.iter().map(|rule| &rule.from), &mut bitmaps);
         let destinations = Addresses::build(rules.iter().map(|rule| &rule.to), &mut bitmaps);
-        let protocols = rules.iter().map(|rule| rule.protocol.map(|protocol| (protocol, protocol)));
+        let protocols = rules.iter().map(|rule| rule.protocol.map(|protocol| protocol..=protocol));
         let (protocols, _) = build(protocols, &mut bitmaps);
-        let ports =
-            |range: &Option<RangeInclusive<u16>>| range.as_ref().map(|ports| (*ports.start(), *ports.end()));
         let (source_ports, any_source) =
-            build(rules.iter().map(|rule| ports(&rule.source_ports)), &mut bitmaps);
+            build(rules.iter().map(|rule| rule.source_ports.clone()), &mut bitmaps);
         let (destination_ports, any_destination) =
-            build(rules.iter().map(|rule| ports(&rule.destination_ports)), &mut bitmaps);
+            build(rules.iter().map(|rule| rule.destination_ports.clone()), &mut bitmaps);
         let without_ports = bitmaps.intern(&any_source.intersection(&any_destination));
         Self {
             actions: rules.iter().map(|rule| rule.action).collect(),
@@ -221,10 +193,9 @@ fn v6_range(prefix: &IpNet) -> Option<(u128, u128)> {
     }
 }
 
-/// From the range that each rule asks for, if any, and which rules ask for none. A range that ends before it begins
-/// has no value.
+/// From the range that each rule asks for, if any; and which rules ask for none. No value is in an empty range.
 fn build<F: Field>(
-    ranges: impl Iterator<Item = Option<(F, F)>>,
+    ranges: impl Iterator<Item = Option<RangeInclusive<F>>>,
     bitmaps: &mut Interner,
 ) -> (Ranges<F>, RuleSet) {
     let mut unconditional = RuleSet::EMPTY;
@@ -232,11 +203,11 @@ fn build<F: Field>(
     for (rule, range) in ranges.enumerate() {
         match range {
             None => unconditional.insert(rule),
-            Some((first, last)) if first > last => {}
+            Some(range) if range.is_empty() => {}
             Some(range) => {
                 let mut rules = RuleSet::EMPTY;
                 rules.insert(rule);
-                conditions.push(Condition { ranges: vec![range], rules });
+                conditions.push(Condition { ranges: vec![range.into_inner()], rules });
             }
         }
     }
