@@ -33,7 +33,7 @@ pub(super) struct Condition<F> {
 /// All values of a field, cut where the set of rules changes.
 #[derive(Debug)]
 pub(super) struct Ranges<F> {
-    /// First values, ascending, the first of them the least.
+    /// First values, ascending, the first of them the least. That may be there twice: the latter counts.
     starts: Box<[F]>,
     /// The set from there on.
     bitmaps: Box<[BitmapId]>,
@@ -81,7 +81,8 @@ impl<F: Field> Ranges<F> {
                 changed = true;
             }
             if changed {
-                cut(&mut starts, &mut ids, edges[0].at, bitmaps.intern(&rules));
+                starts.push(edges[0].at);
+                ids.push(bitmaps.intern(&rules));
             }
         }
         Self { starts: starts.into_boxed_slice(), bitmaps: ids.into_boxed_slice() }
@@ -95,17 +96,5 @@ impl<F: Field> Ranges<F> {
 
     pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&*self.starts) + size_of_val(&*self.bitmaps)
-    }
-}
-
-/// From `start` on the set is `id`. Calls come in ascending order; only the first can be for the least value.
-fn cut<F: Field>(starts: &mut Vec<F>, ids: &mut Vec<BitmapId>, start: F, id: BitmapId) {
-    if starts.last() == Some(&start) {
-        starts.pop();
-        ids.pop();
-    }
-    if ids.last() != Some(&id) {
-        starts.push(start);
-        ids.push(id);
     }
 }
