@@ -3,6 +3,7 @@
 //! One module a facility. Everything unsafe is inside, each block with its proof; what is public is safe to
 //! call with any arguments.
 
+pub mod ethtool;
 pub mod packet;
 pub mod prefetch;
 pub mod words;

@@ -31,6 +31,11 @@ pub(crate) enum Command {
     Cleanup(ConfigFile),
     /// Show the state of the running gateway.
     Show(Show),
+    /// Say what this machine and its NICs offer, and what to do about what is not right. Changes nothing.
+    ///
+    /// Exits with 0 if nothing is worse than a note, 1 if there are warnings, 2 if there are failures or the machine
+    /// could not be looked at.
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +43,16 @@ pub(crate) struct ConfigFile {
     /// Configuration file (TOML).
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Configuration file (TOML): look at its ports and at what it needs, instead of at all Ethernet netdevs.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Form of the output.
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Output::Table)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod api;
 mod blackhole;
 mod cli;
 mod config;
+mod doctor;
 mod mirror;
 mod preflight;
 mod run;
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
         Command::Check(file) => run::check(&file.config).map_err(Into::into),
         Command::Cleanup(file) => run::cleanup(&file.config).map_err(Into::into),
         Command::Show(arguments) => show::show(arguments).map_err(Into::into),
+        // Its exit status says more.
+        Command::Doctor(arguments) => return doctor::doctor(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

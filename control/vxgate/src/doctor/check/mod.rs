@@ -1,0 +1,132 @@
+//! Judges what was gathered. Each check is a function of plain values, without I/O.
+
+mod cpu;
+mod kernel;
+mod memory;
+mod mtu;
+mod network;
+mod obstacles;
+mod offloads;
+mod port;
+mod process;
+#[cfg(test)]
+mod testing;
+
+use std::collections::BTreeSet;
+
+use engine::Role;
+
+use super::finding::{Finding, Topic};
+use super::machine::{Machine, Netdev};
+use crate::config::Settings;
+use crate::preflight::Obstacle;
+
+/// Ports of a gateway that is not configured yet: one of each role.
+const USUAL_PORTS: usize = 2;
+
+/// All findings, by topic. With `settings` the ports are judged by what they need, and `obstacles` are what keeps the
+/// gateway from running on them; without, all netdevs are looked at.
+pub(super) fn check(machine: &Machine, settings: Option<&Settings>, obstacles: &[Obstacle]) -> Vec<Finding> {
+    let mut all = Vec::new();
+    kernel::check(&machine.kernel, &mut all);
+    process::check(&machine.process, settings.map_or(USUAL_PORTS, |settings| settings.ports.len()), &mut all);
+    memory::check(&machine.memory, &mut all);
+    cpu::check(&machine.cpu, settings, &mut all);
+    obstacles::check(obstacles, &mut all);
+    for netdev in &machine.netdevs {
+        let ports = settings.map(|settings| &settings.ports[..]).unwrap_or_default();
+        let port = ports.iter().find(|port| port.interface == netdev.link.name);
+        if port.is_some() || settings.is_none() {
+            port::check(netdev, port, settings, machine, &mut all);
+        }
+    }
+    network::check_kernel(&machine.network, &mut all);
+    if let Some(settings) = settings {
+        let ports = Ports::find(settings, &machine.netdevs);
+        if let Some(underlay) = ports.underlay {
+            mtu::check(settings, underlay, ports.uplink, &mut all);
+        }
+        network::check(settings, &ports, &machine.netdevs, &machine.network, &mut all);
+    }
+    // Stable: within a topic as they came, and what is said of one port together.
+    let port = |finding: &Finding| (finding.topic == Topic::Port).then(|| finding.subject.clone());
+    all.sort_by_key(|finding| (finding.topic, port(finding)));
+    all
+}
+
+/// The netdevs of the two roles, as far as they are there; one netdev may have both.
+struct Ports<'a> {
+    underlay: Option<&'a Netdev>,
+    uplink: Option<&'a Netdev>,
+}
+
+impl<'a> Ports<'a> {
+    fn find(settings: &Settings, netdevs: &'a [Netdev]) -> Self {
+        let without = |role| {
+            let port = settings.ports.iter().find(|port| port.role != role)?;
+            netdevs.iter().find(|netdev| netdev.link.name == port.interface)
+        };
+        Self { underlay: without(Role::Uplink), uplink: without(Role::Underlay) }
+    }
+}
+
+/// Cores as the kernel lists them: `0-3,7`.
+fn cores(cores: &BTreeSet<usize>) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for &core in cores {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == core => *last = core,
+            _ => ranges.push((core, core)),
+        }
+    }
+    let text = |&(first, last): &(usize, usize)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    match ranges.is_empty() {
+        true => "none".into(),
+        false => ranges.iter().map(text).collect::<Vec<_>>().join(","),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Verdict;
+    use super::testing::{CONFIG, machine, settings};
+    use super::*;
+
+    #[test]
+    fn a_good_machine_has_nothing_to_note() {
+        for settings in [Some(settings(CONFIG)), None] {
+            let all = check(&machine(), settings.as_ref(), &[]);
+            assert!(all.iter().all(|finding| finding.verdict == Verdict::Ok), "{all:?}");
+            assert!(all.is_sorted_by_key(|finding| finding.topic));
+        }
+    }
+
+    #[test]
+    fn other_netdevs_are_left_out_when_there_is_a_configuration() {
+        let mut machine = machine();
+        machine.netdevs[1].link.name = "eth7".into();
+        let of_eth7 = |all: &[Finding]| all.iter().any(|finding| finding.subject == "eth7");
+        assert!(of_eth7(&check(&machine, None, &[])));
+        assert!(!of_eth7(&check(&machine, Some(&settings(CONFIG)), &[])));
+    }
+
+    #[test]
+    fn what_is_said_of_one_port_is_together() {
+        let down = [Obstacle::Down { interface: "uplink0".into() }];
+        let all = check(&machine(), Some(&settings(CONFIG)), &down);
+        let ports: Vec<&str> =
+            all.iter().filter(|it| it.topic == Topic::Port).map(|it| it.subject.as_str()).collect();
+        assert!(ports.is_sorted(), "{ports:?}");
+        let first = all.iter().find(|finding| finding.subject == "uplink0").unwrap();
+        assert_eq!(first.verdict, Verdict::Failure, "what is worst of a port comes first");
+    }
+
+    #[test]
+    fn lists_of_cores() {
+        assert_eq!(cores(&BTreeSet::from([0, 1, 2, 7])), "0-2,7");
+        assert_eq!(cores(&BTreeSet::new()), "none");
+    }
+}
