@@ -57,6 +57,6 @@ install_rust() {
 BUILD_PACKAGES=(gcc libc6-dev)
 # None of them starts a daemon.
 LAB_PACKAGES=(
-    dnsmasq-base ethtool iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 procps
-    traceroute tshark
+    dnsmasq-base ethtool iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 nftables
+    procps traceroute tshark
 )

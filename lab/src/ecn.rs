@@ -1,10 +1,11 @@
-//! Explicit congestion notification (RFC 3168), by the kernel's counters.
+//! Explicit congestion notification (RFC 3168): a segment that marks packets, and the kernel's counters of marks.
 
 use std::fs;
 use std::ops::Sub;
 
 use crate::error::{Error, Result};
 use crate::namespace::Namespace;
+use crate::segment::Segment;
 use crate::topology::Family;
 
 /// The ECN field that says: the sender understands ECN.
@@ -15,6 +16,24 @@ pub const ECT_1: u8 = 0b01;
 
 /// The ECN field that says: congestion experienced.
 pub const CE: u8 = 0b11;
+
+/// Rules for nft(8): on the bridge, what is ECN-capable is marked. IPv4's own checksum, the only one that covers the
+/// field, is mended.
+const MARK: &str = "add table bridge lab
+    add chain bridge lab congestion { type filter hook forward priority 0; }
+    add rule bridge lab congestion ip ecn != not-ect ip ecn set ce
+    add rule bridge lab congestion ip6 ecn != not-ect ip6 ecn set ce";
+
+impl Segment {
+    /// Lets the segment do from now on what a congested router does to each packet that crosses it: it marks the
+    /// ECN-capable ones with [`CE`], of a tunnel on the outer header.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if the kernel has no nf_tables for bridges.
+    pub fn mark_congestion(&self) -> Result<()> {
+        self.namespace().run("nft", &[MARK]).map(drop)
+    }
+}
 
 /// IP packets received by a namespace, by their ECN field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,13 @@
 //!
 //! A [`Lab`] holds the machine's one lab lock; in it are [`Namespace`]s, joined by veth [`Segment`]s. On top of
 //! that stands a ready [`Topology`]: endpoints that are the kernel's own VXLAN, an outer router with hosts
-//! behind it, and the namespace of a gateway between the two. Probes ([`Ping`], [`Iperf`], [`SteadyProbe`])
-//! and captures ([`Capture`]) tell what gets through.
+//! behind it, and the namespace of a gateway between the two.
+//!
+//! Stations have addresses of their own ([`OverlayLink::station`]) or get them as clients do
+//! ([`OverlayLink::client`], [`Nic::autoconf`], [`DhcpClient`]); they are kept apart ([`OverlayLink::isolate`]) and
+//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`LatencyProbe`],
+//! [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
+//! disturb it.
 //!
 //! Nothing outside the lab's namespaces is touched, and nothing remains: dropping the last handle of a lab
 //! tears it down, and what a crashed one left is removed by the next, or by [`clean`].

@@ -141,8 +141,8 @@ impl Scene {
         Ok(Self { topology, endpoints, stations, links, outer, neighbour, gateway })
     }
 
-    /// Lets the endpoint of a family join an overlay, beside the one that its station is behind: for more stations, or for
-    /// one that [roams](OverlayLink::roam).
+    /// Lets the endpoint of a family join an overlay, beside the one that its station is behind: for more stations,
+    /// or for one that [roams](OverlayLink::roam).
     ///
     /// # Errors
     /// As [`Endpoint::join`].

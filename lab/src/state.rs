@@ -26,7 +26,7 @@ const HOME: &str = "/run/vxgate-lab";
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Programs that the lab runs, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 13] = [
+const TOOLS: [(&str, &str); 14] = [
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
     ("ss", "iproute2"),
@@ -37,6 +37,7 @@ const TOOLS: [(&str, &str); 13] = [
     ("arping", "iputils-arping"),
     ("dhclient", "isc-dhcp-client"),
     ("dnsmasq", "dnsmasq-base"),
+    ("nft", "nftables"),
     ("rdisc6", "ndisc6"),
     ("tracepath", "iputils-tracepath"),
     ("traceroute", "traceroute"),

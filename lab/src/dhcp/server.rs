@@ -25,9 +25,8 @@ pub struct DhcpPool {
     pub dns: Option<IpAddr>,
 }
 
-/// A server for both families, ended when dropped. It answers clients on its own links, and relays: with an address of
-/// the subnet in which `giaddr` (RFC 2131 §4.3.1), the link selection suboption (RFC 3527) or the link-address (RFC 8415
-/// §19.1.1) lies.
+/// A server for both families, ended when dropped. It answers clients on its own links, and relays: with an address
+/// of the subnet in which `giaddr` (RFC 2131 §4.3.1) or the link-address (RFC 8415 §19.1.1) lies.
 #[derive(Debug)]
 pub struct DhcpServer {
     process: Process,

@@ -38,8 +38,8 @@ pub struct StormReport {
 }
 
 impl Storm {
-    /// Sends `rate` frames a second on `interface`, as many as the machine can. `frame` writes each into the buffer, which
-    /// it gets empty, and is told its number, from 0: a whole frame from its destination MAC on.
+    /// Sends `rate` frames a second on `interface`, or as many as the machine can. `frame` gets the number of each,
+    /// from 0, and an empty buffer, into which it writes the whole frame from its destination MAC on.
     ///
     /// # Errors
     /// [`Error::Io`] if there is no such netdev.

@@ -18,8 +18,8 @@ pub struct Tracepath {
 }
 
 impl Tracepath {
-    /// Discovers the path MTU from `namespace` to `destination`, at most eight hops away, with UDP packets that start at
-    /// the MTU of the first link.
+    /// Discovers the path MTU from `namespace` to `destination`, at most eight hops away, with UDP packets that start
+    /// at the MTU of the first link.
     ///
     /// # Errors
     /// [`Error::Command`] if nothing could be sent.

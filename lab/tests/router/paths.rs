@@ -74,4 +74,18 @@ fn marked_packets_are_counted() {
         let EcnCounters { ect_0, ect_1, ce, .. } = counters() - before;
         assert_eq!((ect_0, ect_1, ce), (3, 0, 2), "{family:?}");
     }
+
+    // On the outer header: the end of the tunnel brings it inside (RFC 6040 §4.2).
+    let Topology { underlay, outer, router, .. } = &world.topology;
+    for (family, segment, from) in [(Family::V4, underlay, &station.namespace), (Family::V6, outer, router)] {
+        segment.mark_congestion().unwrap();
+        let counters = || world.outer.namespace.ecn_counters(family).unwrap();
+        let before = counters();
+        for ecn in [0, ECT_0] {
+            let ping = Ping::to(world.outer_address(family)).tos(ecn).count(3);
+            assert!(ping.run(from).unwrap().is_complete());
+        }
+        let EcnCounters { ect_0, ce, .. } = counters() - before;
+        assert_eq!((ect_0, ce), (0, 3), "{family:?}");
+    }
 }
