@@ -116,7 +116,7 @@ impl<P> Neighbours<P> {
         }
     }
 
-    /// Does what is due, if it is very much only a part: [`Self::next_deadline`] is in the past then.
+    /// Does what is due; of very much only a part, and [`Self::next_deadline`] is in the past then.
     pub(crate) fn poll(&mut self, now: Instant, out: &mut Vec<Action<P>>) {
         for _ in 0..TIMERS_AT_ONCE {
             let Some(index) = self.timers.pop_due(now) else { break };
@@ -129,8 +129,8 @@ impl<P> Neighbours<P> {
         self.timers.next()
     }
 
-    /// The MAC address of a binding that others may be told of (RFC 9161): pinned, or confirmed within the longest
-    /// lifetime and not in doubt.
+    /// The MAC address of a binding that others may be told of (RFC 9161): pinned, or with evidence younger than the
+    /// longest lifetime and not being probed.
     pub(crate) fn fresh(&self, key: NeighbourKey, now: Instant) -> Option<MacAddr> {
         match self.entries.get(self.entries.find(key)?).state {
             State::Pinned(mac) => Some(mac),

@@ -4,27 +4,30 @@
 //! own rule for changed addresses, for ARP (RFC 826, RFC 5227). It does no I/O: calls bring the time, and what is to be
 //! done comes out as [`Action`]s.
 //!
-//! ```text
-//!            resolve                   3 solicitations unanswered
-//!  (none) ─────────────▶ Incomplete ─────────────────────────────▶ Failed ── forgotten ──▶ (none)
-//!     │                    │  │  ▲                                   │ │
-//!     │              reply │  │  └── resolve, when the back-off is over┘ │
-//!     │ heard              │  │ heard                                   │ heard
-//!     │                    ▼  ▼                                         │
-//!     └──────────────▶ Reachable, Stale ◀───────────────────────────────┘
-//!                          │       ▲
-//!        lifetime has passed       any evidence
-//!                          ▼       │
-//!                            Probe ── 3 probes unanswered ──▶ (none)
-//! ```
+//! | state | event | becomes | actions |
+//! | --- | --- | --- | --- |
+//! | (none) | a packet | Incomplete | solicit all |
+//! | (none) | any evidence | Stale | bind |
+//! | Incomplete | a second without an answer, twice | Incomplete | solicit all |
+//! | Incomplete | the third time | Failed | packets unreachable |
+//! | Incomplete, Failed | a reply; other evidence | Reachable; Stale | bind, release packets |
+//! | Failed | a packet during the back-off; after it | Failed; Incomplete | unreachable; solicit all |
+//! | Failed | 30 seconds after the back-off | (none) | |
+//! | Reachable, Stale, Probe | a reply of the same station | Reachable | |
+//! | Stale, Probe | other evidence of the same station | Stale | |
+//! | Reachable, Stale, Probe | another station takes the address | Reachable or Stale | bind |
+//! | Reachable | another claims it, which ND does not allow | Stale, probed soon | |
+//! | Reachable, Stale | its lifetime is over | Probe | probe |
+//! | Probe | a second without an answer, twice | Probe | probe |
+//! | Probe | the third time | (none) | unbind |
 //!
 //! Where it differs from RFC 4861: workers forward by bindings without asking, so every binding counts as in use, and
 //! a stale one is probed when its lifetime is over, not when a packet comes. There is no state DELAY: a binding in
 //! doubt is a stale one that is probed soon.
 //!
-//! Everything is bounded, whatever stations do: see [`Limits`]. A learned binding takes 120 bytes or so (an entry of 48,
-//! a timer of 24, links of 8, its share of two hash tables), reserved when the cache is made and backed by memory only
-//! as it is used.
+//! Everything is bounded, whatever stations do: see [`Limits`]. A learned binding takes 110 to 150 bytes (an entry of 48,
+//! a timer of 24, links of 8, its share of the index and of its station), reserved when the cache is made and backed by
+//! memory only as it is used.
 
 mod cache;
 mod entries;
@@ -120,8 +123,8 @@ impl Default for Limits {
 /// What a station said about an address that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// It answered: an ARP reply to the router, a neighbour advertisement with the S flag. Of a reply to ARP,
-    /// `override_` counts for nothing.
+    /// It answered: an ARP reply to the router (where `override_` counts for nothing), a neighbour advertisement with
+    /// the S flag.
     Reply {
         /// The O flag.
         override_: bool,

@@ -8,8 +8,8 @@ fn a_scan_of_65_536_addresses_stays_small() {
     for key in [v4, v6] {
         let mut simulation = Simulation::new();
         let (mut asked, mut told) = (0, 0);
-        // A thousand packets a second, a second time over what has failed.
-        for number in (0..65_536).chain(0..65_536) {
+        // A thousand packets a second, in the end to addresses that have been tried.
+        for number in (0..65_536).chain(0..10_000) {
             let mut out = simulation.resolve(key(number), number);
             out.extend(simulation.pass(Duration::from_millis(1)));
             asked += out.iter().filter(|action| matches!(action, SolicitAll(_))).count();
@@ -19,9 +19,9 @@ fn a_scan_of_65_536_addresses_stays_small() {
             assert!(statistics.waiting <= 64);
         }
         let statistics = simulation.statistics();
-        assert!(statistics.refused_by_overlay > 100_000, "{statistics:?}");
+        assert!(statistics.refused_by_overlay > 60_000, "{statistics:?}");
         // 256 in three seconds, three times each.
-        assert!(asked < 132 * 260, "{asked}");
+        assert!(asked < 76 * 260, "{asked}");
         assert!(told > 0);
         simulation.seconds(100);
         let left = simulation.statistics();
@@ -63,12 +63,12 @@ fn a_station_with_10_000_addresses_has_16() {
 }
 
 #[test]
-fn a_million_bindings() {
-    let mut simulation = Simulation::with(Limits { entries: 1_000_000, ..Limits::default() });
-    for number in 0..1_000_001 {
+fn a_full_cache_empties_by_itself() {
+    let mut simulation = Simulation::new();
+    for number in 0..100_001 {
         simulation.heard(v6(number), mac(number / 4), REQUEST);
     }
-    assert_eq!((simulation.statistics().stale, simulation.statistics().refused_full), (1_000_000, 1));
+    assert_eq!((simulation.statistics().stale, simulation.statistics().refused_full), (100_000, 1));
     let (mut probes, mut unbound) = (0, 0);
     for action in simulation.seconds(460) {
         match action {
@@ -77,5 +77,5 @@ fn a_million_bindings() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((probes, unbound), (3_000_000, 1_000_000));
+    assert_eq!((probes, unbound), (300_000, 100_000));
 }
