@@ -335,6 +335,49 @@ pub struct Binding {
     pub age: Duration,
 }
 
+/// An address in an overlay, as the slow path knows it: learned, or being asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourStatus {
+    /// The overlay.
+    pub vni: Vni,
+    /// The address.
+    pub address: IpAddr,
+    /// The MAC address of the station that has it.
+    pub mac: Option<MacAddr>,
+    /// How sure that is.
+    pub state: NeighbourState,
+    /// Since there was evidence; of what has no MAC address, since it was asked for or failed.
+    pub age: Duration,
+}
+
+/// How sure it is that a station has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// All are being asked.
+    Incomplete,
+    /// The station answered within its lifetime.
+    Reachable,
+    /// The station was heard of, but has not answered the router.
+    Stale,
+    /// The lifetime is over, and the station is being asked.
+    Probe,
+    /// Nobody answered.
+    Failed,
+}
+
+impl NeighbourState {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Reachable => "reachable",
+            Self::Stale => "stale",
+            Self::Probe => "probe",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A neighbour that frames are sent to: an address on the link of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NextHop {

@@ -17,17 +17,19 @@ use port::{
 use thiserror::Error;
 use wire::{MacAddr, Vni};
 
-use crate::api::{Config, Event, Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update};
+use crate::api::{
+    Config, Event, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update,
+};
 use crate::counters::{Counter, Counters, OverlayTraffic, Traffic};
 use crate::pipeline::Scratch;
 use crate::police::Police;
-use crate::slowpath::{Deed, RING, SlowPath, Tally, WorkerLink};
+use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
 use crate::tables::{Snapshot, TablesError, Writer};
 use crate::worker::Worker;
 
-/// Updates that wait for the slow path before [`Engine::update`] blocks.
-const UPDATE_QUEUE: usize = 65_536;
+/// Commands that wait for the slow path before [`Engine::update`] blocks.
+const COMMAND_QUEUE: usize = 65_536;
 /// Who reads the flow table: the worker, and `Engine::stations`.
 const READERS: usize = 2;
 /// The one queue of each port that the one worker serves.
@@ -145,7 +147,7 @@ pub struct Engine {
     tables: Arc<ArcSwap<Snapshot>>,
     /// For `stations`; offline in between.
     flows: Mutex<flow::FlowReader>,
-    updates: Sender<Update>,
+    commands: Sender<Command>,
     counters: Arc<Counters>,
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
@@ -184,13 +186,13 @@ impl Engine {
         let tables = Arc::clone(writer.published());
         let stop = Arc::new(AtomicBool::new(false));
         let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
-        let (updates, update_queue) = crossbeam_channel::bounded(UPDATE_QUEUE);
+        let (commands, command_queue) = crossbeam_channel::bounded(COMMAND_QUEUE);
         let (punts_in, punts) = rtrb::RingBuffer::new(RING);
         let (answers, answers_out) = rtrb::RingBuffer::new(RING);
 
         let workers = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
         let slow_path =
-            SlowPath::new(writer, update_queue, workers, events, Arc::clone(&stop), Arc::clone(&tally));
+            SlowPath::new(writer, command_queue, workers, events, Arc::clone(&stop), Arc::clone(&tally));
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
         let reader = || flow_readers.reader().expect("as many as were asked for");
         let own_reader = reader();
@@ -225,7 +227,7 @@ impl Engine {
             ports: attached,
             tables,
             flows: Mutex::new(own_reader),
-            updates,
+            commands,
             counters,
             tally,
             stop,
@@ -252,8 +254,18 @@ impl Engine {
             let _ = port.classifier.set_mac(*mac);
         }
         // Fails only when the slow path is gone, that is, while stopping.
-        let _ = self.updates.send(update);
+        let _ = self.commands.send(Command::Update(update));
         self.slow_path.thread().unpark();
+    }
+
+    /// The addresses that stations were learned to have, and those that are being asked for; of all overlays or of one,
+    /// in no order.
+    pub fn neighbours(&self, vni: Option<Vni>) -> Vec<NeighbourStatus> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let _ = self.commands.send(Command::Neighbours(vni, answer));
+        self.slow_path.thread().unpark();
+        // Fails only when the slow path is gone, that is, while stopping.
+        answered.recv().unwrap_or_default()
     }
 
     /// How the ports are.

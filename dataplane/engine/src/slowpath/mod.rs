@@ -2,10 +2,11 @@
 
 mod arp;
 mod ndp;
-#[allow(dead_code, unused_imports)]
 mod neighbours;
 mod outbox;
 mod received;
+mod resolve;
+mod solicit;
 mod strangers;
 mod tally;
 mod waiting;
@@ -14,13 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
+use wire::Vni;
 
-use crate::api::{Event, NextHop, PortIndex, Update};
+use crate::api::{Event, NeighbourStatus, NextHop, PortIndex, Update};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::{OverlayIndex, Way, Writer};
+use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
 use received::{Origin, Received};
 use strangers::Strangers;
@@ -33,8 +36,16 @@ pub(crate) use tally::Tally;
 pub(crate) const RING: usize = 256;
 /// Longest sleep: a bound on how late the thread notices that it is to stop.
 const SLEEP: Duration = Duration::from_millis(100);
-/// Updates that are applied before readers see them and punts get their turn.
-const UPDATES_AT_ONCE: usize = 1024;
+/// Commands that are obeyed before readers see what changed and punts get their turn.
+const COMMANDS_AT_ONCE: usize = 1024;
+
+/// What the thread is told from outside.
+pub(crate) enum Command {
+    /// To change the tables.
+    Update(Update),
+    /// To tell what is known of addresses, of all overlays or of one.
+    Neighbours(Option<Vni>, Sender<Vec<NeighbourStatus>>),
+}
 
 /// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
 #[derive(Debug)]
@@ -98,33 +109,44 @@ pub(crate) struct WorkerLink {
 /// The thread's state.
 pub(crate) struct SlowPath {
     writer: Writer,
-    updates: Receiver<Update>,
+    commands: Receiver<Command>,
     workers: Vec<WorkerLink>,
     events: Box<dyn Fn(Event) + Send>,
     stop: Arc<AtomicBool>,
     tally: Arc<Tally>,
     waiting: WaitingPackets,
     strangers: Strangers,
+    neighbours: Neighbours<Box<Punted>>,
 }
 
 impl SlowPath {
     /// What a thread for these workers starts with.
     pub(crate) fn new(
         writer: Writer,
-        updates: Receiver<Update>,
+        commands: Receiver<Command>,
         workers: Vec<WorkerLink>,
         events: Box<dyn Fn(Event) + Send>,
         stop: Arc<AtomicBool>,
         tally: Arc<Tally>,
     ) -> Self {
-        let waiting = WaitingPackets::default();
-        Self { writer, updates, workers, events, stop, tally, waiting, strangers: Strangers::default() }
+        let limits = Limits { entries: writer.max_flows(), ..Limits::default() };
+        Self {
+            writer,
+            commands,
+            workers,
+            events,
+            stop,
+            tally,
+            waiting: WaitingPackets::default(),
+            strangers: Strangers::default(),
+            neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
+        }
     }
 
     /// Runs until told to stop. Workers and control unpark the thread when they have given it something.
     pub(crate) fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
-            let updated = self.apply_updates();
+            let updated = self.obey();
             let punted = self.take_punts();
             self.poll(Instant::now());
             let maintained = self.writer.maintain();
@@ -135,17 +157,25 @@ impl SlowPath {
     }
 
     /// Whether there was anything.
-    pub(crate) fn apply_updates(&mut self) -> bool {
-        let mut any = false;
-        for update in self.updates.try_iter().take(UPDATES_AT_ONCE) {
-            self.writer.apply(update);
+    pub(crate) fn obey(&mut self) -> bool {
+        let (mut any, now) = (false, Instant::now());
+        for _ in 0..COMMANDS_AT_ONCE {
+            let Ok(command) = self.commands.try_recv() else { break };
             any = true;
+            match command {
+                Command::Update(Update::Bindings(bindings)) => self.import(bindings, now),
+                Command::Update(update) => self.writer.apply(update),
+                Command::Neighbours(vni, answer) => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.neighbours(vni, now));
+                }
+            }
         }
         self.writer.publish();
         if any && !self.waiting.is_empty() {
-            self.outbox(Instant::now()).release();
-            self.wake_workers();
+            self.outbox(now).release();
         }
+        self.wake_workers();
         any
     }
 
@@ -168,11 +198,14 @@ impl SlowPath {
     pub(crate) fn poll(&mut self, now: Instant) {
         let writer = &mut self.writer;
         self.strangers.poll(now, |overlay, mac| writer.end_visit(overlay, mac));
+        let mut actions = Vec::new();
+        self.neighbours.poll(now, &mut actions);
+        self.carry_out(actions, now);
         self.wake_workers();
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
-        let deadline = self.strangers.deadline();
+        let deadline = self.strangers.deadline().into_iter().chain(self.neighbours.next_deadline()).min();
         deadline.map_or(SLEEP, |deadline| deadline.saturating_duration_since(now).min(SLEEP))
     }
 
@@ -201,16 +234,13 @@ impl SlowPath {
     }
 
     fn handle(&mut self, punted: Punted, now: Instant) {
+        if punted.reason == Reason::Unresolved {
+            return self.resolve_station(punted.overlay, punted, now);
+        }
         let Some(received) = Received::read(self.writer.current(), &punted) else { return };
         match punted.reason {
-            Reason::Arp => {
-                let answer = arp::answer(self.writer.current(), &received, &self.tally);
-                self.send(answer, now);
-            }
-            Reason::Ndp => {
-                let answer = ndp::answer(self.writer.current(), &received, &self.tally);
-                self.send(answer, now);
-            }
+            Reason::Arp => self.handle_arp(&received, now),
+            Reason::Ndp => self.handle_ndp(&received, now),
             Reason::Resolving => self.resolve_neighbour(&received, now),
             Reason::UnknownStation => {
                 if self.admit(&received, now) {

@@ -1,50 +1,128 @@
-//! Neighbour solicitations for the router's addresses (RFC 4861 §7.2.4).
+//! Neighbour discovery in the overlays (RFC 4861): what stations ask of the router, and what they say of themselves.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Instant;
 
 use wire::icmpv6::Icmpv6Packet;
 use wire::ipv6::{self, Ipv6Packet, Ipv6Repr};
 use wire::ndp::{self, NeighbourAdvertisement, NeighbourSolicitation};
 use wire::{EtherType, IpProtocol};
 
-use super::{Deed, Origin, Output, Received, Tally};
-use crate::api::Overlay;
-use crate::tables::Snapshot;
+use super::neighbours::Evidence;
+use super::received::Origin;
+use super::resolve::Claim;
+use super::{Deed, Output, Received, SlowPath};
 
-/// Hop limit of neighbour discovery: proof that no router has passed it on (RFC 4861 §7.1.1).
-const HOP_LIMIT: u8 = 255;
+/// A message and the packet that it came in.
+struct Message<'a> {
+    packet: Ipv6Packet<&'a [u8]>,
+    icmp: Icmpv6Packet<&'a [u8]>,
+}
 
-/// The advertisement that answers a solicitation for one of the router's addresses in `overlay`.
-pub(super) fn answer(tables: &Snapshot, received: &Received<'_>, tally: &Tally) -> Option<Output> {
-    let Origin::Station { overlay: index, endpoint } = received.origin else { return None };
-    let (fixed, overlay) = (&tables.fixed, tables.overlays.get(index));
-    let packet = Ipv6Packet::new_checked(received.packet).ok()?;
-    let message = Icmpv6Packet::new_checked(packet.payload()).ok()?;
-    let solicitation = NeighbourSolicitation::parse(&message).ok()?;
-    solicitation.validate(&message, packet.hop_limit(), packet.src(), packet.dst()).ok()?;
-    if !overlay.is_router(IpAddr::V6(solicitation.target), fixed.router_link_local)
-        || !may_ask(overlay, packet.src())
-    {
-        return None;
+impl SlowPath {
+    /// Learns from neighbour discovery, and answers it.
+    pub(super) fn handle_ndp(&mut self, received: &Received<'_>, now: Instant) {
+        if self.understand_ndp(received, now).is_none() {
+            self.tally.count(Deed::BadNeighbour);
+        }
     }
-    let sender = received.sender;
-    // From the unspecified address comes duplicate address detection: all must hear that the address is taken
-    // (RFC 4862 §5.4.4).
-    let detecting = packet.src().is_unspecified();
-    let (destination, mac) =
-        if detecting { (ndp::ALL_NODES, ndp::multicast_mac(ndp::ALL_NODES)) } else { (packet.src(), sender) };
-    let advertisement = NeighbourAdvertisement {
-        router: true,
-        solicited: !detecting,
-        override_: true,
-        target: solicitation.target,
-        target_mac: Some(fixed.router_mac),
-    };
+
+    /// `None`: it is malformed, or lies.
+    fn understand_ndp(&mut self, received: &Received<'_>, now: Instant) -> Option<()> {
+        let packet = Ipv6Packet::new_checked(received.packet).ok()?;
+        // Neighbour discovery has no extension headers (RFC 6980).
+        let icmp = Icmpv6Packet::new_checked(&received.packet[ipv6::HEADER_LEN..packet.total_len()]).ok()?;
+        let message = Message { packet, icmp };
+        match message.icmp.type_() {
+            ndp::NEIGHBOUR_SOLICITATION => return self.handle_solicitation(received, &message, now),
+            ndp::NEIGHBOUR_ADVERTISEMENT => return self.handle_advertisement(received, &message, now),
+            ndp::ROUTER_ADVERTISEMENT => self.tally.count(Deed::RogueAdvertisement),
+            ndp::REDIRECT => self.tally.count(Deed::Redirect),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn handle_solicitation(
+        &mut self,
+        received: &Received<'_>,
+        Message { packet, icmp }: &Message<'_>,
+        now: Instant,
+    ) -> Option<()> {
+        let Origin::Station { overlay, endpoint } = received.origin else { return None };
+        let solicitation = NeighbourSolicitation::parse(icmp).ok()?;
+        solicitation.validate(icmp, packet.hop_limit(), packet.src(), packet.dst()).ok()?;
+        if solicitation.source_mac.is_some_and(|mac| mac != received.sender)
+            || !self.may_ask(received, packet.src())
+        {
+            return None;
+        }
+        // From the unspecified address comes duplicate address detection: all must hear that the address is taken
+        // (RFC 4862 §5.4.4).
+        let asker = Some(IpAddr::V6(packet.src())).filter(|source| !source.is_unspecified());
+        if let (Some(address), Some(_)) = (asker, solicitation.source_mac) {
+            self.learn(received, Claim { address, evidence: Evidence::Request }, now);
+        }
+        let target = IpAddr::V6(solicitation.target);
+        let Some(mac) = self.answer_for(overlay, target, asker, received.sender, now) else {
+            return Some(());
+        };
+        let (tables, destination) = (self.writer.current(), asker.map_or(ndp::ALL_NODES, |_| packet.src()));
+        let is_router = tables.overlays.get(overlay).is_router(target, tables.fixed.router_link_local);
+        let advertisement = NeighbourAdvertisement {
+            router: is_router,
+            solicited: asker.is_some(),
+            // What is said on behalf of another must not displace what that one says (RFC 4861 §7.2.4).
+            override_: is_router,
+            target: solicitation.target,
+            target_mac: Some(mac),
+        };
+        let payload = advertise(&advertisement, destination);
+        let mac = if asker.is_some() { received.sender } else { ndp::multicast_mac(destination) };
+        self.tally.count(Deed::NdpAnswered);
+        self.send([Output::Station { overlay, endpoint, mac, ethertype: EtherType::Ipv6, payload }], now);
+        Some(())
+    }
+
+    fn handle_advertisement(
+        &mut self,
+        received: &Received<'_>,
+        Message { packet, icmp }: &Message<'_>,
+        now: Instant,
+    ) -> Option<()> {
+        let advertisement = NeighbourAdvertisement::parse(icmp).ok()?;
+        advertisement.validate(icmp, packet.hop_limit(), packet.src(), packet.dst()).ok()?;
+        if advertisement.target_mac.is_some_and(|mac| mac != received.sender)
+            || !self.may_ask(received, packet.src())
+        {
+            return None;
+        }
+        let override_ = advertisement.override_;
+        let evidence = match advertisement.solicited {
+            true => Evidence::Reply { override_ },
+            false => Evidence::Announcement { override_ },
+        };
+        self.learn(received, Claim { address: advertisement.target.into(), evidence }, now);
+        Some(())
+    }
+
+    /// Whether a station of the overlay can have this source address.
+    fn may_ask(&self, received: &Received<'_>, source: Ipv6Addr) -> bool {
+        let Origin::Station { overlay, .. } = received.origin else { return false };
+        let tables = self.writer.current();
+        let overlay = tables.overlays.get(overlay);
+        source.is_unspecified()
+            || (source.is_unicast_link_local() || overlay.subnet_of(source.into()).is_some())
+                && !overlay.is_router(source.into(), tables.fixed.router_link_local)
+    }
+}
+
+fn advertise(advertisement: &NeighbourAdvertisement, destination: Ipv6Addr) -> Vec<u8> {
     let header = Ipv6Repr {
-        src: solicitation.target,
+        src: advertisement.target,
         dst: destination,
         next_header: IpProtocol::Icmpv6,
-        hop_limit: HOP_LIMIT,
+        hop_limit: ndp::HOP_LIMIT,
         traffic_class: 0,
         flow_label: 0,
         payload_len: advertisement.buffer_len() as u16,
@@ -52,13 +130,5 @@ pub(super) fn answer(tables: &Snapshot, received: &Received<'_>, tally: &Tally) 
     let mut payload = vec![0; ipv6::HEADER_LEN + advertisement.buffer_len()];
     header.emit(&mut payload);
     advertisement.emit(&mut payload[ipv6::HEADER_LEN..], header.src, header.dst);
-    tally.count(Deed::NdpAnswered);
-    Some(Output::Station { overlay: index, endpoint, mac, ethertype: EtherType::Ipv6, payload })
-}
-
-/// Whether a station of the overlay can have this source address.
-fn may_ask(overlay: &Overlay, source: Ipv6Addr) -> bool {
-    source.is_unspecified()
-        || source.is_unicast_link_local()
-        || overlay.subnet_of(source.into()).is_some_and(|subnet| subnet.router != source)
+    payload
 }

@@ -8,6 +8,7 @@ use wire::{EtherType, MacAddr};
 use super::Punted;
 use crate::counters::Reason;
 use crate::pipeline::decapsulate::{Expected, Outer};
+use crate::pipeline::ip::IpHeader;
 use crate::pipeline::link::Link;
 use crate::tables::{OverlayIndex, Snapshot};
 
@@ -36,6 +37,11 @@ pub(super) struct Received<'a> {
 }
 
 impl<'a> Received<'a> {
+    /// Destination of the IP packet, if it is one.
+    pub(super) fn destination(&self) -> Option<IpAddr> {
+        IpHeader::parse(self.ethertype, self.packet).ok().map(|header| header.destination)
+    }
+
     /// `None` only for what the pipeline would not have handed over.
     pub(super) fn read(tables: &Snapshot, punted: &'a Punted) -> Option<Self> {
         let bytes = punted.frame.bytes();

@@ -44,6 +44,8 @@ deeds! {
     ProbeSent "probe_sent"
     /// Addresses learned.
     Learned "learned"
+    /// Claims to an address that another station has by configuration.
+    AddressConflict "address_conflict"
     /// Addresses forgotten, because nobody answered any more or another took its place.
     Forgotten "forgotten"
     /// Router advertisements sent, solicited ones among them.

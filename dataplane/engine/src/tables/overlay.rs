@@ -290,6 +290,14 @@ impl Overlay {
         })
     }
 
+    /// Whether a host of the overlay can have `address`: a link-local one of IPv6, or one of its subnets.
+    pub(crate) fn can_have(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => true,
+            _ => self.subnet_of(address).is_some() && !self.is_edge(address),
+        }
+    }
+
     /// The router's address of a family: in the subnet that `address` lies in, or in the first.
     pub(crate) fn router_for(&self, address: IpAddr) -> Option<IpAddr> {
         let of_family = |subnet: &&Subnet| subnet.router.is_ipv4() == address.is_ipv4();

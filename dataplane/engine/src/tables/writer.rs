@@ -44,6 +44,7 @@ pub(crate) struct Writer {
     replaced: Vec<Arc<Snapshot>>,
     neighbours: HashMap<NextHop, Arc<Adjacency>, RandomState>,
     flows: flow::FlowWriter,
+    max_flows: usize,
     /// Those of one station, on their way in; kept for its memory.
     entries: Vec<(FlowKey, Flow)>,
     /// The routes as control last gave them.
@@ -114,6 +115,7 @@ impl Writer {
             replaced: Vec::new(),
             neighbours: HashMap::default(),
             flows,
+            max_flows: config.max_flows as usize,
             entries: Vec::new(),
             routes: Vec::new(),
             local,
@@ -145,6 +147,11 @@ impl Writer {
         self.flows.insert_all(&self.entries)
     }
 
+    /// Entries that the flow table may hold.
+    pub(crate) fn max_flows(&self) -> usize {
+        self.max_flows
+    }
+
     /// Lets a MAC address that is no station's send from behind `endpoint`; nothing is sent to it. Whether there was
     /// room.
     pub(crate) fn begin_visit(&mut self, overlay: OverlayIndex, mac: MacAddr, endpoint: IpAddr) -> bool {
@@ -160,6 +167,26 @@ impl Writer {
         if self.flow(key).is_some_and(|flow| flow.is_visitor()) {
             self.flows.remove(key);
         }
+    }
+
+    /// Leads an address of an overlay to a station there; nowhere, if it is no station.
+    pub(crate) fn bind(
+        &mut self,
+        overlay: OverlayIndex,
+        address: IpAddr,
+        mac: MacAddr,
+    ) -> Result<(), TableFull> {
+        let vni = self.current.overlays.get(overlay).vni;
+        let Some(station) = self.flow(FlowKey::mac(vni, mac)).filter(|flow| !flow.is_visitor()) else {
+            return Ok(());
+        };
+        self.flows.insert(FlowKey::address(vni, address), station).map(|_| ())
+    }
+
+    /// Leads an address nowhere.
+    pub(crate) fn unbind(&mut self, overlay: OverlayIndex, address: IpAddr) {
+        let vni = self.current.overlays.get(overlay).vni;
+        self.flows.remove(FlowKey::address(vni, address));
     }
 
     /// What the flow table has.

@@ -13,7 +13,7 @@ use crate::api::*;
 use crate::counters::{Counters, Reason};
 use crate::pipeline::Scratch;
 use crate::police::Police;
-use crate::slowpath::{Deed, RING, SlowPath, Tally, WorkerLink};
+use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
 use crate::tables::Writer;
 use crate::worker::Worker;
 
@@ -24,7 +24,7 @@ pub(crate) struct Harness {
     pub(crate) worker: Worker,
     pub(crate) slow_path: SlowPath,
     pub(crate) wires: Vec<Wire>,
-    pub(crate) control: Sender<Update>,
+    pub(crate) control: Sender<Command>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) tally: Arc<Tally>,
 }
@@ -48,14 +48,14 @@ impl Harness {
         let tables = Cache::new(Arc::clone(writer.published()));
         let (punts_in, punts) = rtrb::RingBuffer::new(RING);
         let (answers, answers_out) = rtrb::RingBuffer::new(RING);
-        let (control, update_queue) = crossbeam_channel::unbounded();
+        let (control, commands) = crossbeam_channel::unbounded();
         let waker = Waker::new().unwrap();
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let heard = Arc::clone(&events);
         let events_in = Box::new(move |event| heard.lock().unwrap().push(event));
         let links = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
         let stop = Arc::default();
-        let slow_path = SlowPath::new(writer, update_queue, links, events_in, stop, Arc::clone(&tally));
+        let slow_path = SlowPath::new(writer, commands, links, events_in, stop, Arc::clone(&tally));
         let worker = Worker {
             flows: flow_readers.reader().unwrap(),
             scratch: Scratch::new(),
@@ -80,9 +80,9 @@ impl Harness {
 
     pub(crate) fn apply(&mut self, updates: impl IntoIterator<Item = Update>) {
         for update in updates {
-            self.control.send(update).unwrap();
+            self.control.send(Command::Update(update)).unwrap();
         }
-        while self.slow_path.apply_updates() {}
+        while self.slow_path.obey() {}
     }
 
     /// Lets a frame arrive and returns all that goes out because of it, with the port.

@@ -142,6 +142,14 @@ impl<P> Neighbours<P> {
         }
     }
 
+    /// The MAC address that the address is bound to, fresh or not.
+    pub(crate) fn bound(&self, key: NeighbourKey) -> Option<MacAddr> {
+        match self.entries.get(self.entries.find(key)?).state {
+            State::Learned(Binding { mac, .. }) | State::Pinned(mac) => Some(mac),
+            State::Incomplete { .. } | State::Failed { .. } => None,
+        }
+    }
+
     /// All entries, in no order.
     pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = Neighbour> {
         self.entries.iter().map(move |(_, entry)| entry.neighbour(now))

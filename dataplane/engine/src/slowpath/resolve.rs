@@ -1,0 +1,205 @@
+//! The addresses of stations: what the neighbour cache is told, and what it wants done.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use wire::{MacAddr, Vni};
+
+use super::neighbours::{Action, Evidence, NeighbourKey};
+use super::received::Origin;
+use super::{Deed, Output, Punted, Received, SlowPath, solicit};
+use crate::api::{Binding, NeighbourStatus, Proxy};
+use crate::tables::OverlayIndex;
+use crate::tables::flow::{Flow, FlowKey};
+
+/// That a station says that it has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) address: IpAddr,
+    pub(super) evidence: Evidence,
+}
+
+impl SlowPath {
+    /// A packet for an address that the flow table does not have: it waits.
+    pub(super) fn resolve_station(&mut self, overlay: OverlayIndex, punted: Punted, now: Instant) {
+        let destination =
+            Received::read(self.writer.current(), &punted).and_then(|received| received.destination());
+        let Some(address) = destination else { return };
+        let mut actions = Vec::new();
+        self.neighbours.resolve(NeighbourKey { overlay, address }, Box::new(punted), now, &mut actions);
+        self.carry_out(actions, now);
+    }
+
+    /// Believes a claim, or not: the station must be known where it was heard, and the address one that it can have.
+    pub(super) fn learn(
+        &mut self,
+        received: &Received<'_>,
+        Claim { address, evidence }: Claim,
+        now: Instant,
+    ) {
+        let Origin::Station { overlay: index, endpoint } = received.origin else { return };
+        let tables = self.writer.current();
+        let overlay = tables.overlays.get(index);
+        if overlay.is_router(address, tables.fixed.router_link_local) {
+            self.tally.count(Deed::RouterAddressClaimed);
+            return;
+        }
+        if !overlay.can_have(address) {
+            self.tally.count(Deed::BadNeighbour);
+            return;
+        }
+        let (vni, mac) = (overlay.vni, received.sender);
+        let limit = overlay.policy.addresses_per_station.into();
+        let is_here =
+            |flow: &Flow| !flow.is_visitor() && tables.endpoints.get(flow.endpoint).address == endpoint;
+        if !self.writer.flow(FlowKey::mac(vni, mac)).as_ref().is_some_and(is_here) {
+            return;
+        }
+        let key = NeighbourKey { overlay: index, address };
+        match self.configured(key) {
+            Some(owner) if owner != mac => self.tally.count(Deed::AddressConflict),
+            Some(_) => {}
+            None => {
+                let mut actions = Vec::new();
+                self.neighbours.heard(key, mac, evidence, limit, now, &mut actions);
+                self.carry_out(actions, now);
+            }
+        }
+    }
+
+    /// The station whose address this is by configuration: it is in the flow table without having been learned.
+    fn configured(&self, key: NeighbourKey) -> Option<MacAddr> {
+        let vni = self.writer.current().overlays.get(key.overlay).vni;
+        let flow = self.writer.flow(FlowKey::address(vni, key.address))?;
+        self.neighbours.bound(key).is_none().then_some(flow.mac)
+    }
+
+    /// The station that has the address, if that is certain enough to tell others (RFC 9161 §3.2).
+    pub(super) fn fresh(&self, key: NeighbourKey, now: Instant) -> Option<MacAddr> {
+        self.configured(key).or_else(|| self.neighbours.fresh(key, now))
+    }
+
+    /// The MAC address to answer with when `sender` asks for `target`; none if the answer is not the router's to give.
+    /// There is no asker in duplicate address detection, and that is disturbed only to defend what is the router's own.
+    pub(super) fn answer_for(
+        &self,
+        index: OverlayIndex,
+        target: IpAddr,
+        asker: Option<IpAddr>,
+        sender: MacAddr,
+        now: Instant,
+    ) -> Option<MacAddr> {
+        let tables = self.writer.current();
+        let overlay = tables.overlays.get(index);
+        let key = NeighbourKey { overlay: index, address: target };
+        if let Some(own) = overlay.own_mac.filter(|own| IpAddr::V6(own.link_local()) == target) {
+            return Some(own);
+        }
+        if !overlay.owner {
+            return None;
+        }
+        if overlay.is_router(target, tables.fixed.router_link_local) {
+            let can_ask = asker.is_none_or(|asker| overlay.can_have(asker));
+            return Some(tables.fixed.router_mac).filter(|_| can_ask);
+        }
+        asker.filter(|asker| overlay.can_have(*asker))?;
+        match overlay.policy.proxy {
+            Proxy::Own => None,
+            Proxy::Known => self.fresh(key, now).filter(|mac| *mac != sender),
+            Proxy::Isolate => {
+                let is_theirs = overlay.subnet_of(target).is_some() && !overlay.is_edge(target);
+                let is_own = self.fresh(key, now) == Some(sender);
+                (is_theirs && !is_own).then_some(tables.fixed.router_mac)
+            }
+        }
+    }
+
+    /// Does what the cache wants done.
+    pub(super) fn carry_out(&mut self, actions: Vec<Action<Box<Punted>>>, now: Instant) {
+        for action in actions {
+            match action {
+                Action::SolicitAll(key) => {
+                    self.tally.count(Deed::SolicitationSent);
+                    let question = solicit::all(self.writer.current(), key);
+                    self.send([question], now);
+                }
+                Action::Probe(key, mac) => self.probe(key, mac, now),
+                Action::Bind(key, mac) => {
+                    self.tally.count(Deed::Learned);
+                    if self.writer.bind(key.overlay, key.address, mac).is_err() {
+                        self.tally.count(Deed::TableFull);
+                    }
+                }
+                Action::Unbind(key) => {
+                    self.tally.count(Deed::Forgotten);
+                    self.writer.unbind(key.overlay, key.address);
+                }
+                Action::Release(_, _, waited) => {
+                    let again = waited
+                        .into_iter()
+                        .map(|punted| Output::Again { port: punted.port, frame: punted.frame });
+                    self.send(again, now);
+                }
+                Action::Unreachable(_, waited) => {
+                    for punted in waited {
+                        let tables = self.writer.current();
+                        let Some(received) = Received::read(tables, &punted) else { continue };
+                        let error = None;
+                        self.send(error, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn probe(&mut self, key: NeighbourKey, mac: MacAddr, now: Instant) {
+        let tables = self.writer.current();
+        let station = FlowKey::mac(tables.overlays.get(key.overlay).vni, mac);
+        let Some(flow) = self.writer.flow(station) else { return };
+        self.tally.count(Deed::ProbeSent);
+        let question = solicit::one(tables, key, mac, tables.endpoints.get(flow.endpoint).address);
+        self.send([question], now);
+    }
+
+    /// Takes over what another gateway has learned, as far as the stations are known here.
+    pub(super) fn import(&mut self, bindings: Vec<Binding>, now: Instant) {
+        let mut actions = Vec::new();
+        for Binding { vni, address, mac, age } in bindings {
+            let tables = self.writer.current();
+            let Some(index) = tables.overlays.by_vni(vni) else { continue };
+            let overlay = tables.overlays.get(index);
+            let fits =
+                overlay.can_have(address) && !overlay.is_router(address, tables.fixed.router_link_local);
+            let limit = overlay.policy.addresses_per_station.into();
+            let is_station = self.writer.flow(FlowKey::mac(vni, mac)).is_some_and(|flow| !flow.is_visitor());
+            let key = NeighbourKey { overlay: index, address };
+            if fits && is_station && self.configured(key).is_none() {
+                self.neighbours.import(key, mac, age, limit, now, &mut actions);
+                self.carry_out(std::mem::take(&mut actions), now);
+            }
+        }
+    }
+
+    /// What the cache has, for who asks from outside.
+    pub(super) fn neighbours(&self, vni: Option<Vni>, now: Instant) -> Vec<NeighbourStatus> {
+        let tables = self.writer.current();
+        let vni_of = |overlay: OverlayIndex| tables.overlays.get(overlay).vni;
+        self.neighbours
+            .iter(now)
+            .filter(|neighbour| vni.is_none_or(|vni| vni == vni_of(neighbour.key.overlay)))
+            .map(|neighbour| NeighbourStatus {
+                vni: vni_of(neighbour.key.overlay),
+                address: neighbour.key.address,
+                mac: neighbour.mac,
+                state: match neighbour.state {
+                    super::neighbours::NeighbourState::Incomplete => crate::NeighbourState::Incomplete,
+                    super::neighbours::NeighbourState::Stale => crate::NeighbourState::Stale,
+                    super::neighbours::NeighbourState::Probe => crate::NeighbourState::Probe,
+                    super::neighbours::NeighbourState::Failed => crate::NeighbourState::Failed,
+                    _ => crate::NeighbourState::Reachable,
+                },
+                age: neighbour.age,
+            })
+            .collect()
+    }
+}
