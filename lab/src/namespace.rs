@@ -22,7 +22,7 @@ pub(crate) const NETNS: &str = "/run/netns";
 
 /// What every namespace starts with. The host's settings are inherited in part, so that these are set even
 /// where they are the kernel's defaults.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("net.ipv4.ip_forward", "0"),
     ("net.ipv6.conf.all.forwarding", "0"),
     ("net.ipv4.conf.all.rp_filter", "0"),
@@ -32,6 +32,8 @@ const SETTINGS: [(&str, &str); 9] = [
     // Addresses are usable at once.
     ("net.ipv6.conf.all.accept_dad", "0"),
     ("net.ipv6.conf.default.accept_dad", "0"),
+    // Addresses and routes are those that the lab gives, whatever a router advertises.
+    ("net.ipv6.conf.default.accept_ra", "0"),
     // Router solicitations come at random times, into captures and counters.
     ("net.ipv6.conf.default.router_solicitations", "0"),
 ];

@@ -82,7 +82,8 @@ impl Lab {
     }
 
     /// A new namespace `vxg-NAME`: loopback up, IPv6 addresses usable at once (no duplicate address
-    /// detection), no reverse-path filter, no forwarding, whatever the host's settings.
+    /// detection), router advertisements ignored, no reverse-path filter, no forwarding, whatever the host's
+    /// settings.
     ///
     /// # Errors
     /// [`Error::Command`] if the name is taken.

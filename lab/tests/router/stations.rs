@@ -57,6 +57,11 @@ fn a_client_configures_itself_by_advertisements() {
         "{prefix:?}"
     );
     assert!(answers(&client, world.outer_address(Family::V6)));
+
+    let station = world.station(0, 11);
+    assert_eq!(station.nic.solicit_router().unwrap(), advertisement);
+    let addresses = station.nic.current_addresses().unwrap();
+    assert!(addresses.iter().all(|address| !address.dynamic), "it has what it was given: {addresses:?}");
 }
 
 #[test]
