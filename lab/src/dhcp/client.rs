@@ -104,12 +104,12 @@ fn parse(output: &str, family: Family) -> Option<Lease> {
         Family::V6 => &V6,
     };
     let address: IpAddr = value(names.address)?.parse().ok()?;
-    let prefix_len = match value("new_subnet_mask") {
-        Some(mask) => mask.parse::<Ipv4Addr>().ok()?.to_bits().leading_ones() as u8,
-        None => 128,
+    let address = match value("new_subnet_mask") {
+        Some(mask) => IpNet::with_netmask(address, mask.parse().ok()?).ok()?,
+        None => address.into(),
     };
     Some(Lease {
-        address: IpNet::new(address, prefix_len).ok()?,
+        address,
         server: value(names.server)?.to_owned(),
         routers: list(value("new_routers")),
         dns: list(value(names.dns)),
