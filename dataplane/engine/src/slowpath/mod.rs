@@ -1,6 +1,8 @@
 //! The slow path: one thread, the only writer of the tables, that answers what stations ask of the router.
 
+mod advertise;
 mod arp;
+mod dhcp;
 mod ndp;
 mod neighbours;
 mod outbox;
@@ -22,7 +24,9 @@ use wire::Vni;
 use crate::api::{Event, NeighbourStatus, NextHop, PortIndex, Update};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
+use crate::tables::flow::FlowKey;
 use crate::tables::{OverlayIndex, Way, Writer};
+use advertise::Advertiser;
 use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
 use received::{Origin, Received};
@@ -117,6 +121,7 @@ pub(crate) struct SlowPath {
     waiting: WaitingPackets,
     strangers: Strangers,
     neighbours: Neighbours<Box<Punted>>,
+    advertiser: Advertiser,
 }
 
 impl SlowPath {
@@ -129,6 +134,7 @@ impl SlowPath {
         stop: Arc<AtomicBool>,
         tally: Arc<Tally>,
     ) -> Self {
+        let advertiser = Advertiser::new(&writer.current().overlays, fastrand::u64(..), Instant::now());
         let limits = Limits { entries: writer.max_flows(), ..Limits::default() };
         Self {
             writer,
@@ -140,6 +146,7 @@ impl SlowPath {
             waiting: WaitingPackets::default(),
             strangers: Strangers::default(),
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
+            advertiser,
         }
     }
 
@@ -201,11 +208,15 @@ impl SlowPath {
         let mut actions = Vec::new();
         self.neighbours.poll(now, &mut actions);
         self.carry_out(actions, now);
+        let advertisements = self.advertiser.poll(self.writer.current(), &self.tally, now);
+        self.send(advertisements, now);
         self.wake_workers();
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
-        let deadline = self.strangers.deadline().into_iter().chain(self.neighbours.next_deadline()).min();
+        let deadlines =
+            [self.strangers.deadline(), self.neighbours.next_deadline(), self.advertiser.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         deadline.map_or(SLEEP, |deadline| deadline.saturating_duration_since(now).min(SLEEP))
     }
 
@@ -241,6 +252,8 @@ impl SlowPath {
         match punted.reason {
             Reason::Arp => self.handle_arp(&received, now),
             Reason::Ndp => self.handle_ndp(&received, now),
+            Reason::Dhcp => self.relay_dhcp(&received, now),
+            Reason::ToRouter if dhcp::is_dhcp(&received) => self.relay_dhcp(&received, now),
             Reason::Resolving => self.resolve_neighbour(&received, now),
             Reason::UnknownStation => {
                 if self.admit(&received, now) {
@@ -262,6 +275,16 @@ impl SlowPath {
         let mut packet = received.packet[..header.len.into()].to_vec();
         header.age(&mut packet);
         self.outbox(now).to_neighbour(next_hop, FrameCopy::of(&packet));
+    }
+
+    fn relay_dhcp(&mut self, received: &Received<'_>, now: Instant) {
+        let tables = self.writer.current();
+        let endpoint_of = |overlay, mac| {
+            let flow = self.writer.flow(FlowKey::mac(tables.overlays.get(overlay).vni, mac))?;
+            Some(tables.endpoints.get(flow.endpoint).address)
+        };
+        let outputs = dhcp::relay(tables, received, &self.tally, endpoint_of);
+        self.send(outputs, now);
     }
 
     /// Whether the sender, which is no station, is let in for now.

@@ -36,6 +36,10 @@ impl SlowPath {
         match message.icmp.type_() {
             ndp::NEIGHBOUR_SOLICITATION => return self.handle_solicitation(received, &message, now),
             ndp::NEIGHBOUR_ADVERTISEMENT => return self.handle_advertisement(received, &message, now),
+            ndp::ROUTER_SOLICITATION => {
+                let answer = self.advertiser.answer(self.writer.current(), received, &self.tally, now);
+                self.send(answer, now);
+            }
             ndp::ROUTER_ADVERTISEMENT => self.tally.count(Deed::RogueAdvertisement),
             ndp::REDIRECT => self.tally.count(Deed::Redirect),
             _ => {}
