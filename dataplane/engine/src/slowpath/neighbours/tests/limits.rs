@@ -21,6 +21,8 @@ fn overlay(number: u32) -> impl Fn(u32) -> NeighbourKey {
 #[test]
 fn an_overlay_has_few_unresolved_addresses() {
     let mut simulation = Simulation::with(small());
+    // That another overlay has an entry that could give way is of no use.
+    simulation.fail(overlay(2)(0));
     for host in 0..4 {
         assert_eq!(simulation.resolve(v4(host), 0), [SolicitAll(v4(host))]);
     }
@@ -167,4 +169,7 @@ fn a_full_cache_learns_no_more_but_confirms_and_pins() {
     assert_eq!(simulation.heard(v4(19), mac(19), REPLY), []);
     assert_eq!(simulation.state(v4(19)), Some(NeighbourState::Reachable));
     assert_eq!((simulation.statistics().stale, simulation.statistics().pinned), (19, 1));
+    // The pin has taken nobody's place.
+    simulation.out(|neighbours, _, out| neighbours.forget_station(OverlayIndex(1), mac(0), out));
+    assert_eq!(simulation.heard(v4(21), mac(21), REQUEST), [Bind(v4(21), mac(21))]);
 }
