@@ -257,3 +257,5 @@ fn packet(fixed: &Fixed, overlay: &Overlay, policy: &RouterAdvertisement, destin
     packet
 }
 
+#[cfg(test)]
+mod tests;
