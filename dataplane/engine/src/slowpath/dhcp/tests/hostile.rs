@@ -9,14 +9,19 @@ use crate::tables::Writer;
 /// is reached.
 fn message() -> impl Strategy<Value = (Vec<u8>, bool, bool)> {
     let noise = || prop::collection::vec(any::<u8>(), 0..300);
-    let v4 = (any::<bool>(), 0..4_u8, noise(), noise()).prop_map(|(up, last, fixed, options)| {
+    let options = || prop::collection::vec((any::<u8>(), 0..40_u8, 0..8_u8), 0..6);
+    let v4 = (any::<bool>(), 0..4_u8, noise(), options()).prop_map(|(up, last, fixed, options)| {
         let (operation, relay_agent) =
             if up { (1, [0, 0, 0, last / 3]) } else { (2, [10, 0, 1, 1 + last / 3]) };
         let mut bytes = [&[operation, 1, 6, 0][..], &[0; 20], &relay_agent, &STATION_MAC.0, &fixed].concat();
         bytes.resize(236, 0);
-        ([&bytes[..], &[99, 130, 83, 99], &options].concat(), false, up)
+        bytes.extend([99, 130, 83, 99]);
+        for (kind, len, lie) in options {
+            bytes.extend([kind, len]);
+            bytes.resize(bytes.len() + usize::from(len) + usize::from(lie / 7), 0);
+        }
+        (bytes, false, up)
     });
-    let options = || prop::collection::vec((any::<u8>(), 0..40_u8, 0..8_u8), 0..6);
     let v6 = (0..=14_u8, options()).prop_map(|(type_, options)| {
         let mut bytes = vec![type_, 1, 2, 3];
         for (kind, len, lie) in options {
