@@ -115,6 +115,24 @@ fn who_asks_is_answered_alone() {
 }
 
 #[test]
+fn all_endpoints_hear_what_nobody_asked_for() {
+    let mut gateway = Harness::with(advertising());
+    gateway.apply(updates());
+    let due = gateway.slow_path.advertiser.deadline().unwrap();
+    assert_eq!(gateway.slow_path.time_to_sleep(due), Duration::ZERO);
+    gateway.slow_path.poll(due);
+    let out = gateway.sent();
+    // Outer Ethernet, IP, UDP and VXLAN.
+    for (nth, outer) in [14 + 20 + 8 + 8, 14 + 40 + 8 + 8].into_iter().enumerate() {
+        let (UNDERLAY, frame) = &out[nth] else { panic!("{out:?}") };
+        let inner = &frame[outer..];
+        assert_eq!((&inner[..6], &inner[6..12]), (&ALL_NODES_MAC.0[..], &ROUTER_MAC.0[..]));
+        assert_eq!(message_of(&inner[14..], "ff02::1"), golden());
+    }
+    assert_eq!((out.len(), gateway.done(Deed::AdvertisementSent)), (2, 1));
+}
+
+#[test]
 fn who_may_not_ask_gets_no_answer() {
     let mut gateway = Harness::with(advertising());
     gateway.apply(updates());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
 use super::*;
-use crate::api::{Config, OverlayPolicy, PortIndex};
+use crate::api::{Config, OverlayPolicy, PortIndex, Subnet};
 use crate::testing::packets::{Udp, vxlan};
 use crate::testing::*;
 
@@ -18,11 +18,13 @@ const OTHER_SERVER_V4: &str = "203.0.113.68";
 const SERVER_V6: &str = "2001:db8:547::1";
 const STRANGER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 9, 9]);
 
-/// The example gateway with servers.
+/// The example gateway with servers, and a second subnet in its first overlay.
 fn relaying() -> Config {
     let dhcp_servers = [SERVER_V4, OTHER_SERVER_V4, SERVER_V6].map(|server| server.parse().unwrap()).to_vec();
     let policy = Arc::new(OverlayPolicy { dhcp_servers, ..OverlayPolicy::default() });
     let mut config = config();
+    let (prefix, router) = ("10.0.3.0/24".parse().unwrap(), "10.0.3.1".parse().unwrap());
+    config.overlays[0].subnets.push(Subnet { prefix, router });
     config.overlays.iter_mut().for_each(|overlay| overlay.policy = Arc::clone(&policy));
     config
 }

@@ -175,6 +175,7 @@ fn replies_come_from_servers_for_their_overlay() {
     };
     let refused = [
         ("from a stranger", from("203.0.113.99", "10.0.1.1", &offer)),
+        ("to another of our addresses", from(SERVER_V4, "10.0.3.1", &offer)),
         ("for another overlay", from(SERVER_V4, "10.0.2.1", &offer)),
         (
             "of another overlay",
