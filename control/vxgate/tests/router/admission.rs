@@ -8,7 +8,7 @@ use wire::ethernet::{self, EthernetRepr};
 use wire::ipv4::{self, Ipv4Repr};
 use wire::{EtherType, IpProtocol, MacAddr};
 
-use crate::{PATIENCE, Plan, another_station, assert_answered, idle_scene, mac, start, wait_counter};
+use crate::{PATIENCE, Plan, another_station, assert_answered, idle_scene, known, mac, start, wait_counter};
 
 /// How many unknown MAC addresses an overlay lets in at a time.
 const VISITORS: u8 = 64;
@@ -88,6 +88,11 @@ fn a_stranger_is_let_in_for_a_while_and_sent_nothing() {
         });
         let sent = capture.stop().unwrap().count("icmp.type == 8 || icmpv6.type == 128").unwrap();
         assert_eq!(sent, 0, "station {}", station.site.vni);
+        // It was asked, and answered: that is not believed.
+        for family in Family::BOTH {
+            let (mac, _) = known(&scene, station.site.address(family, 11)).unwrap();
+            assert_eq!(mac, "");
+        }
     }
     assert_eq!(scene.gateway.counter("stranger_admitted").unwrap(), 2);
 }

@@ -36,16 +36,14 @@ fn an_overlay_is_held_to_its_limits_and_others_are_not() {
                     [limited, free].map(|station| scope.spawn(|| measure(&scene, station, family, udp)));
                 measuring.map(|measuring| measuring.join().unwrap())
             });
-            let within = |report: &IperfReport| {
-                let rate = report.bits_per_second;
-                assert!(
-                    rate < limit as f64 * SLACK && rate > limit as f64 / 2.0,
-                    "{family:?}, {limit}: {report:?}"
-                );
+            let within = |report: &IperfReport, least: f64| {
+                let share = report.bits_per_second / limit as f64;
+                assert!(least < share && share < SLACK, "{family:?}, {limit}: {report:?}");
             };
-            within(&held);
+            within(&held, 0.5);
             assert!(other.bits_per_second > OFFERED as f64 * 0.9, "{family:?}: {other:?}");
-            within(&measure(&scene, limited, family, tcp));
+            // Without a queue, TCP finds a rate by losing whole windows.
+            within(&measure(&scene, limited, family, tcp), 0.25);
         }
     }
     assert!(scene.gateway.counter("over_limit").unwrap() > 0);
