@@ -15,6 +15,7 @@ mod strangers;
 mod tally;
 mod waiting;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub(crate) use tally::Tally;
 pub(crate) const RING: usize = 256;
 /// Longest sleep: a bound on how late the thread notices that it is to stop.
 const SLEEP: Duration = Duration::from_millis(100);
+/// Sleep while frames wait for room in the ring to a worker.
+const RETRY: Duration = Duration::from_micros(100);
 /// Commands that are obeyed before readers see what changed and punts get their turn.
 const COMMANDS_AT_ONCE: usize = 1024;
 
@@ -122,6 +125,7 @@ pub(crate) struct SlowPath {
     events: Box<dyn Fn(Event) + Send>,
     stop: Arc<AtomicBool>,
     tally: Arc<Tally>,
+    backlog: VecDeque<Box<Answer>>,
     waiting: WaitingPackets,
     strangers: Strangers,
     neighbours: Neighbours<Box<Punted>>,
@@ -147,6 +151,7 @@ impl SlowPath {
             events,
             stop,
             tally,
+            backlog: VecDeque::new(),
             waiting: WaitingPackets::default(),
             strangers: Strangers::default(),
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
@@ -210,6 +215,7 @@ impl SlowPath {
 
     /// Does what is due at `now`.
     pub(crate) fn poll(&mut self, now: Instant) {
+        self.outbox(now).make_up();
         let writer = &mut self.writer;
         self.strangers.poll(now, |overlay, mac| writer.end_visit(overlay, mac));
         let mut actions = Vec::new();
@@ -221,6 +227,9 @@ impl SlowPath {
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
+        if !self.backlog.is_empty() {
+            return RETRY;
+        }
         let deadlines =
             [self.strangers.deadline(), self.neighbours.next_deadline(), self.advertiser.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
@@ -239,6 +248,7 @@ impl SlowPath {
         Outbox {
             tables: self.writer.current(),
             workers: &mut self.workers,
+            backlog: &mut self.backlog,
             waiting: &mut self.waiting,
             events: &self.events,
             tally: &self.tally,
