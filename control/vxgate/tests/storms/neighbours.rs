@@ -123,10 +123,13 @@ pub(crate) fn claims_to_be_another(stage: &mut Stage) -> Effect {
     let effect = stage.play(Attack { name, from: From::Endpoint(Family::V4), rate: RATE, frames });
     let routers = [router_v4.to_string(), router_v6.to_string(), link_local.to_string()];
     let believed = stage.neighbours(|row| routers.iter().any(|router| row["address"] == router.as_str()));
+    let all = effect.rise("neighbour handed over");
+    let refused = effect.rise("router_address_claimed") + effect.rise("address_conflict");
     effect
         .check(believed == 0, format_args!("{believed} neighbours with the router's addresses"))
+        .check(refused == all, format_args!("{refused} of {all} were refused"))
         .limited("neighbour")
-        .counted_all(&["router_address_claimed", "address_conflict", "bad_neighbour"])
+        .counted_all(&["router_address_claimed", "address_conflict"])
         .counted_none(&["learned", "forgotten"])
         .unanswered()
 }
