@@ -114,6 +114,8 @@ fn heard(out: &[(PortIndex, Vec<u8>)]) -> Vec<Heard> {
         assert_eq!(vxlan[0], 8);
         let vni = u32::from_be_bytes(vxlan[4..].try_into().unwrap()) >> 8;
         let mac = |at: usize| MacAddr(inner[at..at + 6].try_into().unwrap());
+        let is_ipv6 = inner[12..14] == [0x86, 0xdd];
+        assert!(!is_ipv6 || (inner[38] == 0xff) == mac(0).is_multicast(), "a group's MAC for a group");
         let message = message(&inner[12..]);
         assert!(inner.len() >= 60 || matches!(message, Message::Packet { .. }), "its own are padded");
         Heard { endpoint, vni, macs: (mac(6), mac(0)), message }

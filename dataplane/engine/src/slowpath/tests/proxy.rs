@@ -110,6 +110,7 @@ fn duplicate_address_detection_hears_of_the_router_alone() {
             }
         }
         assert_eq!(known(&mut gateway, None).len(), before, "nor is anything learned of it");
+        assert_eq!(gateway.done(Deed::BadNeighbour), 0, "it is no claim");
     }
 }
 
