@@ -13,7 +13,7 @@ pub(crate) struct LinkAddresses {
 
 impl LinkAddresses {
     /// Writes them at the start of a frame.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write<const N: usize>(self, frame: &mut [u8; N]) {
         let [destination, source] = [self.destination, self.source].map(mac_bits);
         frame[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
@@ -45,7 +45,7 @@ pub(crate) struct Label {
 
 /// Writes Ethernet, IP, UDP and VXLAN headers at the start of `frame`, which is [`overhead`] bytes of room and then the
 /// inner frame.
-#[inline]
+#[inline(always)]
 pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, label: Label) {
     let Label { source_port, traffic_class, .. } = label;
     match outer {
@@ -84,7 +84,7 @@ pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, 
 }
 
 /// Writes what differs from packet to packet in the last two of the headers; the length of the datagram.
-#[inline]
+#[inline(always)]
 fn write_udp_and_vxlan<const N: usize>(headers: &mut [u8; N], inner_len: usize, label: Label) -> u16 {
     let (udp, vxlan) = (N - vxlan::HEADER_LEN - udp::HEADER_LEN, N - vxlan::HEADER_LEN);
     let udp_len = (udp::HEADER_LEN + vxlan::HEADER_LEN + inner_len) as u16;

@@ -37,10 +37,20 @@ impl<'a> FromUnderlay<'a> {
         !matches!(Outer::parse(&self.expected, frame), Err(Reason::NotVxlan))
     }
 
-    /// `inner` is the inner frame.
     #[inline(always)]
-    fn route<P: Plain>(&self, inner: &mut [u8], outer: &Outer, flow: PackedFlow) -> Option<Forwarded> {
-        let tables = self.context.tables;
+    fn decapsulate(&self, frame: &mut Frame, outer: Outer, flow: PackedFlow) -> Option<Forwarded> {
+        let inner = self.bytes(frame).get(outer.inner.into()..outer.end.into())?;
+        match ethertype(inner)? {
+            IPV4 => self.route::<PlainV4>(frame, outer, flow),
+            IPV6 => self.route::<PlainV6>(frame, outer, flow),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn route<P: Plain>(&self, frame: &mut Frame, outer: Outer, flow: PackedFlow) -> Option<Forwarded> {
+        let Context { tables, umem, .. } = self.context;
+        let inner = umem.data_mut(frame).get_mut(outer.inner.into()..outer.end.into())?;
         let overlay = OverlayIndex(flow.overlay());
         let packet = P::read(inner)?;
         let is_admitted = packet.is_for(self.router_mac)
@@ -61,6 +71,9 @@ impl<'a> FromUnderlay<'a> {
             return None;
         }
         P::forward(inner, link);
+        let kept = frame.pull(outer.inner.into());
+        debug_assert!(kept, "the inner frame was rewritten");
+        frame.truncate(ethernet::HEADER_LEN + usize::from(len));
         Some(Forwarded { port, reason: Reason::Egress, overlay, bytes: len })
     }
 
@@ -68,16 +81,6 @@ impl<'a> FromUnderlay<'a> {
     fn is_allowed<P: Plain>(&self, overlay: OverlayIndex, packet: &[u8]) -> bool {
         IpHeader::parse(P::ETHERTYPE, packet)
             .is_ok_and(|header| filter::outward(self.context.tables, overlay, &header, packet).is_ok())
-    }
-
-    #[inline(always)]
-    fn decapsulate(&self, bytes: &mut [u8], outer: &Outer, flow: PackedFlow) -> Option<Forwarded> {
-        let inner = bytes.get_mut(outer.inner.into()..outer.end.into())?;
-        match ethertype(inner)? {
-            IPV4 => self.route::<PlainV4>(inner, outer, flow),
-            IPV6 => self.route::<PlainV6>(inner, outer, flow),
-            _ => None,
-        }
     }
 }
 
@@ -107,22 +110,18 @@ impl Lane for FromUnderlay<'_> {
 
     #[inline(always)]
     fn forward(&self, frame: &mut Frame, flow: PackedFlow) -> Option<Forwarded> {
-        let bytes = self.context.umem.data_mut(frame);
-        let (inner, forwarded) = match ethertype(bytes)? {
+        let bytes = self.bytes(frame);
+        match ethertype(bytes)? {
             IPV4 => {
                 let outer = Outer::parse_common_v4(&self.expected, bytes)?;
-                (COMMON_V4, self.decapsulate(bytes, &outer, flow)?)
+                self.decapsulate(frame, outer, flow)
             }
             IPV6 => {
                 let outer = Outer::parse_common_v6(&self.expected, bytes)?;
-                (COMMON_V6, self.decapsulate(bytes, &outer, flow)?)
+                self.decapsulate(frame, outer, flow)
             }
-            _ => return None,
-        };
-        let kept = frame.pull(inner);
-        debug_assert!(kept, "the inner frame was rewritten");
-        frame.truncate(ethernet::HEADER_LEN + usize::from(forwarded.bytes));
-        Some(forwarded)
+            _ => None,
+        }
     }
 
     #[cold]

@@ -22,26 +22,18 @@ pub(in crate::pipeline) struct FromUplink<'a> {
     port_mac_bits: u64,
 }
 
-/// How a packet leaves.
-struct Tunnel<'a> {
-    endpoint: &'a Endpoint,
-    link: LinkAddresses,
-    label: Label,
-    forwarded: Forwarded,
-}
-
 impl<'a> FromUplink<'a> {
     pub(in crate::pipeline) fn new(context: Context<'a>, port: PortIndex) -> Self {
         let port_mac = context.tables.fixed.port_mac(port);
         Self { context, port_mac, port_mac_bits: mac_bits(port_mac) }
     }
 
-    /// Makes the frame the inner one, padding aside.
     #[inline(always)]
-    fn route<P: Plain>(&self, frame: &mut [u8], flow: PackedFlow) -> Option<Tunnel<'a>> {
-        let tables = self.context.tables;
+    fn route<P: Plain>(&self, frame: &mut Frame, flow: PackedFlow) -> Option<Forwarded> {
+        let Context { tables, umem, .. } = self.context;
+        let bytes = umem.data_mut(frame);
+        let packet = P::read(bytes)?;
         let overlay = OverlayIndex(flow.overlay());
-        let packet = P::read(frame)?;
         let treatment = tables.overlays.treatment(overlay);
         let is_admitted = packet.is_for(self.port_mac_bits)
             && packet.ttl() > 1
@@ -50,11 +42,11 @@ impl<'a> FromUplink<'a> {
         if !is_admitted {
             return None;
         }
-        let endpoint = tables.endpoints.get(flow.endpoint());
-        let adjacency = endpoint.adjacency.as_ref()?;
+        let Endpoint { adjacency, outer, .. } = tables.endpoints.get(flow.endpoint());
+        let adjacency = adjacency.as_ref()?;
         let (port, len) = (adjacency.port, packet.len());
         let link = LinkAddresses { destination: adjacency.mac.get()?, source: tables.fixed.port_mac(port) };
-        if len > flow.mtu() || len > fits(tables.fixed.port(port).mtu, &endpoint.outer) {
+        if len > flow.mtu() || len > fits(tables.fixed.port(port).mtu, outer) {
             return None;
         }
         let label = Label {
@@ -62,9 +54,12 @@ impl<'a> FromUplink<'a> {
             source_port: packet.entropy(),
             traffic_class: ecn::encapsulated(treatment.dscp(), packet.traffic_class()),
         };
-        P::forward(frame, LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac });
-        let forwarded = Forwarded { port, reason: Reason::Ingress, overlay, bytes: len };
-        Some(Tunnel { endpoint, link, label, forwarded })
+        P::forward(bytes, LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac });
+        frame.truncate(ethernet::HEADER_LEN + usize::from(len));
+        let room = frame.push(overhead(outer));
+        assert!(room, "received frames have headroom");
+        encapsulate::write(umem.data_mut(frame), outer, link, label);
+        Some(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len })
     }
 }
 
@@ -92,19 +87,11 @@ impl Lane for FromUplink<'_> {
 
     #[inline(always)]
     fn forward(&self, frame: &mut Frame, flow: PackedFlow) -> Option<Forwarded> {
-        let umem = self.context.umem;
-        let bytes = umem.data_mut(frame);
-        let tunnel = match ethertype(bytes)? {
-            IPV4 => self.route::<PlainV4>(bytes, flow)?,
-            IPV6 => self.route::<PlainV6>(bytes, flow)?,
-            _ => return None,
-        };
-        let Tunnel { endpoint, link, label, forwarded } = tunnel;
-        frame.truncate(ethernet::HEADER_LEN + usize::from(forwarded.bytes));
-        let room = frame.push(overhead(&endpoint.outer));
-        assert!(room, "received frames have headroom");
-        encapsulate::write(umem.data_mut(frame), &endpoint.outer, link, label);
-        Some(forwarded)
+        match ethertype(self.context.umem.data(frame))? {
+            IPV4 => self.route::<PlainV4>(frame, flow),
+            IPV6 => self.route::<PlainV6>(frame, flow),
+            _ => None,
+        }
     }
 
     #[cold]
