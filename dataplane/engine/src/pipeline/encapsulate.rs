@@ -30,7 +30,7 @@ pub(super) fn mac_bits(MacAddr([a, b, c, d, e, f]): MacAddr) -> u64 {
 /// Bytes from the start of the outer Ethernet header to the inner frame.
 #[inline]
 pub(crate) fn overhead(outer: &OuterHeader) -> usize {
-    outer.len()
+    ethernet::HEADER_LEN + outer.len()
 }
 
 /// What outer headers say that differs from packet to packet.

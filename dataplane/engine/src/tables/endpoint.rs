@@ -13,11 +13,9 @@ use wire::{EtherType, IpProtocol, MacAddr, Vni, checksum};
 use super::adjacency::Adjacency;
 
 /// Bytes of the outer headers, Ethernet included, over IPv4.
-pub(crate) const OUTER_V4: usize =
-    ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+const OUTER_V4: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
 /// The same over IPv6.
-pub(crate) const OUTER_V6: usize =
-    ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+const OUTER_V6: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
 
 /// TTL and hop limit of outer packets.
 const OUTER_TTL: u8 = 64;
@@ -92,12 +90,12 @@ impl OuterHeader {
         })
     }
 
-    /// Bytes of the headers.
+    /// Bytes of IP, UDP and VXLAN headers.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::V4 { .. } => OUTER_V4,
-            Self::V6 { .. } => OUTER_V6,
+            Self::V4 { .. } => OUTER_V4 - ethernet::HEADER_LEN,
+            Self::V6 { .. } => OUTER_V6 - ethernet::HEADER_LEN,
         }
     }
 }

@@ -15,7 +15,7 @@ use arrayvec::ArrayVec;
 use port::{BATCH, Frame};
 use sys::prefetch;
 
-use super::{Context, Forwarded, Verdict};
+use super::{Context, Verdict};
 use crate::api::{PortIndex, Role};
 use crate::tables::flow::{Candidate, FlowKey, Hash, PackedFlow};
 
@@ -29,15 +29,18 @@ const GROUP: usize = 8;
 /// Stages that frames go through.
 const STAGES: usize = 4;
 
+/// Verdicts of a batch.
+type Verdicts = ArrayVec<Verdict, BATCH>;
+
 /// What is done with the frames of a port by its role.
 pub(super) trait Lane {
     /// The key of the station that a plain frame is from or for; of any other frame, any key.
     fn key(&self, frame: &[u8]) -> FlowKey;
     /// Asks for what will be read because of the flow.
     fn expect(&self, flow: PackedFlow);
-    /// The short way: rewrites a plain frame, the flow of whose key is `flow`. `None`, and the frame is as it was: not
-    /// sure.
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow) -> Option<Forwarded>;
+    /// The short way: rewrites a plain frame, the flow of whose key is `flow`, and adds the verdict. `None`, and the
+    /// frame is as it was, and no verdict: not sure.
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()>;
     /// The general way: decides about any frame, and rewrites it.
     fn decide(&self, frame: &mut Frame) -> Verdict;
 }
@@ -54,12 +57,7 @@ struct Held<'a> {
 /// Takes a batch through the stages, each a group of frames ahead of the next, since the tables are much larger than the
 /// caches: what a later stage reads is asked for in an earlier one, so that misses overlap. `verdicts` gets one for each
 /// frame, in order.
-pub(super) fn run<L: Lane>(
-    context: Context<'_>,
-    lane: &L,
-    frames: &mut [Frame],
-    verdicts: &mut ArrayVec<Verdict, BATCH>,
-) {
+pub(super) fn run<L: Lane>(context: Context<'_>, lane: &L, frames: &mut [Frame], verdicts: &mut Verdicts) {
     let nothing = Held { key: FlowKey::NOBODY, hash: Hash::default(), candidate: None, flow: None };
     let mut held = [nothing; BATCH];
     let count = frames.len();
@@ -122,16 +120,10 @@ fn find<L: Lane>(Context { flows, .. }: Context<'_>, lane: &L, held: &mut [Held<
 
 /// Last stage: decides and rewrites.
 #[inline(never)]
-fn finish<L: Lane>(
-    lane: &L,
-    frames: &mut [Frame],
-    held: &[Held<'_>],
-    verdicts: &mut ArrayVec<Verdict, BATCH>,
-) {
+fn finish<L: Lane>(lane: &L, frames: &mut [Frame], held: &[Held<'_>], verdicts: &mut Verdicts) {
     for (frame, held) in frames.iter_mut().zip(held) {
-        match held.flow.and_then(|flow| lane.forward(frame, flow)) {
-            Some(forwarded) => verdicts.push(Verdict::Transmit(forwarded)),
-            None => verdicts.push(lane.decide(frame)),
+        if held.flow.and_then(|flow| lane.forward(frame, flow, verdicts)).is_none() {
+            verdicts.push(lane.decide(frame));
         }
     }
 }
@@ -158,9 +150,13 @@ impl Lane for Stick<'_> {
         self.uplink.expect(flow);
     }
 
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow) -> Option<Forwarded> {
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
         let is_vxlan = self.underlay.is_vxlan(self.underlay.bytes(frame));
-        if is_vxlan { self.underlay.forward(frame, flow) } else { self.uplink.forward(frame, flow) }
+        if is_vxlan {
+            self.underlay.forward(frame, flow, verdicts)
+        } else {
+            self.uplink.forward(frame, flow, verdicts)
+        }
     }
 
     fn decide(&self, frame: &mut Frame) -> Verdict {
@@ -195,21 +191,15 @@ fn agree_in<L: Lane>(context: Context<'_>, lane: &L, frame: &mut Frame, twin: &m
     let key = lane.key(umem.data(frame));
     let hash = flows.hash(key);
     let flow = flows.packed(key, hash, flows.candidate(hash));
-    match flow.and_then(|flow| lane.forward(frame, flow)) {
-        Some(short) => {
-            let general = lane.decide(twin);
-            assert!(
-                matches!(general, Verdict::Transmit(forwarded) if forwarded == short),
-                "{general:?}, {short:?}"
-            );
-            assert_eq!(umem.data(frame), umem.data(twin));
-            true
-        }
-        None => {
-            assert_eq!(umem.data(frame), umem.data(twin), "left alone");
-            false
-        }
+    let mut verdicts = Verdicts::new();
+    let forwarded = flow.and_then(|flow| lane.forward(frame, flow, &mut verdicts));
+    if forwarded.is_some() {
+        verdicts.push(lane.decide(twin));
+        let same = matches!(verdicts[..], [Verdict::Transmit(short), Verdict::Transmit(general)] if short == general);
+        assert!(same, "{verdicts:?}");
     }
+    assert_eq!(umem.data(frame), umem.data(twin));
+    forwarded.is_some()
 }
 
 #[cfg(test)]

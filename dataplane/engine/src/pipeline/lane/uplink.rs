@@ -6,7 +6,7 @@ use port::Frame;
 use wire::{MacAddr, ethernet};
 
 use super::plain::{Plain, PlainV4, PlainV6, take};
-use super::{IPV4, IPV6, Lane, ethertype};
+use super::{IPV4, IPV6, Lane, Verdicts, ethertype};
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::pipeline::encapsulate::{self, Label, LinkAddresses, mac_bits, overhead};
@@ -29,7 +29,7 @@ impl<'a> FromUplink<'a> {
     }
 
     #[inline(always)]
-    fn route<P: Plain>(&self, frame: &mut Frame, flow: PackedFlow) -> Option<Forwarded> {
+    fn route<P: Plain>(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
         let Context { tables, umem, .. } = self.context;
         let bytes = umem.data_mut(frame);
         let packet = P::read(bytes)?;
@@ -59,7 +59,8 @@ impl<'a> FromUplink<'a> {
         let room = frame.push(overhead(outer));
         assert!(room, "received frames have headroom");
         encapsulate::write(umem.data_mut(frame), outer, link, label);
-        Some(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len })
+        verdicts.push(Verdict::Transmit(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len }));
+        Some(())
     }
 }
 
@@ -86,10 +87,10 @@ impl Lane for FromUplink<'_> {
     }
 
     #[inline(always)]
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow) -> Option<Forwarded> {
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
         match ethertype(self.context.umem.data(frame))? {
-            IPV4 => self.route::<PlainV4>(frame, flow),
-            IPV6 => self.route::<PlainV6>(frame, flow),
+            IPV4 => self.route::<PlainV4>(frame, flow, verdicts),
+            IPV6 => self.route::<PlainV6>(frame, flow, verdicts),
             _ => None,
         }
     }
