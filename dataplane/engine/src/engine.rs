@@ -18,7 +18,8 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 use crate::api::{
-    Config, Event, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update,
+    Config, Event, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role,
+    Station, Update,
 };
 use crate::counters::{Counter, Counters, OverlayTraffic, Traffic};
 use crate::pipeline::Scratch;
@@ -26,6 +27,7 @@ use crate::police::Police;
 use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
 use crate::tables::{Snapshot, TablesError, Writer};
+use crate::tap::{Explainer, Explanation, Tap, TapBusy, TapFilter, TapStatus, Tapped, Taps, WorkerTaps};
 use crate::worker::Worker;
 
 /// Commands that wait for the slow path before [`Engine::update`] blocks.
@@ -150,6 +152,8 @@ pub struct Engine {
     commands: Sender<Command>,
     counters: Arc<Counters>,
     tally: Arc<Tally>,
+    taps: Arc<Taps>,
+    explainer: Mutex<Explainer>,
     stop: Arc<AtomicBool>,
     waker: Waker,
     slow_path: JoinHandle<()>,
@@ -182,6 +186,8 @@ impl Engine {
         let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
         let police = Police::new(&config.punt_limits, config.overlays.len());
         let tally = Arc::new(Tally::new());
+        let taps = Arc::<Taps>::default();
+        let explainer = Mutex::new(Explainer::new().map_err(StartError::resource("frame memory"))?);
         let (writer, flow_readers) = Writer::new(config, READERS)?;
         let tables = Arc::clone(writer.published());
         let stop = Arc::new(AtomicBool::new(false));
@@ -208,6 +214,7 @@ impl Engine {
             police,
             punted: false,
             answers: answers_out,
+            taps: WorkerTaps::new(Arc::clone(&taps)),
             slow_path: slow_path.thread().clone(),
             waker: waker.clone(),
             idle,
@@ -230,6 +237,8 @@ impl Engine {
             commands,
             counters,
             tally,
+            taps,
+            explainer,
             stop,
             waker,
             slow_path,
@@ -263,6 +272,15 @@ impl Engine {
     pub fn neighbours(&self, vni: Option<Vni>) -> Vec<NeighbourStatus> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         let _ = self.commands.send(Command::Neighbours(vni, answer));
+        self.slow_path.thread().unpark();
+        // Fails only when the slow path is gone, that is, while stopping.
+        answered.recv().unwrap_or_default()
+    }
+
+    /// How many addresses of stations are known and asked for, and how often a limit was met.
+    pub fn neighbour_statistics(&self) -> NeighbourStatistics {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let _ = self.commands.send(Command::NeighbourStatistics(answer));
         self.slow_path.thread().unpark();
         // Fails only when the slow path is gone, that is, while stopping.
         answered.recv().unwrap_or_default()
@@ -371,6 +389,36 @@ impl Engine {
         let mut reader = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
         reader.view().for_each(each);
         reader.offline();
+    }
+
+    /// Begins to copy the frames that `filter` is for, until the tap is dropped; once it [is on](Tap::is_on) none is
+    /// missed.
+    ///
+    /// # Errors
+    /// [`TapBusy`] if there are as many as there may be.
+    pub fn tap(&self, filter: TapFilter) -> Result<Tap, TapBusy> {
+        let tap = self.taps.open(filter, &self.tables.load())?;
+        // It may be asleep.
+        self.waker.wake();
+        Ok(tap)
+    }
+
+    /// The taps that are on.
+    pub fn taps(&self) -> Vec<TapStatus> {
+        self.taps.status()
+    }
+
+    /// Tells the way of a received frame step by step, by taking the copy through the pipeline again, with the tables as
+    /// they are now. Nothing is counted, and no rate limit is used up.
+    pub fn explain(&self, tapped: &Tapped) -> Explanation {
+        let interfaces: Vec<&str> = self.ports.iter().map(|port| port.config.interface.as_str()).collect();
+        let tables = self.tables.load();
+        // A panic elsewhere while they were held cannot have left them half-changed.
+        let mut reader = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut explainer = self.explainer.lock().unwrap_or_else(PoisonError::into_inner);
+        let explanation = explainer.explain(&tables, &reader.view(), &self.counters, &interfaces, tapped);
+        reader.offline();
+        explanation
     }
 
     /// Detaches the programs, stops the threads and waits for them.

@@ -13,6 +13,7 @@ mod pipeline;
 mod police;
 mod slowpath;
 mod tables;
+mod tap;
 #[cfg(test)]
 mod testing;
 mod worker;
@@ -22,3 +23,7 @@ pub use counters::{Counter, Outcome, OverlayTraffic, Reason, Traffic};
 pub use engine::{Engine, OverlayStatus, PortStatus, PuntCount, StartError};
 pub use slowpath::Deed;
 pub use tables::TablesError;
+pub use tables::rules::MAX_RULES;
+pub use tap::{
+    Direction, Explanation, MAX_TAPS, ProtocolFilter, Step, Tap, TapBusy, TapFilter, TapStatus, Tapped,
+};

@@ -1,5 +1,6 @@
 //! A storm of frames at a steady rate, to see what it does to others.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -93,6 +94,13 @@ impl StormReport {
     /// Frames a second that were really sent.
     pub fn rate(&self) -> f64 {
         self.sent as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl fmt::Display for StormReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, refused, elapsed } = self;
+        write!(formatter, "{sent} frames in {elapsed:.0?}, {:.0} a second; {refused} refused", self.rate())
     }
 }
 

@@ -16,10 +16,9 @@ use std::process::ExitCode;
 use thiserror::Error;
 
 use crate::cli::{Doctor, Output};
-use crate::config::{ConfigError, DEFAULT_SOCKET, Settings};
+use crate::config::{DEFAULT_SOCKET, Settings};
 use crate::mirror::netlink::NetlinkError;
 use crate::preflight::{self, Obstacle};
-use finding::{Finding, Findings, Topic, Verdict};
 use machine::Machine;
 
 /// Status if the machine could not be looked at: as bad as a failure.
@@ -47,19 +46,13 @@ pub(crate) fn doctor(arguments: &Doctor) -> ExitCode {
 }
 
 fn examine(arguments: &Doctor) -> Result<u8, DoctorError> {
-    let (settings, fault) = match arguments.config.as_deref().map(Settings::load) {
-        Some(Ok(settings)) => (Some(settings), None),
-        Some(Err(error)) => (None, Some(error)),
-        None => (None, None),
-    };
-    let socket = settings.as_ref().map_or(Path::new(DEFAULT_SOCKET), |settings| &settings.socket);
+    let file = arguments.config.as_deref().map(Settings::load);
+    let settings = file.as_ref().and_then(|file| file.as_ref().ok());
+    let socket = settings.map_or(Path::new(DEFAULT_SOCKET), |settings| &settings.socket);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let machine = runtime.block_on(gather::machine(socket))?;
-    let obstacles = settings.as_ref().map_or_else(Vec::new, |settings| obstacles(settings, &machine));
-    let mut findings = check::check(&machine, settings.as_ref(), &obstacles);
-    if let Some(finding) = configuration(settings.as_ref(), fault) {
-        findings.insert(0, finding);
-    }
+    let obstacles = settings.map_or_else(Vec::new, |settings| obstacles(settings, &machine));
+    let findings = check::check(&machine, file.as_ref(), &obstacles);
     let text = match arguments.output {
         Output::Table => report::table(&findings),
         Output::Json => report::json(&findings)?,
@@ -81,19 +74,4 @@ fn obstacles(settings: &Settings, machine: &Machine) -> Vec<Obstacle> {
     }
     let outcome = preflight::prepare(settings, &preflight::Machine::inspect(tables));
     outcome.err().map_or_else(Vec::new, |obstacles| obstacles.0)
-}
-
-/// What is to be said of the file; a machine can be looked at though the file is wrong.
-fn configuration(settings: Option<&Settings>, fault: Option<ConfigError>) -> Option<Finding> {
-    let mut all = Vec::new();
-    let mut findings = Findings::new(Topic::Configuration, &mut all);
-    if let Some(error) = fault {
-        let remedy = "correct it, until `vxgate check` is content; the rest below is of the machine alone";
-        findings.bad(Verdict::Failure, "file", error.to_string(), remedy);
-    }
-    if let Some(settings) = settings {
-        let (ports, overlays) = (settings.ports.len(), settings.overlays.len());
-        findings.ok("file", format!("{}: {ports} ports, {overlays} overlays", settings.path.display()));
-    }
-    all.pop()
 }

@@ -40,7 +40,7 @@ pub(super) fn table(findings: &[Finding]) -> String {
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     text += &format!(
-        "\n{} ok, {} to note, {} warnings, {} failures\n",
+        "\nok {}, notes {}, warnings {}, failures {}\n",
         count(Verdict::Ok),
         count(Verdict::Note),
         count(Verdict::Warning),
@@ -91,7 +91,7 @@ Ports
   WARNING  eth0     LRO is on
                     -> `ethtool -K eth0 rx-lro off`
 
-2 ok, 0 to note, 1 warnings, 0 failures
+ok 2, notes 0, warnings 1, failures 0
 ";
         assert_eq!(table(&findings(Verdict::Warning)), expected);
     }

@@ -1,6 +1,10 @@
 //! The slow path: one thread, the only writer of the tables, that answers what stations ask of the router.
 
+mod advertise;
 mod arp;
+mod dhcp;
+mod fragment;
+mod icmp;
 mod ndp;
 mod neighbours;
 mod outbox;
@@ -11,6 +15,7 @@ mod strangers;
 mod tally;
 mod waiting;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,10 +24,12 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::api::{Event, NeighbourStatus, NextHop, PortIndex, Update};
+use crate::api::{Event, NeighbourStatistics, NeighbourStatus, NextHop, PortIndex, Update};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
+use crate::tables::flow::FlowKey;
 use crate::tables::{OverlayIndex, Way, Writer};
+use advertise::Advertiser;
 use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
 use received::{Origin, Received};
@@ -36,6 +43,8 @@ pub(crate) use tally::Tally;
 pub(crate) const RING: usize = 256;
 /// Longest sleep: a bound on how late the thread notices that it is to stop.
 const SLEEP: Duration = Duration::from_millis(100);
+/// Sleep while frames wait for room in the ring to a worker.
+const RETRY: Duration = Duration::from_micros(100);
 /// Commands that are obeyed before readers see what changed and punts get their turn.
 const COMMANDS_AT_ONCE: usize = 1024;
 
@@ -45,6 +54,8 @@ pub(crate) enum Command {
     Update(Update),
     /// To tell what is known of addresses, of all overlays or of one.
     Neighbours(Option<Vni>, Sender<Vec<NeighbourStatus>>),
+    /// To tell how many addresses are known, and what was refused.
+    NeighbourStatistics(Sender<NeighbourStatistics>),
 }
 
 /// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
@@ -114,9 +125,11 @@ pub(crate) struct SlowPath {
     events: Box<dyn Fn(Event) + Send>,
     stop: Arc<AtomicBool>,
     tally: Arc<Tally>,
+    backlog: VecDeque<Box<Answer>>,
     waiting: WaitingPackets,
     strangers: Strangers,
     neighbours: Neighbours<Box<Punted>>,
+    advertiser: Advertiser,
 }
 
 impl SlowPath {
@@ -129,6 +142,7 @@ impl SlowPath {
         stop: Arc<AtomicBool>,
         tally: Arc<Tally>,
     ) -> Self {
+        let advertiser = Advertiser::new(&writer.current().overlays, fastrand::u64(..), Instant::now());
         let limits = Limits { entries: writer.max_flows(), ..Limits::default() };
         Self {
             writer,
@@ -137,9 +151,11 @@ impl SlowPath {
             events,
             stop,
             tally,
+            backlog: VecDeque::new(),
             waiting: WaitingPackets::default(),
             strangers: Strangers::default(),
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
+            advertiser,
         }
     }
 
@@ -169,6 +185,9 @@ impl SlowPath {
                     // Who asked may have gone.
                     let _ = answer.send(self.neighbours(vni, now));
                 }
+                Command::NeighbourStatistics(answer) => {
+                    let _ = answer.send(self.neighbours.statistics());
+                }
             }
         }
         self.writer.publish();
@@ -196,16 +215,24 @@ impl SlowPath {
 
     /// Does what is due at `now`.
     pub(crate) fn poll(&mut self, now: Instant) {
+        self.outbox(now).make_up();
         let writer = &mut self.writer;
         self.strangers.poll(now, |overlay, mac| writer.end_visit(overlay, mac));
         let mut actions = Vec::new();
         self.neighbours.poll(now, &mut actions);
         self.carry_out(actions, now);
+        let advertisements = self.advertiser.poll(self.writer.current(), &self.tally, now);
+        self.send(advertisements, now);
         self.wake_workers();
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
-        let deadline = self.strangers.deadline().into_iter().chain(self.neighbours.next_deadline()).min();
+        if !self.backlog.is_empty() {
+            return RETRY;
+        }
+        let deadlines =
+            [self.strangers.deadline(), self.neighbours.next_deadline(), self.advertiser.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         deadline.map_or(SLEEP, |deadline| deadline.saturating_duration_since(now).min(SLEEP))
     }
 
@@ -221,6 +248,7 @@ impl SlowPath {
         Outbox {
             tables: self.writer.current(),
             workers: &mut self.workers,
+            backlog: &mut self.backlog,
             waiting: &mut self.waiting,
             events: &self.events,
             tally: &self.tally,
@@ -241,11 +269,30 @@ impl SlowPath {
         match punted.reason {
             Reason::Arp => self.handle_arp(&received, now),
             Reason::Ndp => self.handle_ndp(&received, now),
+            Reason::Dhcp => self.relay_dhcp(&received, now),
+            Reason::ToRouter if dhcp::is_dhcp(&received) => self.relay_dhcp(&received, now),
+            Reason::ToRouter => {
+                let answer = icmp::answer(self.writer.current(), &received, &self.tally);
+                self.send(answer, now);
+            }
+            Reason::TtlExceeded
+            | Reason::NoRoute
+            | Reason::BetweenOverlays
+            | Reason::RuleReject
+            | Reason::TooBig => {
+                let tables = self.writer.current();
+                let error = icmp::error(tables, &received, punted.reason, punted.mtu, &self.tally);
+                self.send(error, now);
+            }
+            Reason::Fragmented => {
+                let pieces = fragment::pieces(self.writer.current(), &punted, &received, &self.tally);
+                self.send(pieces, now);
+            }
             Reason::Resolving => self.resolve_neighbour(&received, now),
             Reason::UnknownStation => {
                 if self.admit(&received, now) {
                     self.tally.count(Deed::StrangerAdmitted);
-                    self.send([Output::Again { port: punted.port, frame: punted.frame }], now);
+                    self.send([Output::Again { port: punted.port, frame: Box::new(punted.frame) }], now);
                 } else {
                     self.tally.count(Deed::StrangerRefused);
                 }
@@ -261,7 +308,17 @@ impl SlowPath {
         let next_hop = NextHop { port: *port, address: header.destination };
         let mut packet = received.packet[..header.len.into()].to_vec();
         header.age(&mut packet);
-        self.outbox(now).to_neighbour(next_hop, FrameCopy::of(&packet));
+        self.outbox(now).deliver(next_hop, FrameCopy::of(&packet));
+    }
+
+    fn relay_dhcp(&mut self, received: &Received<'_>, now: Instant) {
+        let tables = self.writer.current();
+        let endpoint_of = |overlay, mac| {
+            let flow = self.writer.flow(FlowKey::mac(tables.overlays.get(overlay).vni, mac))?;
+            Some(tables.endpoints.get(flow.endpoint).address)
+        };
+        let outputs = dhcp::relay(tables, received, &self.tally, endpoint_of);
+        self.send(outputs, now);
     }
 
     /// Whether the sender, which is no station, is let in for now.

@@ -1,8 +1,10 @@
 //! What the slow path sends: frames of the router's own, and frames that it kept for a while.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use rtrb::PushError;
 use wire::ethernet::{self, EthernetRepr};
 use wire::{EtherType, MacAddr};
 
@@ -16,6 +18,10 @@ use crate::tables::{OverlayIndex, Snapshot, Way};
 /// endpoint may send it as it is.
 const MIN_FRAME: usize = 60;
 
+/// Frames that wait for room in the ring to a worker: so much that a question reaches all endpoints of a large overlay,
+/// and 30 MB at most.
+pub(super) const BACKLOG: usize = 8192;
+
 /// What is to be sent. Protocols only say what; whether and how it leaves is decided in one place.
 #[derive(Debug)]
 pub(super) enum Output {
@@ -26,13 +32,15 @@ pub(super) enum Output {
     /// An IP packet of the router's own, to the outer network.
     Outer(Vec<u8>),
     /// A frame through the pipeline once more, as if it had just arrived.
-    Again { port: PortIndex, frame: FrameCopy },
+    Again { port: PortIndex, frame: Box<FrameCopy> },
 }
 
 /// Sends to the workers.
 pub(super) struct Outbox<'a> {
     pub(super) tables: &'a Snapshot,
     pub(super) workers: &'a mut [WorkerLink],
+    /// What the ring had no room for, the oldest first.
+    pub(super) backlog: &'a mut VecDeque<Box<Answer>>,
     pub(super) waiting: &'a mut WaitingPackets,
     pub(super) events: &'a dyn Fn(Event),
     pub(super) tally: &'a Tally,
@@ -52,8 +60,8 @@ impl Outbox<'_> {
                     self.encapsulate(overlay, *endpoint, mac, &inner);
                 }
             }
-            Output::Outer(packet) => self.to_outer(packet),
-            Output::Again { port, frame } => self.hand(Answer::Again { port, frame }),
+            Output::Outer(packet) => self.forward(&packet),
+            Output::Again { port, frame } => self.hand(Answer::Again { port, frame: *frame }),
         }
     }
 
@@ -94,7 +102,7 @@ impl Outbox<'_> {
         self.hand(Answer::Send { port: adjacency.port, frame: FrameCopy::of(&frame) });
     }
 
-    fn to_outer(&mut self, packet: Vec<u8>) {
+    fn forward(&mut self, packet: &[u8]) {
         let destination = match packet.first().map(|first| first >> 4) {
             Some(4) => packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from),
             Some(6) => {
@@ -105,18 +113,18 @@ impl Outbox<'_> {
         match destination.and_then(|destination| Some((destination, self.tables.fib.lookup(destination)?))) {
             Some((_, Way::Via(adjacency))) => {
                 if let Some(mac) = adjacency.mac.get() {
-                    self.route_out(adjacency.port, mac, &packet);
+                    self.route_out(adjacency.port, mac, packet);
                 }
             }
             Some((address, Way::OnLink(port))) => {
-                self.to_neighbour(NextHop { port: *port, address }, FrameCopy::of(&packet));
+                self.deliver(NextHop { port: *port, address }, FrameCopy::of(packet));
             }
             _ => {}
         }
     }
 
     /// An IP packet to a neighbour on the uplink, whose MAC address is asked for if need be.
-    pub(super) fn to_neighbour(&mut self, next_hop: NextHop, packet: FrameCopy) {
+    pub(super) fn deliver(&mut self, next_hop: NextHop, packet: FrameCopy) {
         match self.tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get()) {
             Some(mac) => self.route_out(next_hop.port, mac, packet.bytes()),
             None => {
@@ -147,13 +155,33 @@ impl Outbox<'_> {
         self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }
 
-    /// Any worker can send it: the first always exists. A full ring means that it can't keep up: who wants something
-    /// asks again.
+    /// Gives the worker what there was no room for, as far as there is now.
+    pub(super) fn make_up(&mut self) {
+        let worker = &mut self.workers[0];
+        while !worker.answers.is_full()
+            && let Some(answer) = self.backlog.pop_front()
+        {
+            worker.answered = true;
+            if worker.answers.push(*answer).is_err() {
+                // Nobody else fills the ring.
+                self.tally.count(Deed::AnswerFull);
+            }
+        }
+    }
+
+    /// Any worker can send it: the first always exists. What there is no room for waits; what there is no room for
+    /// even then is lost, and who wants something asks again.
     fn hand(&mut self, answer: Answer) {
         let worker = &mut self.workers[0];
-        if worker.answers.push(answer).is_err() {
-            self.tally.count(Deed::AnswerFull);
-        }
         worker.answered = true;
+        let refused = match self.backlog.is_empty() {
+            true => worker.answers.push(answer).err().map(|PushError::Full(answer)| answer),
+            false => Some(answer),
+        };
+        match refused {
+            None => {}
+            Some(answer) if self.backlog.len() < BACKLOG => self.backlog.push_back(Box::new(answer)),
+            Some(_) => self.tally.count(Deed::AnswerFull),
+        }
     }
 }

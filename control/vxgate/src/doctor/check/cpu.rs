@@ -52,7 +52,8 @@ pub(super) fn check(cpu: &Cpu, settings: Option<&Settings>, all: &mut Vec<Findin
             "on: a busy sibling slows the worker's core",
             "keep the sibling idle (/sys/devices/system/cpu/cpu*/topology/thread_siblings_list), or boot with nosmt",
         ),
-        Some(false) | None => findings.ok("SMT", "off"),
+        Some(false) => findings.ok("SMT", "off"),
+        None => {}
     }
     match cpu.clock.as_deref() {
         Some(clock) if FAST_CLOCKS.contains(&clock) => findings.ok("clock", clock),

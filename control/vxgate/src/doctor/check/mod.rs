@@ -16,18 +16,26 @@ use std::collections::BTreeSet;
 
 use engine::Role;
 
-use super::finding::{Finding, Topic};
+use super::finding::{Finding, Findings, Topic, Verdict};
 use super::machine::{Machine, Netdev};
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 use crate::preflight::Obstacle;
 
 /// Ports of a gateway that is not configured yet: one of each role.
 const USUAL_PORTS: usize = 2;
 
-/// All findings, by topic. With `settings` the ports are judged by what they need, and `obstacles` are what keeps the
+/// All findings, by topic. With a valid `file` its ports are judged by what it needs, and `obstacles` are what keeps the
 /// gateway from running on them; without, all netdevs are looked at.
-pub(super) fn check(machine: &Machine, settings: Option<&Settings>, obstacles: &[Obstacle]) -> Vec<Finding> {
+pub(super) fn check(
+    machine: &Machine,
+    file: Option<&Result<Settings, ConfigError>>,
+    obstacles: &[Obstacle],
+) -> Vec<Finding> {
     let mut all = Vec::new();
+    if let Some(file) = file {
+        check_file(file, &mut all);
+    }
+    let settings = file.and_then(|file| file.as_ref().ok());
     kernel::check(&machine.kernel, &mut all);
     process::check(&machine.process, settings.map_or(USUAL_PORTS, |settings| settings.ports.len()), &mut all);
     memory::check(&machine.memory, &mut all);
@@ -52,6 +60,20 @@ pub(super) fn check(machine: &Machine, settings: Option<&Settings>, obstacles: &
     let port = |finding: &Finding| (finding.topic == Topic::Port).then(|| finding.subject.clone());
     all.sort_by_key(|finding| (finding.topic, port(finding)));
     all
+}
+
+fn check_file(file: &Result<Settings, ConfigError>, all: &mut Vec<Finding>) {
+    let mut findings = Findings::new(Topic::Configuration, all);
+    match file {
+        Ok(settings) => {
+            let (ports, overlays) = (settings.ports.len(), settings.overlays.len());
+            findings.ok("file", format!("{}: {ports} ports, {overlays} overlays", settings.path.display()));
+        }
+        Err(error) => {
+            let (finding, remedy) = obstacles::parts(error);
+            findings.bad(Verdict::Failure, "file", finding, remedy);
+        }
+    }
 }
 
 /// The netdevs of the two roles, as far as they are there; one netdev may have both.
@@ -91,14 +113,13 @@ fn cores(cores: &BTreeSet<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Verdict;
-    use super::testing::{CONFIG, machine, settings};
+    use super::testing::{CONFIG, machine, settings, verdicts};
     use super::*;
 
     #[test]
     fn a_good_machine_has_nothing_to_note() {
-        for settings in [Some(settings(CONFIG)), None] {
-            let all = check(&machine(), settings.as_ref(), &[]);
+        for file in [Some(Ok(settings(CONFIG))), None] {
+            let all = check(&machine(), file.as_ref(), &[]);
             assert!(all.iter().all(|finding| finding.verdict == Verdict::Ok), "{all:?}");
             assert!(all.is_sorted_by_key(|finding| finding.topic));
         }
@@ -110,18 +131,42 @@ mod tests {
         machine.netdevs[1].link.name = "eth7".into();
         let of_eth7 = |all: &[Finding]| all.iter().any(|finding| finding.subject == "eth7");
         assert!(of_eth7(&check(&machine, None, &[])));
-        assert!(!of_eth7(&check(&machine, Some(&settings(CONFIG)), &[])));
+        assert!(!of_eth7(&check(&machine, Some(&Ok(settings(CONFIG))), &[])));
     }
 
     #[test]
     fn what_is_said_of_one_port_is_together() {
         let down = [Obstacle::Down { interface: "uplink0".into() }];
-        let all = check(&machine(), Some(&settings(CONFIG)), &down);
+        let all = check(&machine(), Some(&Ok(settings(CONFIG))), &down);
         let ports: Vec<&str> =
             all.iter().filter(|it| it.topic == Topic::Port).map(|it| it.subject.as_str()).collect();
         assert!(ports.is_sorted(), "{ports:?}");
         let first = all.iter().find(|finding| finding.subject == "uplink0").unwrap();
         assert_eq!(first.verdict, Verdict::Failure, "what is worst of a port comes first");
+    }
+
+    #[test]
+    fn a_machine_can_be_looked_at_though_the_file_is_wrong() {
+        let file = Settings::load(std::path::Path::new("/nonexistent/vxgate.toml"));
+        let all = check(&machine(), Some(&file), &[]);
+        assert_eq!((all[0].topic, all[0].verdict), (Topic::Configuration, Verdict::Failure));
+        assert!(all.iter().any(|finding| finding.subject == "uplink0"), "{all:?}");
+    }
+
+    #[test]
+    fn one_netdev_may_have_both_roles() {
+        let mut settings = settings(CONFIG);
+        settings.ports.remove(0);
+        settings.ports[0].role = Role::Both;
+        let mut machine = machine();
+        // Without the underlay's own links its default routes lead to the endpoints too.
+        machine.network.tables.routes.drain(..2);
+        let all = check(&machine, Some(&Ok(settings)), &[]);
+        assert_eq!(verdicts(&all, "endpoints"), [Verdict::Ok]);
+        assert_eq!(verdicts(&all, "IPv6 outward"), [Verdict::Ok]);
+        let mtus: Vec<&str> =
+            all.iter().filter(|it| it.topic == Topic::Mtu).map(|it| it.subject.as_str()).collect();
+        assert_eq!(mtus, ["uplink0"; 3]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn check(
 ) {
     let mut findings = Findings::new(Topic::Network, all);
     blocks(settings, network, &mut findings);
-    tunnels(ports, netdevs, network, &mut findings);
+    tunnels(settings, ports, netdevs, network, &mut findings);
     if let Some(underlay) = ports.underlay {
         endpoints(settings, underlay, network, &mut findings);
     }
@@ -93,11 +93,23 @@ fn blocks(settings: &Settings, network: &Network, findings: &mut Findings<'_>) {
 }
 
 /// The kernel's own VXLAN on the gateway's addresses: the XDP program takes its packets.
-fn tunnels(ports: &Ports<'_>, netdevs: &[Netdev], network: &Network, findings: &mut Findings<'_>) {
+fn tunnels(
+    settings: &Settings,
+    ports: &Ports<'_>,
+    netdevs: &[Netdev],
+    network: &Network,
+    findings: &mut Findings<'_>,
+) {
     let vteps: Vec<IpAddr> = ports.underlay.map_or_else(Vec::new, |underlay| {
-        let addresses = network.tables.addresses.iter();
-        let own = addresses.filter(|address| address.link == underlay.link.index && address.global);
-        own.map(|address| address.address).collect()
+        let port = settings.ports.iter().find(|port| port.interface == underlay.link.name);
+        match port.filter(|port| !port.addresses.is_empty()) {
+            Some(port) => port.addresses.clone(),
+            None => {
+                let addresses = network.tables.addresses.iter();
+                let own = addresses.filter(|address| address.link == underlay.link.index && address.global);
+                own.map(|address| address.address).collect()
+            }
+        }
     });
     let takes = |local: IpAddr| {
         vteps.iter().any(|&vtep| local == vtep || local.is_unspecified() && local.is_ipv4() == vtep.is_ipv4())
@@ -331,6 +343,14 @@ mod tests {
         }
         assert_eq!(judge(CONFIG, with("198.18.0.2", 4789)), []);
         assert_eq!(judge(CONFIG, with("198.18.0.1", 8472)), []);
+        let named =
+            CONFIG.replace("role = \"underlay\"", "role = \"underlay\"\naddresses = [\"198.18.0.1\"]");
+        let named = named.replace("2001:db8::12", "198.18.0.12");
+        assert_eq!(
+            judge(&named, with("2001:db8::1", 4789)),
+            [],
+            "an address of the port, and not the VTEP's"
+        );
     }
 
     #[test]

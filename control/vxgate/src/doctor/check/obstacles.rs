@@ -3,26 +3,57 @@
 use std::collections::BTreeMap;
 
 use super::super::finding::{Finding, Findings, Topic, Verdict};
+use crate::config::ConfigError;
 use crate::preflight::Obstacle;
 
 /// Each becomes a failure.
 pub(super) fn check(obstacles: &[Obstacle], all: &mut Vec<Finding>) {
-    // One table of overlays in a file of thousands stands for those of the same fault.
+    // In a file of thousands of overlays one table stands for those of the same fault.
     let mut too_small: BTreeMap<u32, usize> = BTreeMap::new();
     for obstacle in obstacles {
         if let Obstacle::MtuTooSmall { wanted, .. } = obstacle {
-            let count = too_small.entry(*wanted).or_default();
-            *count += 1;
-            if *count > 1 {
-                continue;
-            }
+            *too_small.entry(*wanted).or_default() += 1;
         }
+    }
+    for obstacle in obstacles {
+        let others = match obstacle {
+            Obstacle::MtuTooSmall { wanted, .. } => match too_small.remove(wanted) {
+                None => continue,
+                Some(count) => count - 1,
+            },
+            _ => 0,
+        };
         let Some((topic, subject)) = place(obstacle) else { continue };
-        let text = obstacle.to_string();
-        let (finding, remedy) =
-            text.split_once(": ").unwrap_or((&text, "correct it, as `vxgate check` says"));
+        let (mut finding, remedy) = match obstacle {
+            Obstacle::Config(error) => parts(error),
+            _ => split(&obstacle.to_string(), |text| text.split_once(": ")),
+        };
+        if others > 0 {
+            finding += &format!(" (and so {others} tables more)");
+        }
         Findings::new(topic, all).bad(Verdict::Failure, &subject, finding, remedy);
     }
+}
+
+/// What is wrong with the file, and the remedy.
+pub(super) fn parts(error: &ConfigError) -> (String, String) {
+    match error {
+        ConfigError::Invalid { path, place, problem } => {
+            let (finding, remedy) =
+                split(&problem.to_string(), |text| text.rsplit_once("; ").or_else(|| text.split_once(": ")));
+            (format!("{}:{}:{}: {finding}", path.display(), place.line, place.column), remedy)
+        }
+        ConfigError::Read { .. } | ConfigError::Syntax { .. } => (error.to_string(), CORRECT.into()),
+    }
+}
+
+/// The remedy where a message has none of its own.
+const CORRECT: &str = "correct it, until `vxgate check` is content";
+
+/// Messages end with the remedy.
+fn split(text: &str, part: impl Fn(&str) -> Option<(&str, &str)>) -> (String, String) {
+    let (finding, remedy) = part(text).unwrap_or((text, CORRECT));
+    (finding.into(), remedy.into())
 }
 
 /// Topic and subject; `None` for what another check says more of.
@@ -50,7 +81,11 @@ fn place(obstacle: &Obstacle) -> Option<(Topic, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::testing::{CONFIG, settings};
     use super::*;
+    use crate::config::Settings;
 
     #[test]
     fn message_and_remedy_come_apart() {
@@ -74,6 +109,20 @@ mod tests {
     }
 
     #[test]
+    fn faults_of_the_file_have_their_place() {
+        let settings = settings(CONFIG);
+        let error = settings.check_endpoints(&["198.18.0.1".parse().unwrap()]).unwrap_err();
+        let (finding, remedy) = parts(&error);
+        assert!(
+            finding.starts_with("gw.toml:") && finding.contains("2001:db8::12 cannot be reached"),
+            "{finding}"
+        );
+        assert!(remedy.starts_with("give it one"), "{remedy}");
+        let error = Settings::parse(Path::new("gw.toml"), "[gateway]\nnonsense = 1\n").unwrap_err();
+        assert_eq!(parts(&error), (error.to_string(), CORRECT.into()));
+    }
+
+    #[test]
     fn faults_of_thousands_of_tables_are_said_once() {
         let obstacle = |wanted| Obstacle::MtuTooSmall {
             interface: "eth0".into(),
@@ -85,5 +134,6 @@ mod tests {
         let mut all = Vec::new();
         check(&obstacles, &mut all);
         assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all[0].finding.ends_with("(and so 2499 tables more)"), "{all:?}");
     }
 }

@@ -35,13 +35,15 @@ pub(super) fn check(netdev: &Netdev, judge: &mut Judge<'_, '_>) {
     for (offload, harm) in HARMFUL {
         let Some(feature) = on(offload) else { continue };
         harmless = false;
-        let remedy = match feature.fixed {
-            false => format!("`ethtool -K {name} {offload} off`"),
-            true => {
-                "the driver cannot switch it: keep such frames away at the switch, or take another NIC".into()
-            }
-        };
-        judge.bad(Verdict::Warning, harm, remedy);
+        if !feature.fixed {
+            judge.bad(Verdict::Warning, harm, format!("`ethtool -K {name} {offload} off`"));
+        } else if offload.starts_with("rx-vlan") {
+            let remedy = "the driver cannot switch it off: let no tagged frames come from the switch";
+            judge.bad(Verdict::Warning, harm, remedy);
+        } else {
+            let remedy = "it cannot be switched off by hand; drivers do so while an XDP program is attached";
+            judge.bad(Verdict::Note, harm, remedy);
+        }
     }
     if harmless && !netdev.features.is_empty() {
         judge.ok("no receive offload in the way");
@@ -100,10 +102,13 @@ mod tests {
             assert_eq!(finding.verdict, Verdict::Warning);
             assert_eq!(finding.remedy.as_deref(), Some(&*format!("`ethtool -K uplink0 {offload} off`")));
         }
-        let fixed = judge(|netdev| {
-            netdev.features.push(Feature { fixed: true, ..feature("rx-vlan-hw-parse", true) });
-        });
-        assert!(fixed[0].remedy.as_ref().unwrap().contains("switch"), "{fixed:?}");
+        let fixed = |name| {
+            let all = judge(|netdev| netdev.features.push(Feature { fixed: true, ..feature(name, true) }));
+            (all[0].verdict, all[0].remedy.clone().unwrap())
+        };
+        let (verdict, remedy) = fixed("rx-vlan-hw-parse");
+        assert!(verdict == Verdict::Warning && remedy.contains("no tagged frames"), "{remedy}");
+        assert_eq!(fixed("rx-gro-hw").0, Verdict::Note);
         assert_eq!(judge(|_| {})[0].verdict, Verdict::Ok);
     }
 

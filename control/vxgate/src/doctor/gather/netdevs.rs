@@ -1,9 +1,12 @@
 //! Netdevs: what rtnetlink tells of them beyond what the mirror needs, and what their drivers say.
 
+use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use netlink_packet_route::link::{InfoData, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage};
-use sys::ethtool::Ethtool;
+use sys::ethtool::{Ethtool, Feature};
 
 use super::super::machine::{Netdev, Peer};
 use super::host::number;
@@ -19,6 +22,12 @@ pub(super) struct Stacking {
     /// The netdev below, or the other end of a veth, and whether it is in this network namespace.
     lower: Option<(u32, bool)>,
     vxlan: Option<(IpAddr, u16)>,
+}
+
+impl Stacking {
+    fn is_veth(&self) -> bool {
+        self.kind.as_deref() == Some("veth")
+    }
 }
 
 pub(super) fn stacking(message: &LinkMessage) -> Stacking {
@@ -65,49 +74,80 @@ fn vxlan(infos: &[InfoVxlan]) -> (IpAddr, u16) {
 
 /// Completes the Ethernet netdevs with all that can be asked.
 pub(super) fn netdevs(links: &[Link], stacking: &[Stacking]) -> Vec<Netdev> {
-    let ethtool = Ethtool::open().ok();
-    // Missing before Linux 6.3: then nobody tells.
-    let family = NetdevFamily::connect().ok();
-    let name_of = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
-    let features = |name: &str| ethtool.as_ref().and_then(|it| it.features(name).ok()).unwrap_or_default();
+    let drivers = Drivers {
+        ethtool: Ethtool::open().ok(),
+        // Missing before Linux 6.3: then nobody tells.
+        family: NetdevFamily::connect().ok(),
+    };
+    let names: HashMap<u32, &str> = links.iter().map(|link| (link.index, link.name.as_str())).collect();
+    let stacked: HashMap<u32, &Stacking> = stacking.iter().map(|it| (it.index, it)).collect();
+    let mut uppers: HashMap<u32, Vec<String>> = HashMap::new();
+    for upper in stacking.iter().filter(|upper| !upper.is_veth()) {
+        if let (Some((lower, true)), Some(name)) = (upper.lower, names.get(&upper.index)) {
+            uppers.entry(lower).or_default().push((*name).to_owned());
+        }
+    }
     let netdev = |link: &Link| {
-        let own = stacking.iter().find(|stacking| stacking.index == link.index);
-        let kind = own.and_then(|own| own.kind.clone());
-        let is_veth = kind.as_deref() == Some("veth");
-        let peer = own.and_then(|own| own.lower).filter(|_| is_veth).map(|(index, here)| {
-            match name_of(index).filter(|_| here) {
-                Some(name) => Peer::Here { features: features(&name), name },
-                None => Peer::Elsewhere,
-            }
+        let own = stacked.get(&link.index).copied();
+        let peer = own.filter(|own| own.is_veth()).and_then(|own| own.lower).map(|(index, here)| match names
+            .get(&index)
+            .filter(|_| here)
+        {
+            Some(&name) => Peer::Here { features: drivers.features(name), name: name.into() },
+            None => Peer::Elsewhere,
         });
-        let uppers = stacking
-            .iter()
-            .filter(|upper| upper.lower == Some((link.index, true)) && upper.kind.as_deref() != Some("veth"))
-            .filter_map(|upper| name_of(upper.index))
-            .collect();
-        let driver = ethtool.as_ref().and_then(|it| it.driver(&link.name).ok());
+        let controller = own.and_then(|own| names.get(&own.controller?));
         Netdev {
-            // By the bus and not by /sys/class/net, which shows another network namespace sometimes.
-            node: driver
-                .as_ref()
-                .filter(|driver| !driver.bus.is_empty() && !driver.bus.contains('/'))
-                .and_then(|driver| number(format!("/sys/bus/pci/devices/{}/numa_node", driver.bus))),
-            driver,
-            kind,
-            controller: own.and_then(|own| own.controller).and_then(name_of),
-            uppers,
+            kind: own.and_then(|own| own.kind.clone()),
+            controller: controller.map(|name| (*name).to_owned()),
+            uppers: uppers.remove(&link.index).unwrap_or_default(),
             peer,
             vxlan: own.and_then(|own| own.vxlan),
-            speed: ethtool.as_ref().and_then(|it| it.speed(&link.name).ok()?),
-            channels: ethtool.as_ref().and_then(|it| it.channels(&link.name).ok()),
-            rings: ethtool.as_ref().and_then(|it| it.rings(&link.name).ok()),
-            rss_entries: ethtool.as_ref().and_then(|it| it.rss_entries(&link.name).ok()),
-            features: features(&link.name),
-            xdp: family.as_ref().and_then(|family| family.features(link.index).ok()),
-            link: link.clone(),
+            ..drivers.netdev(link)
         }
     };
     links.iter().filter(|link| link.mac.is_some()).map(netdev).collect()
+}
+
+/// Who answers for drivers.
+struct Drivers {
+    ethtool: Option<Ethtool>,
+    family: Option<NetdevFamily>,
+}
+
+impl Drivers {
+    fn ask<T>(&self, question: impl FnOnce(&Ethtool) -> io::Result<T>) -> Option<T> {
+        question(self.ethtool.as_ref()?).ok()
+    }
+
+    fn features(&self, name: &str) -> Vec<Feature> {
+        self.ask(|it| it.features(name)).unwrap_or_default()
+    }
+
+    /// A netdev as its driver describes it, standing alone.
+    fn netdev(&self, link: &Link) -> Netdev {
+        let name = &link.name;
+        let driver = self.ask(|it| it.driver(name));
+        let bus = driver.as_ref().map_or("", |driver| driver.bus.as_str());
+        Netdev {
+            link: link.clone(),
+            kind: None,
+            controller: None,
+            uppers: Vec::new(),
+            peer: None,
+            vxlan: None,
+            // By the bus and not by /sys/class/net, which shows another network namespace sometimes. A negative
+            // number is no node.
+            node: number(Path::new("/sys/bus/pci/devices").join(bus).join("numa_node")),
+            speed: self.ask(|it| it.speed(name)).flatten(),
+            channels: self.ask(|it| it.channels(name)),
+            rings: self.ask(|it| it.rings(name)),
+            rss_entries: self.ask(|it| it.rss_entries(name)),
+            features: self.features(name),
+            xdp: self.family.as_ref().and_then(|family| family.features(link.index).ok()),
+            driver,
+        }
+    }
 }
 
 #[cfg(test)]

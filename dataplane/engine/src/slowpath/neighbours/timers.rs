@@ -131,7 +131,7 @@ mod tests {
         /// Against a map: never early, at most a tick late, each once.
         #[test]
         fn timers_go_off_in_their_tick(
-            steps in proptest::collection::vec((0..20_u32, prop_oneof![0..3_000_u64, 0..2_000_000_u64], 0..3_u8), 1..200),
+            steps in proptest::collection::vec((0..20_u32, prop_oneof![0..3_000_u64, 0..2_000_000_u64], 0..4_u8), 1..200),
         ) {
             let epoch = Instant::now();
             let mut timers = Timers::new(0, epoch);
@@ -145,6 +145,11 @@ mod tests {
                         map.insert(index, now + span);
                     }
                     1 => {
+                        // In the past: at once.
+                        timers.set(index, epoch);
+                        map.insert(index, now);
+                    }
+                    2 => {
                         timers.clear(index);
                         map.remove(&index);
                     }
