@@ -51,7 +51,8 @@ impl Target {
             frame
         });
         self.pipeline.go_both_ways(port, &mut short, &mut general);
-        [short, general].map(|frame| self.pipeline.pool().put(frame));
+        self.pipeline.pool().put(short);
+        self.pipeline.pool().put(general);
         let mut batch = Batch::new();
         batch.push(frame);
         let sent = self.pipeline.process(port, &mut batch);
