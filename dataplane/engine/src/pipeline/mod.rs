@@ -9,8 +9,8 @@
 //!
 //! Deciding reads the frame and the tables and changes nothing; a frame is rewritten only when it is sure to leave.
 //!
-//! A batch goes through in stages, all its frames through one before any through the next, because the tables are much
-//! larger than the caches: what a later stage reads is asked for in an earlier one, so that misses overlap.
+//! A batch goes through in stages, a group of frames after the other (`lane`). Nearly all frames take a short way
+//! there; what this module's other files decide is what the rest is decided by, and what the short way is held against.
 
 pub(crate) mod decapsulate;
 mod ecn;

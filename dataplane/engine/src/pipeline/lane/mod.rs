@@ -23,8 +23,9 @@ pub(super) use plain::take;
 pub(super) use underlay::FromUnderlay;
 pub(super) use uplink::FromUplink;
 
-/// Frames that go through a stage together. What is asked for in one stage must arrive before the next; but frames begin
-/// at the same places of their chunks, so that few of them fit into the first-level cache side by side.
+/// Frames that go through a stage together. What is asked for in one stage must arrive before the next; but a core has
+/// only some two dozen cache lines on their way at a time, and frames begin at the same places of their chunks, so that few
+/// of them fit into the first-level cache side by side.
 const GROUP: usize = 8;
 /// Stages that frames go through.
 const STAGES: usize = 4;
