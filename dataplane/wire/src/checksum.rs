@@ -121,6 +121,20 @@ mod tests {
         }
 
         #[test]
+        fn a_header_is_valid_if_its_sum_is(mut header: [u8; 20], blank: bool, repair: bool) {
+            if blank {
+                header.fill(0);
+            }
+            prop_assert_eq!(is_valid_header(&header), finish(ones_sum(&header, 0)) == 0);
+            if repair {
+                header[10..12].fill(0);
+                let check = finish(ones_sum(&header, 0));
+                header[10..12].copy_from_slice(&check.to_be_bytes());
+                prop_assert!(is_valid_header(&header));
+            }
+        }
+
+        #[test]
         fn pieces_add_up(data in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..100) {
             let (head, tail) = data.split_at((cut * 2).min(data.len()));
             prop_assert_eq!(finish(ones_sum(tail, ones_sum(head, 0))), naive(&data));
