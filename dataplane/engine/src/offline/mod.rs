@@ -7,11 +7,11 @@ pub mod rules;
 
 use std::sync::Arc;
 
-use port::{BATCH, Batch, FramePool, Umem};
+use port::{BATCH, Batch, Frame, FramePool, Umem};
 
 use crate::api::{Config, PortIndex, Station, Update};
 use crate::counters::{Counter, Counters};
-use crate::pipeline::{self, Context, Scratch, Verdict};
+use crate::pipeline::{self, Context, Scratch, Verdict, lane};
 use crate::tables::Writer;
 use crate::tables::flow::TableFull;
 
@@ -94,6 +94,21 @@ impl Pipeline {
         sent
     }
 
+    /// Takes two frames with the same bytes the short way and the general one.
+    ///
+    /// # Panics
+    /// Unless both do the same, or the short way leaves it to the other.
+    fn go_both_ways(&mut self, port: PortIndex, short: &mut Frame, general: &mut Frame) {
+        let flows = self.flows.view();
+        let context = Context {
+            tables: self.writer.current(),
+            flows: &flows,
+            umem: &self.umem,
+            counters: &self.counters,
+        };
+        lane::agree(context, port, short, general);
+    }
+
     /// What happened to all frames.
     pub fn counters(&self) -> Vec<Counter> {
         self.counters.all()
@@ -103,7 +118,7 @@ impl Pipeline {
 /// The flow table alone.
 pub mod flow {
     pub use crate::tables::flow::{
-        Candidate, Flow, FlowKey, FlowReader, FlowReaders, FlowStatistics, FlowWriter, Hash, Secret,
-        TableFull, View, flow_table,
+        Candidate, Flow, FlowKey, FlowReader, FlowReaders, FlowStatistics, FlowWriter, Hash, PackedFlow,
+        Secret, TableFull, View, flow_table,
     };
 }
