@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Neighbours(Option<Vni>, Sender<Vec<NeighbourStatus>>),
     /// To tell how many addresses are known, and what was refused.
     NeighbourStatistics(Sender<NeighbourStatistics>),
+    /// To tell when readers see what the commands before this one changed.
+    Settle(Sender<()>),
 }
 
 /// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
@@ -175,6 +177,7 @@ impl SlowPath {
     /// Whether there was anything.
     pub(crate) fn obey(&mut self) -> bool {
         let (mut any, now) = (false, Instant::now());
+        let mut settled = Vec::new();
         for _ in 0..COMMANDS_AT_ONCE {
             let Ok(command) = self.commands.try_recv() else { break };
             any = true;
@@ -188,9 +191,13 @@ impl SlowPath {
                 Command::NeighbourStatistics(answer) => {
                     let _ = answer.send(self.neighbours.statistics());
                 }
+                Command::Settle(answer) => settled.push(answer),
             }
         }
         self.writer.publish();
+        for answer in settled {
+            let _ = answer.send(());
+        }
         if any && !self.waiting.is_empty() {
             self.outbox(now).release();
         }
