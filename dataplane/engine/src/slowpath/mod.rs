@@ -331,6 +331,10 @@ impl SlowPath {
     /// Whether the sender, which is no station, is let in for now.
     fn admit(&mut self, received: &Received<'_>, now: Instant) -> bool {
         let Origin::Station { overlay, endpoint } = received.origin else { return false };
+        // Nobody but this gateway sends from its own MAC address.
+        if self.writer.current().overlays.get(overlay).own_mac == Some(received.sender) {
+            return false;
+        }
         self.strangers.admit(overlay, received.sender, now)
             && self.writer.begin_visit(overlay, received.sender, endpoint)
     }
