@@ -11,8 +11,8 @@ use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::Sender;
 use port::xdp::{Classifier, ClassifierConfig, PortRole, XdpError};
 use port::{
-    BindMode, BindRequest, MAX_FRAME, Opened, Port, PortError, Queue, SocketStatistics, StatisticsReader,
-    Umem, Waker, XdpMode,
+    BindMode, BindRequest, ChunkSize, FramePool, Opened, Polling, Port, PortError, Queue, SocketStatistics,
+    StatisticsReader, Umem, Waker, XdpMode,
 };
 use thiserror::Error;
 use wire::{MacAddr, Vni};
@@ -20,7 +20,7 @@ use wire::{MacAddr, Vni};
 use crate::api::{
     Config, Event, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update,
 };
-use crate::counters::{Counter, Counters, OverlayTraffic, Traffic};
+use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::pipeline::Scratch;
 use crate::police::Police;
 use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
@@ -30,10 +30,6 @@ use crate::worker::Worker;
 
 /// Commands that wait for the slow path before [`Engine::update`] blocks.
 const COMMAND_QUEUE: usize = 65_536;
-/// Who reads the flow table: the worker, and `Engine::stations`.
-const READERS: usize = 2;
-/// The one queue of each port that the one worker serves.
-const QUEUE: u32 = 0;
 
 /// Why the engine could not start. Nothing is left behind then.
 #[derive(Debug, Error)]
@@ -41,6 +37,9 @@ pub enum StartError {
     /// Not one port of each role.
     #[error("{0} ports with role {1}: exactly one is supported")]
     Roles(usize, &'static str),
+    /// A port's frames fit no buffer.
+    #[error("MTU {0} is more than {max}, what the engine's buffers hold: set the port's MTU lower", max = port::MAX_MTU)]
+    Mtu(u16),
     /// Two ports ask for different bind modes, which sockets over one memory can't have.
     #[error(
         "one port asks for copy and another for zero-copy: ports share one memory and so one mode; set the same bind for both"
@@ -90,8 +89,8 @@ pub struct PortStatus {
     pub interface: String,
     /// What it is for.
     pub role: Role,
-    /// Its queue.
-    pub queue: u32,
+    /// How many of its queues are served: all of them.
+    pub queues: usize,
     /// Where the XDP program was attached.
     pub xdp: XdpMode,
     /// How the socket was bound.
@@ -132,13 +131,37 @@ pub struct PuntCount {
     pub refused: u64,
 }
 
+/// How a worker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Its number, which is that of the queue that it serves of each port.
+    pub number: usize,
+    /// The core that it is pinned to.
+    pub core: Option<usize>,
+    /// What it does when there is nothing to do.
+    pub polling: Polling,
+    /// How often it has looked at its ports.
+    pub rounds: u64,
+    /// How often it has gone to sleep.
+    pub sleeps: u64,
+}
+
 /// A port with its XDP program.
 struct AttachedPort {
     config: PortConfig,
     classifier: Classifier,
     xdp: XdpMode,
     bind: BindMode,
-    statistics: Option<StatisticsReader>,
+    /// By queue.
+    statistics: Vec<Option<StatisticsReader>>,
+}
+
+/// A worker that runs.
+struct RunningWorker {
+    core: Option<usize>,
+    counters: Arc<Counters>,
+    waker: Waker,
+    thread: JoinHandle<()>,
 }
 
 /// A running data plane. Dropped without [`stop`](Self::stop) its threads go on until the process ends.
@@ -148,12 +171,11 @@ pub struct Engine {
     /// For `stations`; offline in between.
     flows: Mutex<flow::FlowReader>,
     commands: Sender<Command>,
-    counters: Arc<Counters>,
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
-    waker: Waker,
     slow_path: JoinHandle<()>,
-    worker: JoinHandle<()>,
+    workers: Vec<RunningWorker>,
+    polling: Polling,
     zero_copy_refusal: Option<String>,
 }
 
@@ -165,57 +187,58 @@ impl Engine {
     /// [`StartError`]; then nothing is attached, bound or running any more.
     pub fn start(config: Config, events: Box<dyn Fn(Event) + Send>) -> Result<Self, StartError> {
         check_roles(&config.ports)?;
-        let request = common_request(&config.ports)?;
         let classifiers = load_classifiers(&config)?;
-        let chunks = port::frames_for(config.ports.len() as u32);
-        let (umem, pool) = Umem::new(chunks).map_err(StartError::resource("frame memory"))?;
-        let queues: Vec<Queue<'_>> = config
-            .ports
-            .iter()
-            .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue: QUEUE })
-            .collect();
-        let Opened { ports, mode: bind, zero_copy_refusal } = port::open(&umem, &queues, request)?;
-        let zero_copy_refusal = zero_copy_refusal.map(|refusal| refusal.summary());
-        let mut attached = join(&config.ports, classifiers, &ports, bind)?;
+        let chunk_size = chunk_size(&config.ports)?;
+        let sockets = open_sockets(&config, chunk_size)?;
+        let mut attached = join(&config.ports, classifiers, &sockets)?;
+        let Sockets { workers: sockets, zero_copy_refusal, .. } = sockets;
 
-        let (idle, core) = (config.idle, config.core);
-        let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
-        let police = Police::new(&config.punt_limits, config.overlays.len());
         let tally = Arc::new(Tally::new());
-        let (writer, flow_readers) = Writer::new(config, READERS)?;
-        let tables = Arc::clone(writer.published());
         let stop = Arc::new(AtomicBool::new(false));
-        let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
         let (commands, command_queue) = crossbeam_channel::bounded(COMMAND_QUEUE);
-        let (punts_in, punts) = rtrb::RingBuffer::new(RING);
-        let (answers, answers_out) = rtrb::RingBuffer::new(RING);
-
-        let workers = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
-        let slow_path =
-            SlowPath::new(writer, command_queue, workers, events, Arc::clone(&stop), Arc::clone(&tally));
-        let slow_path = spawn("slow-path", None, move || slow_path.run())?;
+        let (mut links, mut rings) = (Vec::new(), Vec::new());
+        for _ in &sockets {
+            let (punts_in, punts) = rtrb::RingBuffer::new(RING);
+            let (answers, answers_out) = rtrb::RingBuffer::new(RING);
+            let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
+            links.push(WorkerLink { punts, answers, waker: waker.clone(), answered: false });
+            rings.push((punts_in, answers_out, waker));
+        }
+        let (polling, limits, overlays) = (config.polling, config.punt_limits, config.overlays.len());
+        let cores = config.workers.clone();
+        // Beside the workers, `for_each_flow` reads.
+        let (writer, flow_readers) = Writer::new(config, sockets.len() + 1)?;
         let reader = || flow_readers.reader().expect("as many as were asked for");
-        let own_reader = reader();
-        let worker = Worker {
-            flows: reader(),
-            scratch: Scratch::new(),
-            umem,
-            pool,
-            ports,
-            tables: Cache::new(Arc::clone(&tables)),
-            counters: Arc::clone(&counters),
-            punts: punts_in,
-            police,
-            punted: false,
-            answers: answers_out,
-            slow_path: slow_path.thread().clone(),
-            waker: waker.clone(),
-            idle,
-            stop: Arc::clone(&stop),
-        };
-        let worker = spawn("worker-0", core, move || worker.run()).inspect_err(|_| {
-            stop.store(true, Ordering::Relaxed);
-        })?;
+        let tables = Arc::clone(writer.published());
+        let slow_path = SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally));
+        let slow_path = spawn("slow-path", None, move || slow_path.run())?;
+        let mut workers = Vec::new();
+        for (((number, core), OpenedWorker { umem, pool, ports }), (punts, answers, waker)) in
+            cores.into_iter().enumerate().zip(sockets).zip(rings)
+        {
+            let counters = Arc::new(Counters::new(ports.len(), overlays));
+            let worker = Worker {
+                flows: reader(),
+                scratch: Scratch::new(),
+                umem,
+                pool,
+                ports,
+                tables: Cache::new(Arc::clone(&tables)),
+                counters: Arc::clone(&counters),
+                punts,
+                police: Police::new(&limits, overlays),
+                punted: false,
+                answers,
+                slow_path: slow_path.thread().clone(),
+                waker: waker.clone(),
+                polling,
+                stop: Arc::clone(&stop),
+            };
+            let thread = spawn(&format!("worker-{number}"), core, move || worker.run()).inspect_err(|_| {
+                stop.store(true, Ordering::Relaxed);
+            })?;
+            workers.push(RunningWorker { core, counters, waker, thread });
+        }
         // Last, so that the first frame finds somebody at home; before this the kernel has the traffic.
         let attach = attached.iter_mut().try_for_each(|port| {
             let PortConfig { interface, ifindex, xdp, .. } = &port.config;
@@ -226,14 +249,13 @@ impl Engine {
         let engine = Self {
             ports: attached,
             tables,
-            flows: Mutex::new(own_reader),
+            flows: Mutex::new(reader()),
             commands,
-            counters,
             tally,
             stop,
-            waker,
             slow_path,
-            worker,
+            workers,
+            polling,
             zero_copy_refusal,
         };
         match attach {
@@ -274,13 +296,13 @@ impl Engine {
         let status = |(index, port): (usize, &AttachedPort)| PortStatus {
             interface: port.config.interface.clone(),
             role: port.config.role,
-            queue: QUEUE,
+            queues: self.workers.len(),
             xdp: port.xdp,
             bind: port.bind,
             fallback: port.classifier.native_refusal().map(ToString::to_string),
             mac: fixed.port_mac(PortIndex(index as u8)),
             mtu: port.config.mtu,
-            traffic: self.counters.traffic(index),
+            traffic: self.worker_counters().map(|counters| counters.traffic(index)).sum(),
             verdicts: port
                 .classifier
                 .counters()
@@ -288,7 +310,7 @@ impl Engine {
                 .into_iter()
                 .map(|(verdict, count)| (verdict.to_string(), count))
                 .collect(),
-            socket: port.statistics.as_ref().and_then(|reader| reader.read().ok()).unwrap_or_default(),
+            socket: port.statistics.iter().flatten().filter_map(|reader| reader.read().ok()).sum(),
         };
         self.ports.iter().enumerate().map(status).collect()
     }
@@ -300,7 +322,12 @@ impl Engine {
 
     /// What happened to all frames since the start, each reason once.
     pub fn counters(&self) -> Vec<Counter> {
-        self.counters.all()
+        let sum = |reason: &Reason| Counter {
+            reason: *reason,
+            outcome: reason.outcome(),
+            value: self.worker_counters().map(|counters| counters.reason(*reason)).sum(),
+        };
+        Reason::ALL.iter().map(sum).collect()
     }
 
     /// What the slow path did since the start, each deed once.
@@ -310,16 +337,16 @@ impl Engine {
 
     /// How many frames the slow path was given, and how many it was not because of limits or for want of room, by class.
     pub fn punts(&self) -> [PuntCount; PuntClass::ALL.len()] {
-        let counts = self.counters.punts();
         PuntClass::ALL.map(|class| {
-            let [handed_over, refused] = counts[class as usize];
+            let counts = self.worker_counters().map(|counters| counters.punts()[class as usize]);
+            let [handed_over, refused] = counts.fold([0; 2], |[a, b], [c, d]| [a + c, b + d]);
             PuntCount { class, handed_over, refused }
         })
     }
 
     /// How many frames the slow path gave back to be looked at again: each was counted twice, and received once.
     pub fn given_back(&self) -> u64 {
-        self.counters.given_back()
+        self.worker_counters().map(Counters::given_back).sum()
     }
 
     /// The overlays, or the one with this VNI.
@@ -338,7 +365,7 @@ impl Engine {
             .filter(|(_, overlay)| vni.is_none_or(|vni| overlay.vni == vni))
             .map(|(index, overlay)| OverlayStatus {
                 overlay: overlay.clone(),
-                traffic: self.counters.overlay(index),
+                traffic: self.worker_counters().map(|counters| counters.overlay(index)).sum(),
                 stations: counts.get(&overlay.vni).copied().unwrap_or(0),
             })
             .collect()
@@ -378,12 +405,26 @@ impl Engine {
         // Programs first: what arrives from now on is the kernel's.
         drop(self.ports);
         self.stop.store(true, Ordering::Relaxed);
-        self.waker.wake();
+        self.workers.iter().for_each(|worker| worker.waker.wake());
         self.slow_path.thread().unpark();
-        for thread in [self.worker, self.slow_path] {
+        let workers = self.workers.into_iter().map(|worker| worker.thread);
+        for thread in workers.chain([self.slow_path]) {
             // A panic has been printed by the thread itself.
             let _ = thread.join();
         }
+    }
+
+    /// How the workers are.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let status = |(number, worker): (usize, &RunningWorker)| {
+            let (rounds, sleeps) = worker.counters.activity();
+            WorkerStatus { number, core: worker.core, polling: self.polling, rounds, sleeps }
+        };
+        self.workers.iter().enumerate().map(status).collect()
+    }
+
+    fn worker_counters(&self) -> impl Iterator<Item = &Counters> {
+        self.workers.iter().map(|worker| &*worker.counters)
     }
 }
 
@@ -410,6 +451,7 @@ fn common_request(ports: &[PortConfig]) -> Result<BindRequest, StartError> {
 }
 
 fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
+    let frame_limit = chunk_size(&config.ports)?.max_frame();
     let vteps: Vec<IpAddr> = config
         .ports
         .iter()
@@ -426,8 +468,8 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
             mac: port.mac,
             vteps: vteps.clone(),
             blocks: config.blocks.clone(),
-            queues: QUEUE + 1,
-            frame_limit: MAX_FRAME as u16,
+            queues: config.workers.len() as u32,
+            frame_limit: frame_limit as u16,
         };
         Classifier::load(&classifier)
             .map_err(|cause| StartError::Xdp { interface: port.interface.clone(), cause })
@@ -435,24 +477,74 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
     config.ports.iter().map(load).collect()
 }
 
+/// Chunks that hold the frames of all ports.
+fn chunk_size(ports: &[PortConfig]) -> Result<ChunkSize, StartError> {
+    let largest = ports.iter().map(|port| port.mtu).max().unwrap_or(0);
+    ChunkSize::for_mtu(largest).ok_or(StartError::Mtu(largest))
+}
+
+/// The sockets of all workers.
+struct Sockets {
+    workers: Vec<OpenedWorker>,
+    mode: BindMode,
+    zero_copy_refusal: Option<String>,
+}
+
+/// The sockets of one worker, and the memory that they share.
+struct OpenedWorker {
+    umem: Arc<Umem>,
+    pool: FramePool,
+    /// By [`PortIndex`].
+    ports: Vec<Port>,
+}
+
+/// Opens the sockets of `count` workers, all in one mode, which the first finds out.
+fn open_sockets(config: &Config, chunk_size: ChunkSize) -> Result<Sockets, StartError> {
+    let mut request = common_request(&config.ports)?;
+    let mut sockets = Sockets { workers: Vec::new(), mode: BindMode::Copy, zero_copy_refusal: None };
+    for queue in 0..config.workers.len() as u32 {
+        let chunks = port::frames_for(config.ports.len() as u32);
+        let (umem, pool) = Umem::new(chunks, chunk_size).map_err(StartError::resource("frame memory"))?;
+        let queues: Vec<Queue<'_>> = config
+            .ports
+            .iter()
+            .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue })
+            .collect();
+        let Opened { ports, mode, zero_copy_refusal } = port::open(&umem, &queues, request)?;
+        request = match mode {
+            BindMode::Copy => BindRequest::Copy,
+            BindMode::ZeroCopy => BindRequest::ZeroCopy,
+        };
+        sockets.mode = mode;
+        sockets.zero_copy_refusal =
+            sockets.zero_copy_refusal.or(zero_copy_refusal.map(|refusal| refusal.summary()));
+        sockets.workers.push(OpenedWorker { umem, pool, ports });
+    }
+    Ok(sockets)
+}
+
 /// Enters each socket into the map of its port's program. Not attached yet.
 fn join(
     configs: &[PortConfig],
     classifiers: Vec<Classifier>,
-    ports: &[Port],
-    bind: BindMode,
+    sockets: &Sockets,
 ) -> Result<Vec<AttachedPort>, StartError> {
-    let join_one = |((config, classifier), port): ((&PortConfig, Classifier), &Port)| {
-        if let Some(socket) = port.socket() {
-            classifier
-                .set_socket(QUEUE, socket)
-                .map_err(|cause| StartError::Xdp { interface: config.interface.clone(), cause })?;
+    let join_port = |(index, (config, classifier)): (usize, (&PortConfig, Classifier))| {
+        let mut statistics = Vec::new();
+        for (queue, worker) in sockets.workers.iter().enumerate() {
+            let port = &worker.ports[index];
+            if let Some(socket) = port.socket() {
+                classifier
+                    .set_socket(queue as u32, socket)
+                    .map_err(|cause| StartError::Xdp { interface: config.interface.clone(), cause })?;
+            }
+            statistics.push(port.statistics_reader().map_err(StartError::resource("socket statistics"))?);
         }
-        let statistics = port.statistics_reader().map_err(StartError::resource("socket statistics"))?;
         // The mode is known when it is attached.
-        Ok(AttachedPort { config: config.clone(), classifier, xdp: XdpMode::Native, bind, statistics })
+        let (config, xdp) = (config.clone(), XdpMode::Native);
+        Ok(AttachedPort { config, classifier, xdp, bind: sockets.mode, statistics })
     };
-    configs.iter().zip(classifiers).zip(ports).map(join_one).collect()
+    configs.iter().zip(classifiers).enumerate().map(join_port).collect()
 }
 
 fn spawn(

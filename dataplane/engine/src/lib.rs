@@ -19,6 +19,6 @@ mod worker;
 
 pub use api::*;
 pub use counters::{Counter, Outcome, OverlayTraffic, Reason, Traffic};
-pub use engine::{Engine, OverlayStatus, PortStatus, PuntCount, StartError};
+pub use engine::{Engine, OverlayStatus, PortStatus, PuntCount, StartError, WorkerStatus};
 pub use slowpath::Deed;
 pub use tables::TablesError;

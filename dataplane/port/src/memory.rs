@@ -74,6 +74,7 @@ impl Wire {
 mod tests {
     use super::*;
     use crate::port::frames_for;
+    use crate::umem::ChunkSize;
     use crate::umem::Batch;
 
     fn reflect(port: &mut Port, pool: &mut crate::umem::FramePool) -> usize {
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_frames_there_and_back() {
-        let (umem, mut pool) = Umem::new(frames_for(1)).unwrap();
+        let (umem, mut pool) = Umem::new(frames_for(1), ChunkSize::Small).unwrap();
         let (mut port, mut wire) = port(&umem).unwrap();
         port.refill(&mut pool);
         for number in 0..10_000_u32 {
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_stalled_transmit_side_starves_no_receive_side() {
-        let (umem, mut pool) = Umem::new(frames_for(2)).unwrap();
+        let (umem, mut pool) = Umem::new(frames_for(2), ChunkSize::Small).unwrap();
         let (mut stalled, mut stalled_wire) = port(&umem).unwrap();
         let (mut healthy, mut wire) = port(&umem).unwrap();
         for round in 0..3 * RING_SIZE {
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn completions_carry_the_moved_start() {
-        let (umem, mut pool) = Umem::new(frames_for(1)).unwrap();
+        let (umem, mut pool) = Umem::new(frames_for(1), ChunkSize::Small).unwrap();
         let (mut port, mut wire) = port(&umem).unwrap();
         for moved in [50, 70] {
             port.refill(&mut pool);

@@ -7,7 +7,7 @@ pub mod rules;
 
 use std::sync::Arc;
 
-use port::{BATCH, Batch, FramePool, Umem};
+use port::{BATCH, Batch, ChunkSize, FramePool, Umem};
 
 use crate::api::{Config, PortIndex, Station, Update};
 use crate::counters::{Counter, Counters};
@@ -35,7 +35,7 @@ impl Pipeline {
     /// If there is no memory, or the stations do not fit the flow table.
     pub fn new(config: Config) -> Self {
         let counters = Counters::new(config.ports.len(), config.overlays.len());
-        let (umem, pool) = Umem::new(FRAMES).expect("memory for a thousand frames");
+        let (umem, pool) = Umem::new(FRAMES, ChunkSize::Small).expect("memory for a thousand frames");
         let (writer, readers) = Writer::new(config, 1).expect("tables for the configuration");
         let flows = readers.reader().expect("one was asked for");
         Self { writer, flows, scratch: Scratch::new(), umem, pool, counters }

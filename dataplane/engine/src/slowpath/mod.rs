@@ -115,6 +115,9 @@ pub(crate) struct SlowPath {
     writer: Writer,
     commands: Receiver<Command>,
     workers: Vec<WorkerLink>,
+    /// Which of them sends what the slow path makes now. Any could; the one that handed something over does, so that no
+    /// one's load is another's.
+    sender: usize,
     events: Box<dyn Fn(Event) + Send>,
     stop: Arc<AtomicBool>,
     tally: Arc<Tally>,
@@ -140,6 +143,7 @@ impl SlowPath {
             writer,
             commands,
             workers,
+            sender: 0,
             events,
             stop,
             tally,
@@ -190,6 +194,7 @@ impl SlowPath {
     pub(crate) fn take_punts(&mut self) -> bool {
         let (mut any, now) = (false, Instant::now());
         for worker in 0..self.workers.len() {
+            self.sender = worker;
             // One ring's worth at most, so that updates get their turn under a storm.
             for _ in 0..RING {
                 let Ok(punted) = self.workers[worker].punts.pop() else { break };
@@ -231,7 +236,7 @@ impl SlowPath {
     fn outbox(&mut self, now: Instant) -> Outbox<'_> {
         Outbox {
             tables: self.writer.current(),
-            workers: &mut self.workers,
+            worker: &mut self.workers[self.sender],
             waiting: &mut self.waiting,
             events: &self.events,
             tally: &self.tally,

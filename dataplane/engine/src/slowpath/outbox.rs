@@ -32,7 +32,8 @@ pub(super) enum Output {
 /// Sends to the workers.
 pub(super) struct Outbox<'a> {
     pub(super) tables: &'a Snapshot,
-    pub(super) workers: &'a mut [WorkerLink],
+    /// The worker that sends.
+    pub(super) worker: &'a mut WorkerLink,
     pub(super) waiting: &'a mut WaitingPackets,
     pub(super) events: &'a dyn Fn(Event),
     pub(super) tally: &'a Tally,
@@ -147,13 +148,11 @@ impl Outbox<'_> {
         self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }
 
-    /// Any worker can send it: the first always exists. A full ring means that it can't keep up: who wants something
-    /// asks again.
+    /// A full ring means that the worker can't keep up: who wants something asks again.
     fn hand(&mut self, answer: Answer) {
-        let worker = &mut self.workers[0];
-        if worker.answers.push(answer).is_err() {
+        if self.worker.answers.push(answer).is_err() {
             self.tally.count(Deed::AnswerFull);
         }
-        worker.answered = true;
+        self.worker.answered = true;
     }
 }

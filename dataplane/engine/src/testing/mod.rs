@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::Cache;
 use crossbeam_channel::Sender;
 use port::memory::Wire;
-use port::{Idle, Umem, Waker};
+use port::{ChunkSize, Polling, Umem, Waker};
 
 use crate::api::*;
 use crate::counters::{Counters, Reason};
@@ -38,7 +38,7 @@ impl Harness {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        let (umem, pool) = Umem::new(port::frames_for(config.ports.len() as u32)).unwrap();
+        let (umem, pool) = Umem::new(port::frames_for(config.ports.len() as u32), ChunkSize::Small).unwrap();
         let (ports, wires): (Vec<_>, Vec<_>) =
             config.ports.iter().map(|_| port::memory::port(&umem).unwrap()).unzip();
         let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
@@ -70,7 +70,7 @@ impl Harness {
             answers: answers_out,
             slow_path: std::thread::current(),
             waker,
-            idle: Idle::Spin,
+            polling: Polling::Busy,
             stop: Arc::default(),
         };
         let mut harness = Self { worker, slow_path, wires, control, events, tally };
