@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::{Config, Overlay, PortConfig, PuntLimits};
+use engine::{Config, Overlay, PortConfig};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -202,9 +202,9 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
             subnets: overlay.subnets.clone(),
             endpoints: settings.groups[group].endpoints.clone(),
             mtu: mtus[group],
-            owner: true,
-            own_mac: None,
-            policy: Arc::default(),
+            owner: settings.groups[group].owner,
+            own_mac: settings.groups[group].own_mac,
+            policy: Arc::clone(&settings.groups[group].policy),
         }
     });
     Ok(Config {
@@ -214,9 +214,9 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
         router_mac: settings.router_mac,
         blocks: settings.blocks.clone(),
         overlays: overlays.collect(),
-        stations: settings.stations.clone(),
-        rules: Vec::new(),
-        punt_limits: PuntLimits::default(),
+        stations: settings.stations.list(&settings.overlays),
+        rules: settings.rules.iter().map(|rule| rule.rule.clone()).collect(),
+        punt_limits: settings.punt_limits,
         max_flows: settings.max_flows,
     })
 }

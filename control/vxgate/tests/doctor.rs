@@ -277,6 +277,18 @@ fn too_few_privileges_and_a_wrong_file() {
         assert!(text.contains(words), "{words:?} in {text}");
     }
 
+    // What it says of locked memory is what a start meets.
+    for (command, status, words) in
+        [("doctor", 2, "FAILURE  locked memory "), ("run", 1, "raise the limit of locked memory")]
+    {
+        let line = format!(
+            "ulimit -l 64; exec setpriv --bounding-set=-ipc_lock --inh-caps=-all -- {BINARY} {command} -c {file}"
+        );
+        let mut process = gateway.spawn("sh", &["-c", &line]).expect("a process");
+        assert_eq!(process.wait(SOON).expect("an end").code(), Some(status), "{}", process.log());
+        assert!(process.log().contains(words), "{}", process.log());
+    }
+
     scene.gateway.configure("[gateway]\nnonsense = 1\n").expect("a file");
     let report = configured(&scene);
     assert_eq!(report.status, Some(2));

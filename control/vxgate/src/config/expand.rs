@@ -1,18 +1,22 @@
 //! From the tables of the file to one list of overlays.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::{Station, Subnet};
+use engine::{PuntClass, PuntLimits, Subnet};
 use ipnet::IpNet;
 use toml::Spanned;
 use wire::Vni;
 
 use super::file::{self, File};
+use super::policy::{Context, Ipv6Lengths, Policies, Treatment};
+use super::stations::Collector;
 use super::validate::{self, Placed};
 use super::{
     DEFAULT_SOCKET, Fault, Lines, OverlayGroup, OverlaySettings, Place, PortSettings, Problem, Settings,
+    rules,
 };
 
 /// Expands blocks, fills in what was left out, and checks the whole.
@@ -35,11 +39,12 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     for table in file.port {
         let (place, port) = placed(table, lines);
         let addresses = placed_all(port.addresses, lines);
-        validate::port_addresses(port.role.into(), &addresses, &blocks)?;
+        let file::Roles(role) = port.role;
+        validate::port_addresses(role, &addresses, &blocks)?;
         ports.push(PortSettings {
             place,
             interface: port.interface.into_inner().0,
-            role: port.role.into(),
+            role,
             addresses: addresses.into_iter().map(|(_, address)| address).collect(),
             xdp: port.xdp.into(),
             bind: port.bind.into(),
@@ -47,36 +52,46 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     validate::roles(&ports)?;
 
+    let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0 };
+    let mut policies = Policies::new(context, file.defaults)?;
     let mut groups = Vec::new();
     let mut overlays = Vec::new();
     for table in file.overlay {
-        let (place, overlay) = placed(table, lines);
+        let (place, mut overlay) = placed(table, lines);
         let mut subnets = Vec::new();
-        for (place, file::Subnet { prefix, router }) in placed_all(overlay.subnets, lines) {
+        for (place, file::Subnet { prefix, router }) in
+            placed_all(std::mem::take(&mut overlay.subnets), lines)
+        {
             subnets.push(subnet(place, prefix, router)?);
         }
-        let ipv6 = subnets.iter().any(|subnet| subnet.prefix.addr().is_ipv6());
         if subnets.is_empty() {
             return Err(Fault {
                 place,
                 problem: Problem::NoSubnets { wanted: "subnets = [\"10.0.1.0/24\"], say" },
             });
         }
+        let lengths = Ipv6Lengths::of(subnets.iter().map(|subnet| &subnet.prefix));
+        let treatment = policies.of_table(place, &overlay.take_policy(), &lengths)?;
         overlays.push(OverlaySettings { vni: overlay.vni.0, subnets, group: groups.len() as u32 });
-        groups.push(group(place, placed_all(overlay.endpoints, lines), overlay.mtu, ipv6, &blocks)?);
+        let endpoints = placed_all(overlay.endpoints, lines);
+        groups.push(group(place, endpoints, overlay.mtu, lengths.any(), treatment, &blocks)?);
     }
     for table in file.overlay_block {
-        let (place, block) = placed(table, lines);
-        expand_block(place, &block, groups.len() as u32, &mut overlays, lines)?;
-        let ipv6 = block.ipv6.is_some();
-        groups.push(group(place, placed_all(block.endpoints, lines), block.mtu, ipv6, &blocks)?);
+        let (place, mut block) = placed(table, lines);
+        let lengths = expand_block(place, &block, groups.len() as u32, &mut overlays, lines)?;
+        let treatment = policies.of_table(place, &block.take_policy(), &lengths)?;
+        let endpoints = placed_all(block.endpoints, lines);
+        groups.push(group(place, endpoints, block.mtu, lengths.any(), treatment, &blocks)?);
     }
     overlays.sort_by_key(|overlay| overlay.vni);
     validate::overlays(&overlays, &groups, &blocks)?;
 
-    let stations: Vec<validate::PlacedStation> =
-        file.station.into_iter().map(|table| placed_station(table.into_inner(), lines)).collect();
-    validate::stations(&stations, &overlays, &groups, router_mac.1.0)?;
+    let max_flows = file.gateway.max_flows.unwrap_or(engine::DEFAULT_MAX_FLOWS);
+    let mut stations = Collector::new(&overlays, &groups, lines, router_mac.1.0, max_flows);
+    file.station.into_iter().try_for_each(|table| stations.add(table))?;
+    file.station_block.into_iter().try_for_each(|table| stations.add_block(table))?;
+    let stations = stations.finish()?;
+    let rules = rules::expand(file.rule, &overlays, &blocks, lines)?;
 
     let settings = Settings {
         path: path.into(),
@@ -85,11 +100,13 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         socket: file.gateway.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
         idle: file.gateway.idle.into(),
         core: file.gateway.core,
-        max_flows: file.gateway.max_flows.unwrap_or(engine::DEFAULT_MAX_FLOWS),
+        max_flows,
+        punt_limits: punt_limits(&file.gateway.punts),
         ports,
         groups,
         overlays,
-        stations: stations.into_iter().map(validate::PlacedStation::into_station).collect(),
+        stations,
+        rules,
     };
     // Without addresses in the file it is for the machine to say which VTEP addresses there are.
     let underlay = settings.ports.iter().find(|port| port.role.is_underlay());
@@ -99,26 +116,33 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     Ok(settings)
 }
 
-fn placed<T>(value: Spanned<T>, lines: &Lines) -> Placed<T> {
+pub(super) fn placed<T>(value: Spanned<T>, lines: &Lines) -> Placed<T> {
     (lines.place(value.span().start), value.into_inner())
 }
 
-fn placed_all<T>(values: Vec<Spanned<T>>, lines: &Lines) -> Vec<Placed<T>> {
+pub(super) fn placed_all<T>(values: Vec<Spanned<T>>, lines: &Lines) -> Vec<Placed<T>> {
     values.into_iter().map(|value| placed(value, lines)).collect()
 }
 
-fn placed_station(table: file::Station, lines: &Lines) -> validate::PlacedStation {
-    let (vni_place, file::VniNumber(vni)) = placed(table.vni, lines);
-    let (mac_place, file::Mac(mac)) = placed(table.mac, lines);
-    let (endpoint_place, endpoint) = placed(table.endpoint, lines);
-    let (address_places, addresses) = placed_all(table.addresses, lines).into_iter().unzip();
-    validate::PlacedStation {
-        vni_place,
-        mac_place,
-        endpoint_place,
-        address_places,
-        station: Station { vni, mac, endpoint, addresses },
+/// The defaults with what is said over them.
+fn punt_limits(punts: &file::Punts) -> PuntLimits {
+    let mut limits = PuntLimits::default();
+    for class in PuntClass::ALL {
+        let file::PuntRates { overlay, total } = match class {
+            PuntClass::Neighbour => punts.neighbour,
+            PuntClass::Resolve => punts.resolve,
+            PuntClass::Stranger => punts.stranger,
+            PuntClass::Host => punts.host,
+            PuntClass::Error => punts.error,
+        };
+        for (said, limit) in
+            [(overlay, &mut limits.overlay[class as usize]), (total, &mut limits.total[class as usize])]
+        {
+            limit.rate = said.rate.map_or(limit.rate, NonZeroU32::get);
+            limit.burst = said.burst.map_or(limit.burst, NonZeroU32::get);
+        }
     }
+    limits
 }
 
 fn subnet(place: Place, prefix: IpNet, router: Option<IpAddr>) -> Result<Subnet, Fault> {
@@ -133,21 +157,33 @@ fn group(
     endpoints: Vec<Placed<IpAddr>>,
     mtu: Option<u16>,
     ipv6: bool,
+    treatment: Treatment,
     blocks: &[IpNet],
 ) -> Result<OverlayGroup, Fault> {
     validate::endpoints(&endpoints, blocks)?;
     validate::overlay_mtu(place, mtu, ipv6)?;
     let (endpoint_places, endpoints): (Vec<Place>, Vec<IpAddr>) = endpoints.into_iter().unzip();
-    Ok(OverlayGroup { place, endpoints: Arc::from(endpoints), endpoint_places, mtu, ipv6 })
+    let Treatment { policy, owner, own_mac } = treatment;
+    Ok(OverlayGroup {
+        place,
+        endpoints: Arc::from(endpoints),
+        endpoint_places,
+        mtu,
+        ipv6,
+        owner,
+        own_mac,
+        policy,
+    })
 }
 
+/// Appends the overlays of a block; what each of them has of IPv6.
 fn expand_block(
     place: Place,
     block: &file::OverlayBlock,
     group: u32,
     overlays: &mut Vec<OverlaySettings>,
     lines: &Lines,
-) -> Result<(), Fault> {
+) -> Result<Ipv6Lengths, Fault> {
     let wanted = block.vnis.0.end() - block.vnis.0.start() + 1;
     let mut cuts = Vec::new();
     for (cut, family, maximum) in [(&block.ipv4, "IPv4", 30), (&block.ipv6, "IPv6", 126)] {
@@ -166,7 +202,8 @@ fn expand_block(
         let subnets = cuts.iter().map(|&(range, length)| nth_subnet(range, length, n)).collect();
         Some(OverlaySettings { vni: Vni::new(vni)?, subnets, group })
     }));
-    Ok(())
+    let ipv6 = cuts.iter().filter(|(range, _)| range.addr().is_ipv6());
+    Ok(Ipv6Lengths(ipv6.map(|&(_, length)| length).collect()))
 }
 
 /// The `n`-th subnet of `length` in `range`; that it is inside was checked by [`validate::cut`].
@@ -177,7 +214,7 @@ fn nth_subnet(range: IpNet, length: u8, n: u32) -> Subnet {
 }
 
 /// The address `offset` after the first of `prefix`, which holds that many.
-fn nth_address(prefix: IpNet, offset: u128) -> IpAddr {
+pub(super) fn nth_address(prefix: IpNet, offset: u128) -> IpAddr {
     match prefix.network() {
         IpAddr::V4(first) => IpAddr::V4((first.to_bits() + offset as u32).into()),
         IpAddr::V6(first) => IpAddr::V6((first.to_bits() + offset).into()),

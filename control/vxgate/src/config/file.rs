@@ -1,20 +1,27 @@
 //! The configuration file as it is written: its tables, keys and the texts in them.
 //!
-//! Only what can be told from one value alone is checked here; the parser then names the place by itself.
+//! Only what can be told from one value or table alone is checked here; the parser then names the place by itself.
+
+mod policy;
+mod values;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use engine::Role;
 use ipnet::IpNet;
-use port::{BindRequest, Idle, XdpRequest};
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
-use wire::{MacAddr, Vni};
+
+pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
+pub(super) use values::{
+    ActionName, AddressesPerStation, AdmissionName, BindName, Destination, Domain, DscpValue, IdleName,
+    Interface, Mac, OneOrMany, PerSecond, Ports, Prefix, Protocols, ProxyName, Roles, VniNumber, VniRange,
+    XdpName, has_ports,
+};
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -24,11 +31,17 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) port: Vec<Spanned<Port>>,
     #[serde(default)]
+    pub(super) defaults: Policy,
+    #[serde(default)]
     pub(super) overlay: Vec<Spanned<Overlay>>,
     #[serde(default)]
     pub(super) overlay_block: Vec<Spanned<OverlayBlock>>,
     #[serde(default)]
     pub(super) station: Vec<Spanned<Station>>,
+    #[serde(default)]
+    pub(super) station_block: Vec<Spanned<StationBlock>>,
+    #[serde(default)]
+    pub(super) rule: Vec<Spanned<Rule>>,
 }
 
 /// `[gateway]`
@@ -42,6 +55,42 @@ pub(super) struct Gateway {
     pub(super) idle: IdleName,
     pub(super) core: Option<usize>,
     pub(super) max_flows: Option<u32>,
+    #[serde(default)]
+    pub(super) punts: Punts,
+}
+
+/// What the slow path is given, by class.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Punts {
+    #[serde(default)]
+    pub(super) neighbour: PuntRates,
+    #[serde(default)]
+    pub(super) resolve: PuntRates,
+    #[serde(default)]
+    pub(super) stranger: PuntRates,
+    #[serde(default)]
+    pub(super) host: PuntRates,
+    #[serde(default)]
+    pub(super) error: PuntRates,
+}
+
+/// Limits of one class: of each overlay, and of all together.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PuntRates {
+    #[serde(default)]
+    pub(super) overlay: PuntRate,
+    #[serde(default)]
+    pub(super) total: PuntRate,
+}
+
+/// Packets in a second, and at once.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PuntRate {
+    pub(super) rate: Option<NonZeroU32>,
+    pub(super) burst: Option<NonZeroU32>,
 }
 
 /// `[[port]]`
@@ -49,36 +98,13 @@ pub(super) struct Gateway {
 #[serde(deny_unknown_fields)]
 pub(super) struct Port {
     pub(super) interface: Spanned<Interface>,
-    pub(super) role: RoleName,
+    pub(super) role: Roles,
     #[serde(default)]
     pub(super) addresses: Vec<Spanned<IpAddr>>,
     #[serde(default)]
     pub(super) xdp: XdpName,
     #[serde(default)]
     pub(super) bind: BindName,
-}
-
-/// `[[overlay]]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Overlay {
-    pub(super) vni: VniNumber,
-    pub(super) subnets: Vec<Spanned<Subnet>>,
-    #[serde(default)]
-    pub(super) endpoints: Vec<Spanned<IpAddr>>,
-    pub(super) mtu: Option<u16>,
-}
-
-/// `[[overlay-block]]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OverlayBlock {
-    pub(super) vnis: VniRange,
-    pub(super) ipv4: Option<Spanned<Cut>>,
-    pub(super) ipv6: Option<Spanned<Cut>>,
-    #[serde(default)]
-    pub(super) endpoints: Vec<Spanned<IpAddr>>,
-    pub(super) mtu: Option<u16>,
 }
 
 /// A range that is cut into subnets of one length, one an overlay.
@@ -98,6 +124,31 @@ pub(super) struct Station {
     pub(super) endpoint: Spanned<IpAddr>,
     #[serde(default)]
     pub(super) addresses: Vec<Spanned<IpAddr>>,
+}
+
+/// `[[station-block]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct StationBlock {
+    pub(super) vnis: Spanned<VniRange>,
+    pub(super) per_overlay: NonZeroU32,
+    pub(super) first_mac: Spanned<Mac>,
+    pub(super) first_address: Spanned<NonZeroU32>,
+    pub(super) endpoints: Spanned<OneOrMany<IpAddr>>,
+}
+
+/// `[[rule]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Rule {
+    pub(super) action: ActionName,
+    pub(super) from: Option<Spanned<OneOrMany<Prefix>>>,
+    pub(super) from_vnis: Option<Spanned<OneOrMany<VniRange>>>,
+    pub(super) to: Option<Spanned<OneOrMany<Destination>>>,
+    pub(super) to_vnis: Option<Spanned<OneOrMany<VniRange>>>,
+    pub(super) protocol: Option<Spanned<OneOrMany<Protocols>>>,
+    pub(super) port: Option<Spanned<OneOrMany<Ports>>>,
+    pub(super) replies: Option<Spanned<bool>>,
 }
 
 /// `"10.0.1.0/24"`, or `{ prefix = "10.0.1.0/24", router = "10.0.1.254" }`.
@@ -138,131 +189,3 @@ impl<'de> Deserialize<'de> for Subnet {
         deserializer.deserialize_any(Either)
     }
 }
-
-/// A prefix whose host bits are zero.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Prefix(pub(super) IpNet);
-
-impl TryFrom<String> for Prefix {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let net: IpNet = text.parse().map_err(|_| {
-            format!("{text:?} is not a prefix: write an address and a length, such as \"10.0.1.0/24\"")
-        })?;
-        match net == net.trunc() {
-            true => Ok(Self(net)),
-            false => Err(format!("{text} has bits set after its length: write {}", net.trunc())),
-        }
-    }
-}
-
-/// A MAC address.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Mac(pub(super) MacAddr);
-
-impl TryFrom<String> for Mac {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|error| format!("{text:?} is {error}"))
-    }
-}
-
-/// The name of a netdev.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Interface(pub(super) String);
-
-impl TryFrom<String> for Interface {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        // The kernel's own rule: dev_valid_name() in net/core/dev.c.
-        let valid = (1..=15).contains(&name.len())
-            && name != "."
-            && name != ".."
-            && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-        match valid {
-            true => Ok(Self(name)),
-            false => Err(format!("{name:?} cannot be the name of a netdev: `ip link` lists those there are")),
-        }
-    }
-}
-
-/// A VXLAN network identifier.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "i64")]
-pub(super) struct VniNumber(pub(super) Vni);
-
-impl TryFrom<i64> for VniNumber {
-    type Error = String;
-
-    fn try_from(number: i64) -> Result<Self, String> {
-        u32::try_from(number)
-            .ok()
-            .and_then(Vni::new)
-            .map(Self)
-            .ok_or_else(|| format!("VNI {number} is out of range: take one from 1 to {}", Vni::MAX))
-    }
-}
-
-/// `"1-65536"`, or `"7"` for one alone.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct VniRange(pub(super) RangeInclusive<u32>);
-
-impl TryFrom<String> for VniRange {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
-        let number = |part: &str| part.trim().parse().ok().and_then(Vni::new).map(Vni::value);
-        match (number(first), number(last)) {
-            (Some(first), Some(last)) if first <= last => Ok(Self(first..=last)),
-            _ => Err(format!(
-                "{text:?} is not a range of VNIs: write the first and the last, such as \"1-65536\", \
-                 both from 1 to {}",
-                Vni::MAX
-            )),
-        }
-    }
-}
-
-/// Defines how a value of another crate's enum is written.
-macro_rules! names {
-    ($(#[$doc:meta])* $name:ident => $target:ty { $($(#[$attribute:meta])* $variant:ident),+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Deserialize)]
-        #[serde(rename_all = "kebab-case")]
-        pub(super) enum $name { $($(#[$attribute])* $variant),+ }
-
-        impl From<$name> for $target {
-            fn from(name: $name) -> Self {
-                match name { $($name::$variant => Self::$variant),+ }
-            }
-        }
-    };
-}
-
-names!(
-    /// What a port is for.
-    RoleName => Role { Underlay, Uplink }
-);
-names!(
-    /// What a worker does when there is nothing to do.
-    #[derive(Default)]
-    IdleName => Idle { #[default] Spin, Block }
-);
-names!(
-    /// How the XDP program is attached.
-    #[derive(Default)]
-    XdpName => XdpRequest { #[default] Auto, Native, Generic }
-);
-names!(
-    /// How the socket is bound.
-    #[derive(Default)]
-    BindName => BindRequest { #[default] Auto, Copy, ZeroCopy }
-);

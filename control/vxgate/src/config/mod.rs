@@ -2,7 +2,10 @@
 
 mod expand;
 mod file;
+mod policy;
 mod problem;
+mod rules;
+mod stations;
 mod validate;
 
 use std::fs;
@@ -10,12 +13,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::{Role, Station, Subnet};
+use engine::{OverlayPolicy, PuntLimits, Role, Subnet};
 use ipnet::IpNet;
 use port::{BindRequest, Idle, XdpRequest};
 use wire::{MacAddr, Vni};
 
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
+pub(crate) use rules::RuleSettings;
+use stations::Stations;
 pub(crate) use validate::role_name;
 
 /// Where the control socket is unless the configuration or the command line says otherwise.
@@ -39,14 +44,18 @@ pub(crate) struct Settings {
     pub(crate) core: Option<usize>,
     /// Most entries of the flow table.
     pub(crate) max_flows: u32,
-    /// One port of each role.
+    /// How much the slow path is given.
+    pub(crate) punt_limits: PuntLimits,
+    /// One port of each role, or one of both.
     pub(crate) ports: Vec<PortSettings>,
     /// The tables that overlays come from.
     pub(crate) groups: Vec<OverlayGroup>,
     /// The overlays, by ascending VNI.
     pub(crate) overlays: Vec<OverlaySettings>,
     /// The stations.
-    pub(crate) stations: Vec<Station>,
+    pub(crate) stations: Stations,
+    /// The rules, in order.
+    pub(crate) rules: Vec<RuleSettings>,
 }
 
 /// One `[[port]]`.
@@ -72,6 +81,10 @@ pub(crate) struct OverlayGroup {
     pub(crate) mtu: Option<u16>,
     /// Whether any of its subnets is IPv6.
     pub(crate) ipv6: bool,
+    pub(crate) owner: bool,
+    pub(crate) own_mac: Option<MacAddr>,
+    /// Tables that say nothing of it share one.
+    pub(crate) policy: Arc<OverlayPolicy>,
 }
 
 /// One overlay.

@@ -10,7 +10,7 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 /// A place in the file: line and column, both from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// The line.
     pub(crate) line: usize,
@@ -64,7 +64,10 @@ pub(crate) enum Problem {
     RoleMissing { role: &'static str },
     #[error("the role {role} is taken by the port of {place}: exactly one port of each role is supported")]
     RoleTwice { role: &'static str, place: Place },
-    #[error("interface {interface} is used by the port of {place} too: give each role a netdev of its own")]
+    #[error(
+        "interface {interface} is used by the port of {place} too: give each role a netdev of its own, or one port both: \
+         role = [\"underlay\", \"uplink\"]"
+    )]
     InterfaceTwice { interface: String, place: Place },
     #[error(
         "this port asks for bind = \"{own}\" and the port of {place} for \"{other}\": all ports share one memory and so \
@@ -129,6 +132,31 @@ pub(crate) enum Problem {
     )]
     EndpointFamily { address: IpAddr, family: &'static str },
 
+    #[error(
+        "{address} cannot be the address of a DHCP server: it must be unicast, neither loopback nor link-local"
+    )]
+    DhcpServerAddress { address: IpAddr },
+    #[error(
+        "DHCP server {address} lies in block {block}: requests are relayed to the outer network only; name a server there"
+    )]
+    DhcpServerInBlock { address: IpAddr, block: IpNet },
+    #[error("own-mac {mac} must be a unicast address other than router-mac: give this gateway its own")]
+    OwnMac { mac: MacAddr },
+    #[error("owner = false needs own-mac, the address that this gateway has beside the owner: add it")]
+    OwnMacMissing,
+    #[error("advertise is set, and there is no IPv6 subnet to advertise: add one, or remove advertise")]
+    AdvertiseWithoutIpv6,
+    #[error(
+        "autonomous = true is for prefixes of length 64, and there is one of length {length}: correct the subnet, or set \
+         autonomous = false"
+    )]
+    AutonomousLength { length: u8 },
+    #[error(
+        "router advertisements would be {len} bytes long, and {max} fit every link: name fewer dns-servers, dns-search \
+         domains or IPv6 subnets"
+    )]
+    AdvertisementTooLong { len: usize, max: usize },
+
     #[error("VNI {vni} is no configured overlay: add it, or correct the station")]
     StationVni { vni: Vni },
     #[error("station MAC {mac} is not the address of one station: it must be unicast and not zero")]
@@ -149,4 +177,35 @@ pub(crate) enum Problem {
     StationAddressIsRouter { address: IpAddr, vni: Vni },
     #[error("station address {address} is in VNI {vni} twice, also on {place}: give it to one station only")]
     StationAddressTwice { address: IpAddr, vni: Vni, place: Place },
+    #[error(
+        "{wanted} stations need as many MAC addresses, and from {first} on there are {room} before the next vendor's: \
+         take a lower first-mac, or fewer stations"
+    )]
+    StationBlockMacs { first: MacAddr, wanted: u64, room: u64 },
+    #[error(
+        "the last station's address would be number {last} of {prefix} of VNI {vni}, which ends at {room}: lower \
+         first-address or per-overlay"
+    )]
+    StationBlockAddresses { prefix: IpNet, vni: Vni, last: u128, room: u128 },
+    #[error(
+        "here the stations and their addresses become more than the flow table's {max_flows} entries: raise max-flows in \
+         [gateway], or configure fewer"
+    )]
+    TooManyStations { max_flows: u32 },
+
+    #[error("no overlay has a VNI from {first} to {last}: add one, or correct the range")]
+    RuleVnis { first: u32, last: u32 },
+    #[error(
+        "{prefix} lies in no block: rules are about packets from overlays; name sources inside the blocks"
+    )]
+    RuleSource { prefix: IpNet },
+    #[error("port needs a protocol that has ports: add protocol = \"tcp\", say")]
+    RulePort,
+    #[error("only what is allowed has replies: remove replies")]
+    RuleReplies,
+    #[error(
+        "with this rule there are more than {max}, each protocol, port and direction counted: combine ports into ranges, \
+         or set replies = false"
+    )]
+    TooManyRules { max: usize },
 }

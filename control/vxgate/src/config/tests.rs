@@ -94,7 +94,8 @@ fn a_good_file_says_all() {
     assert_eq!(subnets[9], "fd00:0:1:1::/64 fd00:0:1:1::ff");
     let group = &settings.groups[settings.overlays[4].group as usize];
     assert_eq!((group.mtu, group.endpoints.len(), group.ipv6), (Some(1400), 2, true));
-    assert_eq!(settings.stations[0].addresses.len(), 2);
+    let [station] = &settings.stations.list(&settings.overlays)[..] else { panic!() };
+    assert_eq!(station.addresses.len(), 2);
 }
 
 #[test]

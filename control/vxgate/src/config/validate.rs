@@ -1,32 +1,17 @@
 //! The rules of a configuration. Each stops at its first fault, with the place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use engine::{Role, Station};
+use engine::Role;
 use ipnet::IpNet;
 use port::BindRequest;
-use wire::{MacAddr, Vni};
+use wire::MacAddr;
 
 use super::{Fault, OverlayGroup, OverlaySettings, Place, PortSettings, Problem};
 
 /// A value, and where it is written.
 pub(super) type Placed<T> = (Place, T);
-
-/// A station, and where its values are written.
-pub(super) struct PlacedStation {
-    pub(super) vni_place: Place,
-    pub(super) mac_place: Place,
-    pub(super) endpoint_place: Place,
-    pub(super) address_places: Vec<Place>,
-    pub(super) station: Station,
-}
-
-impl PlacedStation {
-    pub(super) fn into_station(self) -> Station {
-        self.station
-    }
-}
 
 /// Space that is never routed, so that nothing in it can be an overlay (RFC 6890).
 const UNROUTED: [IpNet; 9] = [
@@ -49,11 +34,11 @@ const fn v6(bits: u128, length: u8) -> IpNet {
     IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::from_bits(bits), length))
 }
 
-fn fail<T>(place: Place, problem: Problem) -> Result<T, Fault> {
+pub(super) fn fail<T>(place: Place, problem: Problem) -> Result<T, Fault> {
     Err(Fault { place, problem })
 }
 
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
+pub(super) fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(b) || b.contains(a)
 }
 
@@ -64,7 +49,7 @@ fn is_routable(address: IpAddr) -> bool {
 
 /// Whether a host of the subnet can have this address: inside; not the first (RFC 4291 §2.6.1, RFC 1122 §3.2.1.3);
 /// for IPv4 not the last, its broadcast address.
-fn is_host_address(prefix: IpNet, address: IpAddr) -> bool {
+pub(super) fn is_host_address(prefix: IpNet, address: IpAddr) -> bool {
     prefix.contains(&address)
         && address != prefix.network()
         && (address.is_ipv6() || address != prefix.broadcast())
@@ -73,6 +58,23 @@ fn is_host_address(prefix: IpNet, address: IpAddr) -> bool {
 pub(super) fn router_mac(place: Place, mac: MacAddr) -> Result<(), Fault> {
     if !mac.is_unicast() {
         return fail(place, Problem::RouterMac(mac));
+    }
+    Ok(())
+}
+
+pub(super) fn own_mac(place: Place, mac: MacAddr, router_mac: MacAddr) -> Result<(), Fault> {
+    if !mac.is_unicast() || mac == router_mac {
+        return fail(place, Problem::OwnMac { mac });
+    }
+    Ok(())
+}
+
+pub(super) fn dhcp_server(place: Place, address: IpAddr, blocks: &[IpNet]) -> Result<(), Fault> {
+    if !is_routable(address) {
+        return fail(place, Problem::DhcpServerAddress { address });
+    }
+    if let Some(&block) = blocks.iter().find(|block| block.contains(&address)) {
+        return fail(place, Problem::DhcpServerInBlock { address, block });
     }
     Ok(())
 }
@@ -115,14 +117,21 @@ pub(super) fn port_addresses(
     Ok(())
 }
 
+/// What each port may be for.
+const ROLES: [fn(Role) -> bool; 2] = [Role::is_underlay, Role::is_uplink];
+
 pub(super) fn roles(ports: &[PortSettings]) -> Result<(), Fault> {
     for (n, port) in ports.iter().enumerate() {
         if let Some(other) = ports[..n].iter().find(|other| other.interface == port.interface) {
             let problem = Problem::InterfaceTwice { interface: port.interface.clone(), place: other.place };
             return fail(port.place, problem);
         }
-        if let Some(other) = ports[..n].iter().find(|other| other.role == port.role) {
-            return fail(port.place, Problem::RoleTwice { role: role_name(port.role), place: other.place });
+        for has_role in ROLES {
+            let other = ports[..n].iter().find(|other| has_role(other.role) && has_role(port.role));
+            if let Some(other) = other {
+                let role = role_name(port.role);
+                return fail(port.place, Problem::RoleTwice { role, place: other.place });
+            }
         }
     }
     for (n, port) in ports.iter().enumerate() {
@@ -134,11 +143,10 @@ pub(super) fn roles(ports: &[PortSettings]) -> Result<(), Fault> {
             return fail(port.place, Problem::BindConflict { own, other, place });
         }
     }
-    for role in [Role::Underlay, Role::Uplink] {
-        if ports.iter().all(|port| port.role != role) {
+    for (role, has_role) in ["underlay", "uplink"].into_iter().zip(ROLES) {
+        if !ports.iter().any(|port| has_role(port.role)) {
             // Nothing is there to be pointed at: the file as a whole lacks it.
-            let top = Place { line: 1, column: 1 };
-            return fail(top, Problem::RoleMissing { role: role_name(role) });
+            return fail(Place { line: 1, column: 1 }, Problem::RoleMissing { role });
         }
     }
     Ok(())
@@ -277,49 +285,6 @@ pub(super) fn overlays(
             place: place(first),
         };
         return fail(place(second), problem);
-    }
-    Ok(())
-}
-
-/// Checks stations against overlays that are sorted by VNI.
-pub(super) fn stations(
-    stations: &[PlacedStation],
-    overlays: &[OverlaySettings],
-    groups: &[OverlayGroup],
-    router_mac: MacAddr,
-) -> Result<(), Fault> {
-    let mut macs: HashMap<(Vni, MacAddr), Place> = HashMap::new();
-    let mut addresses: HashMap<(Vni, IpAddr), Place> = HashMap::new();
-    for placed in stations {
-        let Station { vni, mac, endpoint, addresses: own } = &placed.station;
-        let (vni, mac, endpoint) = (*vni, *mac, *endpoint);
-        let Ok(index) = overlays.binary_search_by_key(&vni, |overlay| overlay.vni) else {
-            return fail(placed.vni_place, Problem::StationVni { vni });
-        };
-        let overlay = &overlays[index];
-        if !mac.is_unicast() {
-            return fail(placed.mac_place, Problem::StationMac { mac });
-        }
-        if mac == router_mac {
-            return fail(placed.mac_place, Problem::StationMacIsRouter { mac });
-        }
-        if let Some(place) = macs.insert((vni, mac), placed.mac_place) {
-            return fail(placed.mac_place, Problem::StationMacTwice { mac, vni, place });
-        }
-        if !groups[overlay.group as usize].endpoints.contains(&endpoint) {
-            return fail(placed.endpoint_place, Problem::StationEndpoint { endpoint, vni });
-        }
-        for (&address, &place) in own.iter().zip(&placed.address_places) {
-            if !overlay.subnets.iter().any(|subnet| is_host_address(subnet.prefix, address)) {
-                return fail(place, Problem::StationAddress { address, vni });
-            }
-            if overlay.subnets.iter().any(|subnet| subnet.router == address) {
-                return fail(place, Problem::StationAddressIsRouter { address, vni });
-            }
-            if let Some(other) = addresses.insert((vni, address), place) {
-                return fail(place, Problem::StationAddressTwice { address, vni, place: other });
-            }
-        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mirror::kernel::{Address, Hop, KernelRoute};
+use engine::Role;
 use wire::MacAddr;
 
 const CONFIG: &str = r#"

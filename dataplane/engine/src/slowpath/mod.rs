@@ -3,6 +3,8 @@
 mod advertise;
 mod arp;
 mod dhcp;
+mod fragment;
+mod icmp;
 mod ndp;
 mod neighbours;
 mod outbox;
@@ -259,6 +261,23 @@ impl SlowPath {
             Reason::Ndp => self.handle_ndp(&received, now),
             Reason::Dhcp => self.relay_dhcp(&received, now),
             Reason::ToRouter if dhcp::is_dhcp(&received) => self.relay_dhcp(&received, now),
+            Reason::ToRouter => {
+                let answer = icmp::answer(self.writer.current(), &received, &self.tally);
+                self.send(answer, now);
+            }
+            Reason::TtlExceeded
+            | Reason::NoRoute
+            | Reason::BetweenOverlays
+            | Reason::RuleReject
+            | Reason::TooBig => {
+                let tables = self.writer.current();
+                let error = icmp::error(tables, &received, punted.reason, punted.mtu, &self.tally);
+                self.send(error, now);
+            }
+            Reason::Fragmented => {
+                let pieces = fragment::pieces(self.writer.current(), &punted, &received, &self.tally);
+                self.send(pieces, now);
+            }
             Reason::Resolving => self.resolve_neighbour(&received, now),
             Reason::UnknownStation => {
                 if self.admit(&received, now) {

@@ -7,7 +7,7 @@ use wire::{MacAddr, Vni};
 
 use super::neighbours::{Action, Evidence, NeighbourKey};
 use super::received::Origin;
-use super::{Deed, Output, Punted, Received, SlowPath, solicit};
+use super::{Deed, Output, Punted, Received, SlowPath, icmp, solicit};
 use crate::api::{Binding, NeighbourStatus, Proxy};
 use crate::tables::OverlayIndex;
 use crate::tables::flow::{Flow, FlowKey};
@@ -144,7 +144,7 @@ impl SlowPath {
                     for punted in waited {
                         let tables = self.writer.current();
                         let Some(received) = Received::read(tables, &punted) else { continue };
-                        let error = None;
+                        let error = icmp::address_unreachable(tables, &received, &self.tally);
                         self.send(error, now);
                     }
                 }

@@ -48,7 +48,8 @@ pub(super) fn check(kernel: &Kernel, all: &mut Vec<Finding>) {
         Some(refusal) => findings.bad(
             Verdict::Failure,
             "XDP program",
-            refusal.lines().next().unwrap_or_default(),
+            // Neither the verifier's log nor a remedy of its own.
+            refusal.lines().next().unwrap_or_default().split(": run as root").next().unwrap_or_default(),
             "run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, on Linux 5.16 or newer",
         ),
     }

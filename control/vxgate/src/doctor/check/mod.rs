@@ -113,7 +113,7 @@ fn cores(cores: &BTreeSet<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{CONFIG, machine, settings};
+    use super::testing::{CONFIG, machine, settings, verdicts};
     use super::*;
 
     #[test]
@@ -151,6 +151,22 @@ mod tests {
         let all = check(&machine(), Some(&file), &[]);
         assert_eq!((all[0].topic, all[0].verdict), (Topic::Configuration, Verdict::Failure));
         assert!(all.iter().any(|finding| finding.subject == "uplink0"), "{all:?}");
+    }
+
+    #[test]
+    fn one_netdev_may_have_both_roles() {
+        let mut settings = settings(CONFIG);
+        settings.ports.remove(0);
+        settings.ports[0].role = Role::Both;
+        let mut machine = machine();
+        // Without the underlay's own links its default routes lead to the endpoints too.
+        machine.network.tables.routes.drain(..2);
+        let all = check(&machine, Some(&Ok(settings)), &[]);
+        assert_eq!(verdicts(&all, "endpoints"), [Verdict::Ok]);
+        assert_eq!(verdicts(&all, "IPv6 outward"), [Verdict::Ok]);
+        let mtus: Vec<&str> =
+            all.iter().filter(|it| it.topic == Topic::Mtu).map(|it| it.subject.as_str()).collect();
+        assert_eq!(mtus, ["uplink0"; 3]);
     }
 
     #[test]

@@ -112,6 +112,7 @@ fn words(actions: Vec<Action>) -> Vec<String> {
                 format!("{} at {}", next_hop.address, mac.map_or("nowhere".into(), |mac| mac.to_string()))
             }
             Action::Update(Update::HostAddresses(addresses)) => format!("host {addresses:?}"),
+            Action::Update(Update::Bindings(bindings)) => format!("{} bindings", bindings.len()),
             Action::Update(Update::PortMac { port, mac }) => format!("port {} is {mac}", port.0),
         })
         .collect();
