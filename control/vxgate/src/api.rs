@@ -1,17 +1,16 @@
 //! The control socket: a Unix stream socket; one line of JSON asks, one line of JSON answers.
 
-use std::collections::BTreeMap;
+mod rows;
+
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{Engine, Outcome};
+use engine::{Engine, Update};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -20,10 +19,19 @@ use tokio::time::timeout;
 use tracing::debug;
 use wire::Vni;
 
-use crate::config::role_name;
+use crate::config::Settings;
+
+#[cfg(test)]
+pub(crate) use rows::SubnetRow;
+pub(crate) use rows::{
+    BindingRow, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow,
+};
 
 /// Longest request, in bytes.
-const MAX_REQUEST: u64 = 4096;
+const MAX_REQUEST: u64 = 65_536;
+
+/// Most bindings in a request: each takes 125 bytes at most.
+pub(crate) const MAX_BINDINGS: usize = 500;
 
 /// Most clients at a time; others wait.
 const MAX_CLIENTS: usize = 16;
@@ -32,17 +40,33 @@ const MAX_CLIENTS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(tag = "show", rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Request {
+    /// What there is.
+    Show(Question),
+    /// To take bindings over, [`MAX_BINDINGS`] at most; those of stations that are not known are left out.
+    Import(Vec<BindingRow>),
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Question {
     /// All overlays, or one.
     Overlays { vni: Option<u32> },
     /// All stations, or those of one overlay.
     Stations { vni: Option<u32> },
+    /// The addresses that stations were learned to have, in all overlays or in one.
+    Neighbours { vni: Option<u32> },
     /// The ports.
-    Ports {},
+    Ports,
+    /// The rules.
+    Rules,
+    /// What the slow path is given.
+    Punts,
     /// The counters.
-    Counters {},
+    Counters,
 }
 
 /// What is answered.
@@ -51,78 +75,15 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     Overlays(Vec<OverlayRow>),
     Stations(Vec<StationRow>),
+    Neighbours(Vec<NeighbourRow>),
     Ports(Vec<PortRow>),
+    Rules(Vec<RuleRow>),
+    Punts(Vec<PuntRow>),
     Counters(Vec<CounterRow>),
+    /// The bindings were handed to the engine.
+    Imported,
     /// The request was not understood.
     Error(String),
-}
-
-/// An overlay.
-#[derive(Debug, Serialize, Deserialize, PartialEq)]
-pub(crate) struct OverlayRow {
-    pub(crate) vni: u32,
-    pub(crate) subnets: Vec<SubnetRow>,
-    pub(crate) endpoints: Vec<IpAddr>,
-    /// Bytes of the largest inner IP packet.
-    pub(crate) mtu: u16,
-    /// How many there are.
-    pub(crate) stations: usize,
-    /// Packets to the outer network, and bytes of those IP packets.
-    pub(crate) egress_packets: u64,
-    pub(crate) egress_bytes: u64,
-    /// Packets to the stations, and bytes of those IP packets.
-    pub(crate) ingress_packets: u64,
-    pub(crate) ingress_bytes: u64,
-}
-
-/// A subnet of an overlay.
-#[derive(Debug, Serialize, Deserialize, PartialEq)]
-pub(crate) struct SubnetRow {
-    pub(crate) prefix: IpNet,
-    pub(crate) router: IpAddr,
-}
-
-/// A station.
-#[derive(Debug, Serialize, Deserialize, PartialEq)]
-pub(crate) struct StationRow {
-    pub(crate) vni: u32,
-    pub(crate) mac: String,
-    pub(crate) endpoint: IpAddr,
-    pub(crate) addresses: Vec<IpAddr>,
-}
-
-/// A port.
-#[derive(Debug, Serialize, Deserialize, PartialEq)]
-pub(crate) struct PortRow {
-    pub(crate) interface: String,
-    pub(crate) role: String,
-    /// Where the XDP program is: `native` or `generic`.
-    pub(crate) xdp: String,
-    /// How the socket is bound: `copy` or `zero-copy`.
-    pub(crate) bind: String,
-    /// Why `auto` did not end in native XDP, if it did not.
-    pub(crate) fallback: Option<String>,
-    pub(crate) queue: u32,
-    pub(crate) mac: String,
-    pub(crate) mtu: u16,
-    pub(crate) rx_packets: u64,
-    pub(crate) rx_bytes: u64,
-    pub(crate) tx_packets: u64,
-    pub(crate) tx_bytes: u64,
-    /// Packets by the XDP program's verdict.
-    pub(crate) verdicts: BTreeMap<String, u64>,
-    /// The socket's counters.
-    pub(crate) socket: BTreeMap<String, u64>,
-}
-
-/// A counter of frames.
-#[derive(Debug, Serialize, Deserialize, PartialEq)]
-pub(crate) struct CounterRow {
-    pub(crate) name: String,
-    /// `forwarded`, `punted` (to the slow path) or `dropped`.
-    pub(crate) outcome: String,
-    pub(crate) value: u64,
-    pub(crate) description: String,
 }
 
 /// Why there is no control socket.
@@ -174,12 +135,12 @@ impl Server {
     }
 
     /// Answers clients, for ever.
-    pub(crate) async fn serve(&self, engine: &Engine) {
+    pub(crate) async fn serve(&self, engine: &Engine, settings: &Settings) {
         let mut clients = FuturesUnordered::new();
         loop {
             tokio::select! {
                 connection = self.listener.accept(), if clients.len() < MAX_CLIENTS => match connection {
-                    Ok((stream, _)) => clients.push(timeout(PATIENCE, serve_client(stream, engine))),
+                    Ok((stream, _)) => clients.push(timeout(PATIENCE, serve_client(stream, engine, settings))),
                     Err(error) => {
                         // No descriptors left, say: those in use come back.
                         debug!("control socket: {error}");
@@ -203,12 +164,12 @@ impl Drop for Server {
     }
 }
 
-async fn serve_client(stream: UnixStream, engine: &Engine) -> io::Result<()> {
+async fn serve_client(stream: UnixStream, engine: &Engine, settings: &Settings) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     (&mut stream).take(MAX_REQUEST).read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
-        Ok(request) => answer(request, engine),
+        Ok(request) => answer(request, engine, settings).unwrap_or_else(Answer::Error),
         Err(error) => Answer::Error(format!("bad request: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -217,88 +178,43 @@ async fn serve_client(stream: UnixStream, engine: &Engine) -> io::Result<()> {
     stream.shutdown().await
 }
 
-fn answer(request: Request, engine: &Engine) -> Answer {
-    match request {
-        Request::Overlays { vni } => match known_vni(vni) {
-            Ok(vni) => Answer::Overlays(engine.overlays(vni).into_iter().map(overlay_row).collect()),
-            Err(error) => error,
-        },
-        Request::Stations { vni } => match known_vni(vni) {
-            Ok(vni) => Answer::Stations(engine.stations(vni).into_iter().map(station_row).collect()),
-            Err(error) => error,
-        },
-        Request::Ports {} => Answer::Ports(engine.ports().into_iter().map(port_row).collect()),
-        Request::Counters {} => Answer::Counters(engine.counters().into_iter().map(counter_row).collect()),
-    }
+fn answer(request: Request, engine: &Engine, settings: &Settings) -> Result<Answer, String> {
+    Ok(match request {
+        Request::Show(Question::Overlays { vni }) => {
+            Answer::Overlays(engine.overlays(known_vni(vni)?).into_iter().map(OverlayRow::from).collect())
+        }
+        Request::Show(Question::Stations { vni }) => {
+            Answer::Stations(engine.stations(known_vni(vni)?).into_iter().map(StationRow::from).collect())
+        }
+        Request::Show(Question::Neighbours { vni }) => {
+            let mut neighbours = engine.neighbours(known_vni(vni)?);
+            neighbours.sort_unstable_by_key(|neighbour| (neighbour.vni, neighbour.address));
+            Answer::Neighbours(neighbours.into_iter().map(NeighbourRow::from).collect())
+        }
+        Request::Show(Question::Ports) => {
+            Answer::Ports(engine.ports().into_iter().map(PortRow::from).collect())
+        }
+        Request::Show(Question::Rules) => Answer::Rules(
+            (1..).zip(&settings.rules).map(|(number, rule)| RuleRow::new(number, rule)).collect(),
+        ),
+        Request::Show(Question::Punts) => {
+            let row = |count| PuntRow::new(count, &settings.punt_limits);
+            Answer::Punts(engine.punts().into_iter().map(row).collect())
+        }
+        Request::Show(Question::Counters) => {
+            let of_workers = engine.counters().into_iter().map(CounterRow::from);
+            Answer::Counters(of_workers.chain(engine.deeds().into_iter().map(CounterRow::from)).collect())
+        }
+        Request::Import(rows) => {
+            let bindings = rows.iter().map(BindingRow::parse).collect::<Result<Vec<_>, _>>()?;
+            engine.update(Update::Bindings(bindings));
+            Answer::Imported
+        }
+    })
 }
 
-fn known_vni(number: Option<u32>) -> Result<Option<Vni>, Answer> {
-    match number.map(|number| Vni::new(number).ok_or(number)).transpose() {
-        Ok(vni) => Ok(vni),
-        Err(number) => Err(Answer::Error(format!("{number} is no VNI"))),
-    }
-}
-
-fn overlay_row(status: engine::OverlayStatus) -> OverlayRow {
-    let subnet = |subnet: &engine::Subnet| SubnetRow { prefix: subnet.prefix, router: subnet.router };
-    OverlayRow {
-        vni: status.overlay.vni.value(),
-        subnets: status.overlay.subnets.iter().map(subnet).collect(),
-        endpoints: status.overlay.endpoints.to_vec(),
-        mtu: status.overlay.mtu,
-        stations: status.stations,
-        egress_packets: status.traffic.egress_packets,
-        egress_bytes: status.traffic.egress_bytes,
-        ingress_packets: status.traffic.ingress_packets,
-        ingress_bytes: status.traffic.ingress_bytes,
-    }
-}
-
-fn station_row(station: engine::Station) -> StationRow {
-    StationRow {
-        vni: station.vni.value(),
-        mac: station.mac.to_string(),
-        endpoint: station.endpoint,
-        addresses: station.addresses,
-    }
-}
-
-fn port_row(port: engine::PortStatus) -> PortRow {
-    PortRow {
-        interface: port.interface,
-        role: role_name(port.role).into(),
-        xdp: port.xdp.to_string(),
-        bind: port.bind.to_string(),
-        fallback: port.fallback,
-        queue: port.queue,
-        mac: port.mac.to_string(),
-        mtu: port.mtu,
-        rx_packets: port.traffic.rx_packets,
-        rx_bytes: port.traffic.rx_bytes,
-        tx_packets: port.traffic.tx_packets,
-        tx_bytes: port.traffic.tx_bytes,
-        verdicts: port.verdicts.into_iter().collect(),
-        socket: BTreeMap::from([
-            ("rx_dropped".into(), port.socket.rx_dropped),
-            ("rx_ring_full".into(), port.socket.rx_ring_full),
-            ("fill_ring_empty".into(), port.socket.fill_ring_empty),
-            ("tx_invalid".into(), port.socket.tx_invalid),
-        ]),
-    }
-}
-
-fn counter_row(counter: engine::Counter) -> CounterRow {
-    let outcome = match counter.outcome {
-        Outcome::Forwarded => "forwarded",
-        Outcome::Punted => "punted",
-        Outcome::Dropped => "dropped",
-    };
-    CounterRow {
-        name: counter.reason.name().into(),
-        outcome: outcome.into(),
-        value: counter.value,
-        description: counter.reason.description().into(),
-    }
+fn known_vni(number: Option<u32>) -> Result<Option<Vni>, String> {
+    number.map(|number| Vni::new(number).ok_or_else(|| format!("{number} is no VNI"))).transpose()
 }
 
 #[cfg(test)]
@@ -317,12 +233,27 @@ mod tests {
 
     #[test]
     fn requests_are_one_line_each() {
-        let line = serde_json::to_string(&Request::Overlays { vni: Some(7) }).unwrap();
-        assert_eq!(line, r#"{"show":"overlays","vni":7}"#);
-        assert_eq!(serde_json::from_str::<Request>(r#"{"show":"ports"}"#).unwrap(), Request::Ports {});
-        let request = serde_json::from_str::<Request>(r#"{"show":"stations"}"#).unwrap();
-        assert_eq!(request, Request::Stations { vni: None });
-        assert!(serde_json::from_str::<Request>(r#"{"show":"secrets"}"#).is_err());
+        let line = serde_json::to_string(&Request::Show(Question::Overlays { vni: Some(7) })).unwrap();
+        assert_eq!(line, r#"{"show":{"overlays":{"vni":7}}}"#);
+        let parse = |text| serde_json::from_str::<Request>(text);
+        assert_eq!(parse(r#"{"show":"ports"}"#).unwrap(), Request::Show(Question::Ports));
+        let request = parse(r#"{"show":{"stations":{}}}"#).unwrap();
+        assert_eq!(request, Request::Show(Question::Stations { vni: None }));
+        assert!(parse(r#"{"show":"secrets"}"#).is_err());
+        assert!(parse(r#"{"show":{"stations":{"mac":1}}}"#).is_err());
+    }
+
+    #[test]
+    fn a_full_import_fits_a_request() {
+        let row = BindingRow {
+            vni: Vni::MAX,
+            address: "2001:1db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap(),
+            mac: "02:00:00:00:00:01".into(),
+            age_ms: u64::MAX,
+        };
+        let request = Request::Import(vec![row; MAX_BINDINGS]);
+        let len = serde_json::to_string(&request).unwrap().len() as u64;
+        assert!(len < MAX_REQUEST, "{len}");
     }
 
     #[test]

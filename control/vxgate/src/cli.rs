@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Cleanup(ConfigFile),
     /// Show the state of the running gateway.
     Show(Show),
+    /// Carry what was learned of stations' addresses from one gateway to another.
+    Bindings(Bindings),
     /// Say what this machine and its NICs offer, and what to do about what is not right. Changes nothing.
     ///
     /// Exits with 0 if nothing is worse than a note, 1 if there are warnings, 2 if there are failures or the machine
@@ -67,15 +69,42 @@ pub(crate) struct Show {
     pub(crate) output: Output,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Bindings {
+    #[command(subcommand)]
+    pub(crate) transfer: Transfer,
+    /// Control socket of the gateway.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, global = true)]
+    pub(crate) socket: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Transfer {
+    /// Write the addresses that stations were learned to have to standard output, as JSON.
+    Export(OneVni),
+    /// Have the gateway take over what another exported. It asks the stations soon whether that still holds.
+    Import {
+        /// File that `export` wrote; `-` is standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// Overlays: subnets and routers, endpoints, MTU, number of stations.
+    /// Overlays: subnets and routers, endpoints, MTU, number of stations, how they are treated.
     Overlays(OneVni),
     /// Stations: MAC, endpoint, addresses.
     Stations(OneVni),
+    /// Addresses that stations were learned to have, and those that are being asked for.
+    Neighbours(OneVni),
     /// Ports: the XDP and socket modes that were really got, packets and bytes, verdicts of the XDP program.
     Ports,
-    /// What happened to all frames, by name.
+    /// Rules about packets from overlays, in the order in which they are looked at.
+    Rules,
+    /// What the slow path is given, and what not, by class, beside the limits.
+    Punts,
+    /// What happened to all frames, and what the slow path did, by name.
     Counters,
 }
 

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Check(file) => run::check(&file.config).map_err(Into::into),
         Command::Cleanup(file) => run::cleanup(&file.config).map_err(Into::into),
         Command::Show(arguments) => show::show(arguments).map_err(Into::into),
+        Command::Bindings(arguments) => show::bindings(arguments).map_err(Into::into),
         // Its exit status says more.
         Command::Doctor(arguments) => return doctor::doctor(arguments),
     };

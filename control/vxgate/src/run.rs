@@ -106,7 +106,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             info!("ready");
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
-                () = server.serve(&engine) => Ok(()),
+                () = server.serve(&engine, settings) => Ok(()),
                 () = any(&mut signals) => Ok(()),
             };
             info!("stopping");

@@ -1,14 +1,17 @@
-//! `vxgate show`: asks the running gateway and prints its answer.
+//! `vxgate show` and `vxgate bindings`: ask the running gateway and print its answer.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
+mod tables;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::api::{Answer, CounterRow, OverlayRow, PortRow, Request, StationRow};
-use crate::cli::{Output, Show, What};
+use crate::api::{Answer, BindingRow, MAX_BINDINGS, Question, Request};
+use crate::cli::{Bindings, Output, Show, Transfer, What};
+use tables::table;
 
 /// Why nothing is shown.
 #[derive(Debug, Error)]
@@ -25,21 +28,73 @@ pub(crate) enum ShowError {
     /// It said no.
     #[error("the gateway answered: {0}")]
     Refused(String),
+    /// The bindings to import cannot be read.
+    #[error("cannot read bindings from {}: {source}; give the file that `vxgate bindings export` wrote", path.display())]
+    Bindings { path: PathBuf, source: io::Error },
 }
 
 /// Asks and prints.
 pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
-    let request = match &arguments.what {
-        What::Overlays(filter) => Request::Overlays { vni: filter.vni },
-        What::Stations(filter) => Request::Stations { vni: filter.vni },
-        What::Ports => Request::Ports {},
-        What::Counters => Request::Counters {},
+    let question = match &arguments.what {
+        What::Overlays(filter) => Question::Overlays { vni: filter.vni },
+        What::Stations(filter) => Question::Stations { vni: filter.vni },
+        What::Neighbours(filter) => Question::Neighbours { vni: filter.vni },
+        What::Ports => Question::Ports,
+        What::Rules => Question::Rules,
+        What::Punts => Question::Punts,
+        What::Counters => Question::Counters,
     };
-    let text = match (ask(&arguments.socket, request)?, arguments.output) {
-        (Answer::Error(message), _) => return Err(ShowError::Refused(message)),
-        (answer, Output::Table) => table(&answer),
-        (answer, Output::Json) => json(&answer)?,
+    let answer = ask(&arguments.socket, Request::Show(question))?;
+    print(&match arguments.output {
+        Output::Table => table(&answer),
+        Output::Json => json(&answer)?,
+    })
+}
+
+/// Writes what stations were learned to have, or has the gateway take it over.
+pub(crate) fn bindings(arguments: &Bindings) -> Result<(), ShowError> {
+    match &arguments.transfer {
+        Transfer::Export(filter) => {
+            let answer = ask(&arguments.socket, Request::Show(Question::Neighbours { vni: filter.vni }))?;
+            let Answer::Neighbours(rows) = answer else { return Err(unexpected()) };
+            let rows: Vec<BindingRow> = rows.into_iter().filter_map(BindingRow::of).collect();
+            print(&pretty(&rows)?)
+        }
+        Transfer::Import { file } => {
+            let failed = |source| ShowError::Bindings { path: file.clone(), source };
+            let rows = read_bindings(file).map_err(failed)?;
+            for part in rows.chunks(MAX_BINDINGS) {
+                let Answer::Imported = ask(&arguments.socket, Request::Import(part.to_vec()))? else {
+                    return Err(unexpected());
+                };
+            }
+            print(&format!(
+                "{} bindings given to the gateway; it leaves out those of unknown stations\n",
+                rows.len()
+            ))
+        }
+    }
+}
+
+fn read_bindings(path: &Path) -> io::Result<Vec<BindingRow>> {
+    let mut text = String::new();
+    match path == Path::new("-") {
+        true => io::stdin().read_to_string(&mut text)?,
+        false => File::open(path)?.read_to_string(&mut text)?,
     };
+    let rows: Vec<BindingRow> = serde_json::from_str(&text)?;
+    // All or none.
+    for row in &rows {
+        row.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    }
+    Ok(rows)
+}
+
+fn unexpected() -> ShowError {
+    ShowError::NoAnswer(io::ErrorKind::InvalidData.into())
+}
+
+fn print(text: &str) -> Result<(), ShowError> {
     match io::stdout().write_all(text.as_bytes()) {
         // `vxgate show … | head` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -47,6 +102,7 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
     }
 }
 
+/// The answer, if it is none that says no.
 fn ask(path: &Path, request: Request) -> Result<Answer, ShowError> {
     let mut stream =
         UnixStream::connect(path).map_err(|source| ShowError::NoGateway { path: path.into(), source })?;
@@ -55,179 +111,37 @@ fn ask(path: &Path, request: Request) -> Result<Answer, ShowError> {
     stream.write_all(line.as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer).map_err(io::Error::from)?)
+    match serde_json::from_str(&answer).map_err(io::Error::from)? {
+        Answer::Error(message) => Err(ShowError::Refused(message)),
+        answer => Ok(answer),
+    }
 }
 
 /// The rows alone, one array.
 fn json(answer: &Answer) -> io::Result<String> {
-    let mut text = match answer {
-        Answer::Overlays(rows) => serde_json::to_string_pretty(rows),
-        Answer::Stations(rows) => serde_json::to_string_pretty(rows),
-        Answer::Ports(rows) => serde_json::to_string_pretty(rows),
-        Answer::Counters(rows) => serde_json::to_string_pretty(rows),
-        Answer::Error(message) => serde_json::to_string_pretty(message),
-    }?;
+    match answer {
+        Answer::Overlays(rows) => pretty(rows),
+        Answer::Stations(rows) => pretty(rows),
+        Answer::Neighbours(rows) => pretty(rows),
+        Answer::Ports(rows) => pretty(rows),
+        Answer::Rules(rows) => pretty(rows),
+        Answer::Punts(rows) => pretty(rows),
+        Answer::Counters(rows) => pretty(rows),
+        Answer::Imported => pretty(&[(); 0]),
+        Answer::Error(message) => pretty(message),
+    }
+}
+
+fn pretty<T: serde::Serialize + ?Sized>(value: &T) -> io::Result<String> {
+    let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(text)
-}
-
-fn table(answer: &Answer) -> String {
-    match answer {
-        Answer::Overlays(rows) => columns(
-            &["VNI", "SUBNETS", "ROUTERS", "ENDPOINTS", "MTU", "STATIONS", "EGRESS", "INGRESS"],
-            &[0, 4, 5, 6, 7],
-            rows.iter().map(overlay_cells),
-        ),
-        Answer::Stations(rows) => {
-            columns(&["VNI", "MAC", "ENDPOINT", "ADDRESSES"], &[0], rows.iter().map(station_cells))
-        }
-        Answer::Ports(rows) => ports(rows),
-        Answer::Counters(rows) => counters(rows),
-        Answer::Error(message) => message.clone(),
-    }
-}
-
-fn join<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
-    let text = values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(" ");
-    if text.is_empty() { "-".into() } else { text }
-}
-
-fn overlay_cells(row: &OverlayRow) -> Vec<String> {
-    vec![
-        row.vni.to_string(),
-        join(row.subnets.iter().map(|subnet| subnet.prefix)),
-        join(row.subnets.iter().map(|subnet| subnet.router)),
-        join(&row.endpoints),
-        row.mtu.to_string(),
-        row.stations.to_string(),
-        row.egress_packets.to_string(),
-        row.ingress_packets.to_string(),
-    ]
-}
-
-fn station_cells(row: &StationRow) -> Vec<String> {
-    vec![row.vni.to_string(), row.mac.clone(), row.endpoint.to_string(), join(&row.addresses)]
-}
-
-fn counters(rows: &[CounterRow]) -> String {
-    let (counted, zero): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.value != 0);
-    let cells = counted.into_iter().map(|row| {
-        vec![row.name.clone(), row.outcome.clone(), row.value.to_string(), row.description.clone()]
-    });
-    let text = columns(&["COUNTER", "OUTCOME", "FRAMES", "MEANING"], &[2], cells);
-    text + &and_zeros(zero.len())
-}
-
-/// Tables show what happened; all names are in the JSON form.
-fn and_zeros(count: usize) -> String {
-    format!("and {count} counters that are zero (-o json has them)\n")
-}
-
-fn ports(rows: &[PortRow]) -> String {
-    let mut text = columns(
-        &[
-            "PORT",
-            "ROLE",
-            "XDP",
-            "BIND",
-            "QUEUE",
-            "MAC",
-            "MTU",
-            "RX PACKETS",
-            "RX BYTES",
-            "TX PACKETS",
-            "TX BYTES",
-        ],
-        &[4, 6, 7, 8, 9, 10],
-        rows.iter().map(|row| {
-            vec![
-                row.interface.clone(),
-                row.role.clone(),
-                row.xdp.clone(),
-                row.bind.clone(),
-                row.queue.to_string(),
-                row.mac.clone(),
-                row.mtu.to_string(),
-                row.rx_packets.to_string(),
-                row.rx_bytes.to_string(),
-                row.tx_packets.to_string(),
-                row.tx_bytes.to_string(),
-            ]
-        }),
-    );
-    text.push('\n');
-    for (interface, fallback) in rows.iter().filter_map(|row| Some((&row.interface, row.fallback.as_ref()?)))
-    {
-        text += &format!("{interface}: no native XDP: {fallback}\n\n");
-    }
-    let details = rows.iter().flat_map(|row| {
-        let of = |of, counters: &BTreeMap<String, u64>| {
-            counters
-                .iter()
-                .map(|(name, &value)| {
-                    (value, vec![row.interface.clone(), String::from(of), name.clone(), value.to_string()])
-                })
-                .collect::<Vec<_>>()
-        };
-        of("xdp", &row.verdicts).into_iter().chain(of("socket", &row.socket))
-    });
-    let (counted, zero): (Vec<_>, Vec<_>) = details.partition(|(value, _)| *value != 0);
-    let cells = counted.into_iter().map(|(_, cells)| cells);
-    text + &columns(&["PORT", "OF", "COUNTER", "PACKETS"], &[3], cells) + &and_zeros(zero.len())
-}
-
-/// Columns as wide as their widest cell, two spaces apart; those in `right` are aligned right.
-fn columns(titles: &[&str], right: &[usize], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut lines = vec![titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>()];
-    lines.extend(rows);
-    let widths: Vec<usize> = (0..titles.len())
-        .map(|column| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for cells in &lines {
-        let mut line = String::new();
-        for (column, (cell, &width)) in cells.iter().zip(&widths).enumerate() {
-            let gap = if column == 0 { "" } else { "  " };
-            line += &match right.contains(&column) {
-                true => format!("{gap}{cell:>width$}"),
-                false => format!("{gap}{cell:<width$}"),
-            };
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::SubnetRow;
-
-    #[test]
-    fn overlays_in_columns() {
-        let row = |vni, endpoints: &[&str]| OverlayRow {
-            vni,
-            subnets: vec![SubnetRow {
-                prefix: "10.0.1.0/24".parse().unwrap(),
-                router: "10.0.1.1".parse().unwrap(),
-            }],
-            endpoints: endpoints.iter().map(|text| text.parse().unwrap()).collect(),
-            mtu: 1500,
-            stations: 3,
-            egress_packets: 12,
-            egress_bytes: 1000,
-            ingress_packets: 9,
-            ingress_bytes: 800,
-        };
-        let text = table(&Answer::Overlays(vec![row(7, &["198.18.0.11", "198.18.0.12"]), row(65_536, &[])]));
-        let expected =
-            "  VNI  SUBNETS      ROUTERS   ENDPOINTS                 MTU  STATIONS  EGRESS  INGRESS
-    7  10.0.1.0/24  10.0.1.1  198.18.0.11 198.18.0.12  1500         3      12        9
-65536  10.0.1.0/24  10.0.1.1  -                        1500         3      12        9
-";
-        assert_eq!(text, expected);
-    }
+    use crate::api::CounterRow;
 
     fn counter_row(name: &str, value: u64) -> CounterRow {
         CounterRow { name: name.into(), outcome: "forwarded".into(), value, description: "Sent.".into() }
@@ -243,15 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn tables_show_what_is_not_zero() {
-        let text = table(&Answer::Counters(vec![counter_row("egress", 2), counter_row("ingress", 0)]));
-        assert!(text.contains("egress   forwarded       2  Sent.") && !text.contains("ingress"), "{text}");
-        assert!(text.ends_with("and 1 counters that are zero (-o json has them)\n"), "{text}");
-    }
-
-    #[test]
     fn nobody_there_is_said_with_the_remedy() {
-        let error = ask(Path::new("/nonexistent/control.sock"), Request::Ports {}).unwrap_err().to_string();
+        let error = ask(Path::new("/nonexistent/control.sock"), Request::Show(Question::Ports))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/nonexistent/control.sock") && error.contains("--socket"), "{error}");
     }
 }

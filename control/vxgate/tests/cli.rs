@@ -92,13 +92,41 @@ fn a_missing_file_and_a_missing_gateway_are_named() {
     let output = vxgate(&["show", "ports", "--socket", "/nonexistent.sock"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no gateway answers at /nonexistent.sock"));
+    let output = vxgate(&["bindings", "export", "--socket", "/nonexistent.sock"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no gateway answers at /nonexistent.sock"));
+}
+
+#[test]
+fn bindings_that_are_none_are_refused_before_a_gateway_is_asked() {
+    let import = |path: &str| {
+        let output = vxgate(&["bindings", "import", path, "--socket", "/nonexistent.sock"]);
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    assert!(
+        import("/nonexistent.json").contains("cannot read bindings from /nonexistent.json: No such file")
+    );
+    let row = r#"{"vni": 7, "address": "10.0.0.9", "mac": "02:00:00:00:00:09", "age_ms": 5}"#;
+    for (wrong, reason) in [
+        (row.replace("\"vni\": 7", "\"vni\": 0"), "10.0.0.9: 0 is no VNI"),
+        (row.replace("00:09", "00:9"), "10.0.0.9: \"02:00:00:00:00:9\" is not a MAC address"),
+        (row.replace("age_ms", "age"), "unknown field `age`"),
+        (row.replace("10.0.0.9", "10.0.0.999"), "IP address"),
+    ] {
+        let file = File::new("bindings.json", &format!("[{row}, {wrong}]"));
+        let errors = import(file.path());
+        assert!(errors.contains(reason) && errors.contains("vxgate bindings export"), "{errors}");
+    }
+    let file = File::new("good.json", &format!("[{row}]"));
+    assert!(import(file.path()).contains("no gateway answers"));
 }
 
 #[test]
 fn wrong_usage_is_status_two_and_help_is_there() {
     assert_eq!(vxgate(&["run"]).status.code(), Some(2));
     assert_eq!(vxgate(&["show", "overlays", "--vni", "0"]).status.code(), Some(2));
-    for command in ["run", "check", "cleanup", "show"] {
+    for command in ["run", "check", "cleanup", "show", "bindings"] {
         let output = vxgate(&[command, "--help"]);
         assert!(output.status.success());
         assert!(text(&output.stdout).contains("Usage: vxgate"));

@@ -104,6 +104,18 @@ fn configurations() {
         ),
         (with("vni = 7\nsubnets = [\"10.0.7.0/24\"]\nvlan = 7"), ["unknown field `vlan`", "expected one of"]),
         (
+            with("vni = 7\nsubnets = [\"10.0.7.0/24\"]\nowner = false"),
+            ["owner = false needs own-mac", "add it"],
+        ),
+        (
+            with("vni = 7\nsubnets = [\"fd00:0:0:7::/80\"]\nadvertise = { autonomous = true }"),
+            ["one of length 80", "correct the subnet"],
+        ),
+        (
+            format!("{good}[[rule]]\naction = \"allow\"\nfrom-vnis = \"7-9\"\n"),
+            ["no overlay has a VNI from 7 to 9", "correct the range"],
+        ),
+        (
             good.replace("10.0.0.0/8", "10.0.0.0/8\", \"10.9.0.0/16"),
             ["10.9.0.0/16 overlaps", "keep the wider"],
         ),

@@ -26,6 +26,7 @@ use crate::police::Police;
 use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
 use crate::tables::{Snapshot, TablesError, Writer};
+use crate::tap::{Explainer, Explanation, Tap, TapBusy, TapFilter, TapStatus, Tapped, Taps, WorkerTaps};
 use crate::worker::Worker;
 
 /// Commands that wait for the slow path before [`Engine::update`] blocks.
@@ -37,6 +38,9 @@ pub enum StartError {
     /// Not one port of each role.
     #[error("{0} ports with role {1}: exactly one is supported")]
     Roles(usize, &'static str),
+    /// Nobody would forward.
+    #[error("no worker: the configuration must have one at least")]
+    NoWorkers,
     /// A port's frames fit no buffer.
     #[error("MTU {0} is more than {max}, what the engine's buffers hold: set the port's MTU lower", max = port::MAX_MTU)]
     Mtu(u16),
@@ -172,6 +176,8 @@ pub struct Engine {
     flows: Mutex<flow::FlowReader>,
     commands: Sender<Command>,
     tally: Arc<Tally>,
+    taps: Arc<Taps>,
+    explainer: Mutex<Explainer>,
     stop: Arc<AtomicBool>,
     slow_path: JoinHandle<()>,
     workers: Vec<RunningWorker>,
@@ -187,6 +193,9 @@ impl Engine {
     /// [`StartError`]; then nothing is attached, bound or running any more.
     pub fn start(config: Config, events: Box<dyn Fn(Event) + Send>) -> Result<Self, StartError> {
         check_roles(&config.ports)?;
+        if config.workers.is_empty() {
+            return Err(StartError::NoWorkers);
+        }
         let classifiers = load_classifiers(&config)?;
         let chunk_size = chunk_size(&config.ports)?;
         let sockets = open_sockets(&config, chunk_size)?;
@@ -194,6 +203,8 @@ impl Engine {
         let Sockets { workers: sockets, zero_copy_refusal, .. } = sockets;
 
         let tally = Arc::new(Tally::new());
+        let taps = Taps::new(sockets.len());
+        let explainer = Mutex::new(Explainer::new().map_err(StartError::resource("frame memory"))?);
         let stop = Arc::new(AtomicBool::new(false));
         let (commands, command_queue) = crossbeam_channel::bounded(COMMAND_QUEUE);
         let (mut links, mut rings) = (Vec::new(), Vec::new());
@@ -210,7 +221,8 @@ impl Engine {
         let (writer, flow_readers) = Writer::new(config, sockets.len() + 1)?;
         let reader = || flow_readers.reader().expect("as many as were asked for");
         let tables = Arc::clone(writer.published());
-        let slow_path = SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally));
+        let slow_path =
+            SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally));
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
         let mut workers = Vec::new();
         for (((number, core), OpenedWorker { umem, pool, ports }), (punts, answers, waker)) in
@@ -229,14 +241,16 @@ impl Engine {
                 police: Police::new(&limits, overlays),
                 punted: false,
                 answers,
+                taps: WorkerTaps::new(Arc::clone(&taps), number),
                 slow_path: slow_path.thread().clone(),
                 waker: waker.clone(),
                 polling,
                 stop: Arc::clone(&stop),
             };
-            let thread = spawn(&format!("worker-{number}"), core, move || worker.run()).inspect_err(|_| {
-                stop.store(true, Ordering::Relaxed);
-            })?;
+            let thread =
+                spawn(&format!("worker-{number}"), core, move || worker.run()).inspect_err(|_| {
+                    stop.store(true, Ordering::Relaxed);
+                })?;
             workers.push(RunningWorker { core, counters, waker, thread });
         }
         // Last, so that the first frame finds somebody at home; before this the kernel has the traffic.
@@ -252,6 +266,8 @@ impl Engine {
             flows: Mutex::new(reader()),
             commands,
             tally,
+            taps,
+            explainer,
             stop,
             slow_path,
             workers,
@@ -398,6 +414,37 @@ impl Engine {
         let mut reader = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
         reader.view().for_each(each);
         reader.offline();
+    }
+
+    /// Begins to copy the frames that `filter` is for, until the tap is dropped; once it [is on](Tap::is_on) none is
+    /// missed.
+    ///
+    /// # Errors
+    /// [`TapBusy`] if there are as many as there may be.
+    pub fn tap(&self, filter: TapFilter) -> Result<Tap, TapBusy> {
+        let tap = self.taps.open(filter, &self.tables.load())?;
+        // They may be asleep.
+        self.workers.iter().for_each(|worker| worker.waker.wake());
+        Ok(tap)
+    }
+
+    /// The taps that are on.
+    pub fn taps(&self) -> Vec<TapStatus> {
+        self.taps.status()
+    }
+
+    /// Tells the way of a received frame step by step, by taking the copy through the pipeline again, with the tables as
+    /// they are now. Nothing is counted, and no rate limit is used up.
+    pub fn explain(&self, tapped: &Tapped) -> Explanation {
+        let interfaces: Vec<&str> = self.ports.iter().map(|port| port.config.interface.as_str()).collect();
+        let tables = self.tables.load();
+        // A panic elsewhere while they were held cannot have left them half-changed.
+        let mut reader = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut explainer = self.explainer.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = &self.workers[0].counters;
+        let explanation = explainer.explain(&tables, &reader.view(), counters, &interfaces, tapped);
+        reader.offline();
+        explanation
     }
 
     /// Detaches the programs, stops the threads and waits for them.

@@ -13,6 +13,7 @@ mod pipeline;
 mod police;
 mod slowpath;
 mod tables;
+mod tap;
 #[cfg(test)]
 mod testing;
 mod worker;
@@ -23,3 +24,6 @@ pub use engine::{Engine, OverlayStatus, PortStatus, PuntCount, StartError, Worke
 pub use slowpath::Deed;
 pub use tables::TablesError;
 pub use tables::rules::MAX_RULES;
+pub use tap::{
+    Direction, Explanation, MAX_TAPS, ProtocolFilter, Step, Tap, TapBusy, TapFilter, TapStatus, Tapped,
+};

@@ -16,6 +16,7 @@ use crate::police::Police;
 use crate::slowpath::{Answer, FrameCopy, Punted};
 use crate::tables::Snapshot;
 use crate::tables::flow;
+use crate::tap::WorkerTaps;
 
 /// Longest sleep: a bound on how late a worker notices that it is to stop.
 const SLEEP: Duration = Duration::from_millis(4);
@@ -42,6 +43,7 @@ pub(crate) struct Worker {
     /// Whether there were punts in this round.
     pub(crate) punted: bool,
     pub(crate) answers: rtrb::Consumer<Answer>,
+    pub(crate) taps: WorkerTaps,
     /// To be unparked when there are punts.
     pub(crate) slow_path: Thread,
     pub(crate) waker: Waker,
@@ -82,6 +84,7 @@ impl Worker {
     pub(crate) fn round(&mut self) -> bool {
         let mut busy = false;
         self.counters.looked();
+        self.taps.refresh();
         for port in 0..self.ports.len() {
             self.ports[port].reclaim(&mut self.pool);
             self.ports[port].refill(&mut self.pool);
@@ -105,7 +108,11 @@ impl Worker {
         }
         let bytes = batch.iter().map(Frame::len).sum::<usize>();
         self.counters.received(port, batch.len() as u64, bytes as u64);
-        self.process(PortIndex(port as u8), batch);
+        let port = PortIndex(port as u8);
+        if self.taps.are_on() {
+            self.taps.received(port, &batch, &self.umem);
+        }
+        self.process(port, batch);
         true
     }
 
@@ -116,42 +123,49 @@ impl Worker {
             Context { tables: self.tables.load(), flows: &flows, umem: &self.umem, counters: &self.counters };
         pipeline::process(context, &mut self.scratch, port, &mut batch);
         for (index, frame) in batch.into_iter().enumerate() {
-            match self.scratch.verdicts[index] {
-                Verdict::Transmit(forwarded) => {
-                    if self.transmit(forwarded.port, frame) {
+            let reason = match self.scratch.verdicts[index] {
+                Verdict::Transmit(forwarded) => match self.transmit(forwarded.port, frame) {
+                    Ok(()) => {
                         self.counters.forwarded(&forwarded);
+                        forwarded.reason
                     }
-                }
+                    Err(reason) => reason,
+                },
                 Verdict::Punt(punt) => self.punt(port, punt, frame),
                 Verdict::Drop(reason) => self.drop_frame(frame, reason),
+            };
+            if self.taps.are_on() {
+                self.taps.ended(index, reason);
             }
         }
     }
 
-    /// Whether the port took it; if not, that is counted.
+    /// Gives a frame to the port; if that does not take it, it is counted, and this says as what.
     #[inline]
-    fn transmit(&mut self, port: PortIndex, frame: Frame) -> bool {
+    fn transmit(&mut self, port: PortIndex, frame: Frame) -> Result<(), Reason> {
         let bytes = frame.len();
+        if self.taps.are_on() {
+            self.taps.leaving(port, self.umem.data(&frame));
+        }
         match self.ports[usize::from(port.0)].transmit(frame) {
             Ok(()) => {
                 self.counters.sent(port.0.into(), bytes as u64);
-                true
+                Ok(())
             }
-            Err(frame) => {
-                self.drop_frame(frame, Reason::TransmitFull);
-                false
-            }
+            Err(frame) => Err(self.drop_frame(frame, Reason::TransmitFull)),
         }
     }
 
-    fn drop_frame(&mut self, frame: Frame, reason: Reason) {
+    /// Gives back for what.
+    fn drop_frame(&mut self, frame: Frame, reason: Reason) -> Reason {
         self.counters.count(reason);
         self.pool.put(frame);
+        reason
     }
 
     /// Hands a copy over, as far as limits and room allow. What is dropped anyway is counted as that; what was to be
-    /// taken up by the slow path and can't be, as the reason for that.
-    fn punt(&mut self, port: PortIndex, Punt { reason, overlay, mtu }: Punt, frame: Frame) {
+    /// taken up by the slow path and can't be, as the reason for that. Gives back as what it is counted.
+    fn punt(&mut self, port: PortIndex, Punt { reason, overlay, mtu }: Punt, frame: Frame) -> Reason {
         let handed_over = if !self.police.admits(PuntClass::of(reason), overlay, limit::now()) {
             Err(Reason::Policed)
         } else {
@@ -184,8 +198,11 @@ impl Worker {
             self.umem.data_mut(&mut frame).copy_from_slice(bytes);
             match answer {
                 Answer::Send { .. } => {
-                    if self.transmit(*port, frame) {
+                    if self.transmit(*port, frame).is_ok() {
                         self.counters.count(Reason::SlowPath);
+                        if self.taps.are_on() {
+                            self.taps.ended(0, Reason::SlowPath);
+                        }
                     }
                 }
                 Answer::Again { .. } => {

@@ -74,8 +74,8 @@ impl Wire {
 mod tests {
     use super::*;
     use crate::port::frames_for;
-    use crate::umem::ChunkSize;
     use crate::umem::Batch;
+    use crate::umem::ChunkSize;
 
     fn reflect(port: &mut Port, pool: &mut crate::umem::FramePool) -> usize {
         let mut batch = Batch::new();

@@ -149,10 +149,7 @@ impl Umem {
         let size = self.chunk_size.bytes();
         let (chunk, start) = (offset / size, offset % size);
         // The kernel is trusted with ownership, not with arithmetic: this keeps every slice inside the mapping.
-        assert!(
-            offset < self.memory.len() && start + len as usize <= size,
-            "a descriptor outside memory"
-        );
+        assert!(offset < self.memory.len() && start + len as usize <= size, "a descriptor outside memory");
         Frame { chunk: chunk as u32, start: start as u16, len: len as u16, umem: self.id, size: size as u16 }
     }
 }

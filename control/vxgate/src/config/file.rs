@@ -3,6 +3,7 @@
 //! Only what can be told from one value or table alone is checked here; the parser then names the place by itself.
 
 mod policy;
+mod rule;
 mod values;
 
 use std::fmt;
@@ -17,10 +18,10 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
+pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{
-    ActionName, AddressesPerStation, AdmissionName, BindName, Destination, Domain, DscpValue, IdleName,
-    Interface, Mac, OneOrMany, PerSecond, Ports, Prefix, Protocols, ProxyName, Roles, VniNumber, VniRange,
-    XdpName, has_ports,
+    AddressesPerStation, AdmissionName, BindName, Domain, DscpValue, IdleName, Interface, Mac, OneOrMany,
+    PerSecond, Prefix, ProxyName, Roles, VniNumber, VniRange, XdpName,
 };
 
 /// The whole file.
@@ -135,20 +136,6 @@ pub(super) struct StationBlock {
     pub(super) first_mac: Spanned<Mac>,
     pub(super) first_address: Spanned<NonZeroU32>,
     pub(super) endpoints: Spanned<OneOrMany<IpAddr>>,
-}
-
-/// `[[rule]]`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Rule {
-    pub(super) action: ActionName,
-    pub(super) from: Option<Spanned<OneOrMany<Prefix>>>,
-    pub(super) from_vnis: Option<Spanned<OneOrMany<VniRange>>>,
-    pub(super) to: Option<Spanned<OneOrMany<Destination>>>,
-    pub(super) to_vnis: Option<Spanned<OneOrMany<VniRange>>>,
-    pub(super) protocol: Option<Spanned<OneOrMany<Protocols>>>,
-    pub(super) port: Option<Spanned<OneOrMany<Ports>>>,
-    pub(super) replies: Option<Spanned<bool>>,
 }
 
 /// `"10.0.1.0/24"`, or `{ prefix = "10.0.1.0/24", router = "10.0.1.254" }`.

@@ -3,7 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
+use engine::PacketRate;
+
 use super::*;
+
+mod policy;
+mod rules;
+mod station_blocks;
 
 const GOOD: &str = r#"
 [gateway]
@@ -153,6 +159,46 @@ fn ports() {
 }
 
 #[test]
+fn a_port_may_have_both_roles() {
+    let (start, end) = (GOOD.rfind("[[port]]").unwrap(), GOOD.find("[[overlay]]").unwrap());
+    let one_port = format!("{}{}", &GOOD[..start], &GOOD[end..]);
+    for roles in ["[\"underlay\", \"uplink\"]", "[\"uplink\", \"underlay\"]"] {
+        let settings = parse(&one_port.replace("\"underlay\"", roles)).unwrap();
+        assert_eq!((settings.ports.len(), settings.ports[0].role), (1, Role::Both));
+    }
+    assert_eq!(with("\"uplink\"", "[\"uplink\"]").unwrap().ports[1].role, Role::Uplink);
+    let both = "[\"underlay\", \"uplink\"]";
+    refused("\"uplink\"", both, "[[port]]", &["is taken by the port of line 8", "exactly one"]);
+    refused("\"underlay\"", both, "[[port]]", &["role uplink is taken by the port of line 8"]);
+    refused("\"uplink\"", "[]", "role = []", &["empty list"]);
+    refused("\"uplink\"", "[\"uplink\", \"uplink\"]", "\"uplink\",", &["name each once"]);
+    // VTEP addresses: one a family.
+    let error = parse(
+        &one_port.replace("\"underlay\"", both).replace("\"198.18.0.1\"", "\"198.18.0.1\", \"198.18.0.2\""),
+    );
+    assert!(error.unwrap_err().to_string().contains("at most one IPv4 and one IPv6"));
+}
+
+#[test]
+fn limits_of_what_the_slow_path_is_given() {
+    let defaults = parse(GOOD).unwrap().punt_limits;
+    assert_eq!(defaults, PuntLimits::default());
+    let punts = "core = 1\n[gateway.punts]\nstranger = { overlay = { rate = 7 }, total = { rate = 70, burst = 9 } }\n\
+                 error.overlay.burst = 3\n";
+    let limits = with("core = 1\n", punts).unwrap().punt_limits;
+    let mut expected = defaults;
+    expected.overlay[2].rate = 7;
+    expected.total[2] = PacketRate { rate: 70, burst: 9 };
+    expected.overlay[4].burst = 3;
+    assert_eq!(limits, expected);
+    let wrong = |keys: &str| format!("core = 1\n[gateway.punts]\n{keys}\n");
+    refused("core = 1\n", &wrong("host.total.rate = 0"), "host", &["nonzero"]);
+    refused("core = 1\n", &wrong("hosts.total.rate = 1"), "hosts", &["unknown field `hosts`", "`host`"]);
+    refused("core = 1\n", &wrong("host.each.rate = 1"), "host", &["unknown field `each`"]);
+    refused("core = 1\n", &wrong("host.total.rat = 1"), "host", &["unknown field `rat`"]);
+}
+
+#[test]
 fn overlays() {
     refused("vni = 100", "vni = 3", "[[overlay-block]]", &["VNI 3 is configured twice", "line 20"]);
     refused(
@@ -280,16 +326,23 @@ fn sixty_five_thousand_overlays_take_a_moment() {
     assert_eq!(last.subnets[1].prefix.to_string(), "fd00:0:0:ffff::/64");
 }
 
-/// The example of the book.
+/// The examples of the book: the first is a whole file, as is any that has a `[gateway]`; the others are added to it.
 #[test]
-fn the_documented_file_is_right() {
+fn the_documented_files_are_right() {
     let book = include_str!("../../../../docs/configuration.md");
-    let text =
-        book.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of TOML");
-    let settings = parse(text).unwrap();
+    let blocks = book.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    let blocks: Vec<&str> = blocks.collect();
+    let settings = parse(blocks[0]).unwrap();
     assert_eq!((settings.overlays.len(), settings.stations.len()), (60_001, 1));
-    let vteps: Vec<IpAddr> = settings.ports[0].addresses.clone();
-    settings.check_endpoints(&vteps).unwrap();
+    settings.check_endpoints(&settings.ports[0].addresses).unwrap();
+    assert!(blocks.len() >= 6, "{}", blocks.len());
+    for block in &blocks[1..] {
+        let text = match block.contains("[gateway]\n") {
+            true => (*block).to_owned(),
+            false => format!("{}\n{block}", blocks[0]),
+        };
+        parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    }
 }
 
 #[test]

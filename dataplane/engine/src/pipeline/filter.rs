@@ -58,7 +58,7 @@ fn obey(
 
 /// What rules look at. Nothing hides behind IPv6 extension headers, nor in a first fragment that is too short for its
 /// ports (RFC 1858 §4.2.1, RFC 7112 §5).
-fn describe(header: &IpHeader, packet: &[u8]) -> Result<Packet, Reason> {
+pub(crate) fn describe(header: &IpHeader, packet: &[u8]) -> Result<Packet, Reason> {
     let IpHeader { source, destination, .. } = *header;
     let (protocol, ports_at) = match source {
         IpAddr::V4(_) => {

@@ -16,7 +16,7 @@ pub(crate) mod decapsulate;
 mod ecn;
 mod egress;
 pub(crate) mod encapsulate;
-mod filter;
+pub(crate) mod filter;
 mod flow;
 mod ingress;
 pub(crate) mod ip;
@@ -290,4 +290,4 @@ impl Ingress<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -450,7 +450,7 @@ fn a_stalled_port_costs_only_its_own_frames() {
 }
 
 /// A frame as it could come from the network: valid, or valid with a few bytes changed, or cut, or noise.
-fn any_frame() -> impl Strategy<Value = (bool, Vec<u8>)> {
+pub(crate) fn any_frame() -> impl Strategy<Value = (bool, Vec<u8>)> {
     let seeds = (0..10_usize).prop_map(|seed| {
         let family = seed % 2;
         let out = Udp::from_station(STATION[family], OUTSIDE[family]);

@@ -15,6 +15,7 @@ use crate::pipeline::Scratch;
 use crate::police::Police;
 use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
 use crate::tables::Writer;
+use crate::tap::{Taps, WorkerTaps};
 use crate::worker::Worker;
 
 pub(crate) use crate::offline::example::*;
@@ -27,6 +28,7 @@ pub(crate) struct Harness {
     pub(crate) control: Sender<Command>,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) taps: Arc<Taps>,
 }
 
 impl Harness {
@@ -55,6 +57,7 @@ impl Harness {
         let events_in = Box::new(move |event| heard.lock().unwrap().push(event));
         let links = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
         let stop = Arc::default();
+        let taps = Taps::new(1);
         let slow_path = SlowPath::new(writer, commands, links, events_in, stop, Arc::clone(&tally));
         let worker = Worker {
             flows: flow_readers.reader().unwrap(),
@@ -68,12 +71,13 @@ impl Harness {
             police,
             punted: false,
             answers: answers_out,
+            taps: WorkerTaps::new(Arc::clone(&taps), 0),
             slow_path: std::thread::current(),
             waker,
             polling: Polling::Busy,
             stop: Arc::default(),
         };
-        let mut harness = Self { worker, slow_path, wires, control, events, tally };
+        let mut harness = Self { worker, slow_path, wires, control, events, tally, taps };
         harness.worker.round();
         harness
     }

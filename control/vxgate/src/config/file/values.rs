@@ -4,13 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
-use engine::{Action, Admission, Dscp, Proxy, Role};
+use engine::{Admission, Dscp, Proxy, Role};
 use ipnet::IpNet;
 use port::{BindRequest, Idle, XdpRequest};
 use serde::de::value::{I64Deserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use wire::{DomainName, IpProtocol, MacAddr, Vni};
+use wire::{DomainName, MacAddr, Vni};
 
 /// One value, or a list of them that is not empty.
 pub(in crate::config) struct OneOrMany<T>(pub(in crate::config) Vec<T>);
@@ -48,7 +48,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 }
 
 /// A number or a text, for values that may be written as either.
-enum NumberOrText {
+pub(super) enum NumberOrText {
     Number(i64),
     Text(String),
 }
@@ -198,86 +198,6 @@ impl TryFrom<OneOrMany<RoleName>> for Roles {
     }
 }
 
-/// `80`, or `"8000-8080"`.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "NumberOrText")]
-pub(in crate::config) struct Ports(pub(in crate::config) RangeInclusive<u16>);
-
-impl TryFrom<NumberOrText> for Ports {
-    type Error = String;
-
-    fn try_from(value: NumberOrText) -> Result<Self, String> {
-        let range = match &value {
-            NumberOrText::Number(number) => u16::try_from(*number).ok().map(|port| port..=port),
-            NumberOrText::Text(text) => {
-                let (first, last) = text.split_once('-').unwrap_or((text, text));
-                match (first.trim().parse(), last.trim().parse()) {
-                    (Ok(first), Ok(last)) => Some(first..=last),
-                    _ => None,
-                }
-            }
-        };
-        range.filter(|range| !range.is_empty()).map(Self).ok_or_else(|| {
-            format!("{value} is no port: write a number up to 65535, or the first and the last, such as \"8000-8080\"")
-        })
-    }
-}
-
-/// An upper-layer protocol by name or number; `"icmp"` is that of either family.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "NumberOrText")]
-pub(in crate::config) struct Protocols(pub(in crate::config) Vec<u8>);
-
-impl TryFrom<NumberOrText> for Protocols {
-    type Error = String;
-
-    fn try_from(value: NumberOrText) -> Result<Self, String> {
-        let numbers = match &value {
-            NumberOrText::Number(number) => u8::try_from(*number).ok().map(|number| vec![number]),
-            NumberOrText::Text(text) => match text.as_str() {
-                "tcp" => Some(vec![IpProtocol::Tcp.into()]),
-                "udp" => Some(vec![IpProtocol::Udp.into()]),
-                "icmp" => Some(vec![IpProtocol::Icmp.into(), IpProtocol::Icmpv6.into()]),
-                "icmpv6" => Some(vec![IpProtocol::Icmpv6.into()]),
-                "sctp" => Some(vec![SCTP]),
-                _ => None,
-            },
-        };
-        numbers.map(Self).ok_or_else(|| {
-            format!("{value} is no protocol: write \"tcp\", \"udp\", \"icmp\", \"icmpv6\", \"sctp\", or a number up to 255")
-        })
-    }
-}
-
-/// IANA's protocol number of SCTP (RFC 9260).
-const SCTP: u8 = 132;
-/// That of UDP-Lite (RFC 3828).
-const UDP_LITE: u8 = 136;
-
-/// Whether a protocol has ports that the filter knows where to find.
-pub(in crate::config) fn has_ports(protocol: u8) -> bool {
-    [IpProtocol::Tcp.into(), IpProtocol::Udp.into(), SCTP, UDP_LITE].contains(&protocol)
-}
-
-/// One side of a rule: a prefix, or all that is no overlay.
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[serde(try_from = "String")]
-pub(in crate::config) enum Destination {
-    Prefix(IpNet),
-    Outside,
-}
-
-impl TryFrom<String> for Destination {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "outside" => Ok(Self::Outside),
-            _ => Prefix::try_from(text).map(|Prefix(prefix)| Self::Prefix(prefix)),
-        }
-    }
-}
-
 /// Something in a second: a number above zero, or one with a decimal suffix, such as `"100M"`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "NumberOrText")]
@@ -400,8 +320,4 @@ names!(
 names!(
     /// For whom the router answers ARP and neighbour solicitations.
     ProxyName => Proxy { Own, Known, Isolate }
-);
-names!(
-    /// What a rule does.
-    ActionName => Action { Allow, Reject, Drop }
 );

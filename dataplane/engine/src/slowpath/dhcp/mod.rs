@@ -118,3 +118,5 @@ fn fits_uplinks(tables: &Snapshot, packet: &[u8]) -> Result<(), Deed> {
     require(uplinks.all(|port| packet.len() <= port.mtu.into()))
 }
 
+#[cfg(test)]
+mod tests;

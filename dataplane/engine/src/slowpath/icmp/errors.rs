@@ -6,11 +6,11 @@ use wire::icmpv4::{self, Icmpv4Repr};
 use wire::icmpv6::{self, Icmpv6Repr};
 use wire::{IpProtocol, ndp};
 
-use super::super::{Deed, Origin, Output, Received, Tally};
 use super::packet::{Identity, Packet, emit_v4, emit_v6};
 use super::{back, is_one_host};
 use crate::counters::Reason;
 use crate::pipeline::ip;
+use crate::slowpath::{Deed, Origin, Output, Received, Tally};
 use crate::tables::Snapshot;
 
 /// Code point CS6 (precedence 6), which IPv4 errors are sent with (RFC 1812 §4.3.2.5).
@@ -65,7 +65,7 @@ impl Fault {
 }
 
 /// The error about a packet that was not forwarded for `reason`; `mtu`: the longest that could have passed, in bytes.
-pub(in super::super) fn error(
+pub(in crate::slowpath) fn error(
     tables: &Snapshot,
     received: &Received<'_>,
     reason: Reason,
@@ -76,7 +76,7 @@ pub(in super::super) fn error(
 }
 
 /// The error about a packet whose receiver did not tell its MAC address (RFC 1812 §5.2.7.1, RFC 4861 §7.2.2).
-pub(in super::super) fn address_unreachable(
+pub(in crate::slowpath) fn address_unreachable(
     tables: &Snapshot,
     received: &Received<'_>,
     tally: &Tally,

@@ -9,10 +9,10 @@ mod packet;
 
 use std::net::IpAddr;
 
+use wire::IpProtocol;
 use wire::icmpv4::{Icmpv4Packet, Icmpv4Repr};
 use wire::icmpv6::{Icmpv6Packet, Icmpv6Repr};
 use wire::udp::UdpPacket;
-use wire::{EtherType, IpProtocol};
 
 use super::{Deed, Origin, Output, Received, Tally};
 use crate::pipeline::ip::{self, ECN};
@@ -88,13 +88,12 @@ fn is_one_host(tables: &Snapshot, received: &Received<'_>, source: IpAddr) -> bo
     ip::is_forwardable_destination(source) && !is_edge
 }
 
-/// `packet`, an IP packet of the router's own, to where the frame came from.
+/// `packet`, one of the router's own and of the family of what was received, to where that came from.
 fn back(received: &Received<'_>, packet: Vec<u8>) -> Output {
     match received.origin {
         Origin::Station { overlay, endpoint } => {
-            let is_v4 = received.ethertype == EtherType::Ipv4;
-            let ethertype = if is_v4 { EtherType::Ipv4 } else { EtherType::Ipv6 };
-            Output::Station { overlay, endpoint, mac: received.sender, ethertype, payload: packet }
+            let (mac, ethertype) = (received.sender, received.ethertype);
+            Output::Station { overlay, endpoint, mac, ethertype, payload: packet }
         }
         Origin::Outer => Output::Outer(packet),
     }

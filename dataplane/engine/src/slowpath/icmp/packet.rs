@@ -8,8 +8,8 @@ use wire::icmpv6::Icmpv6Repr;
 use wire::ipv4::{self, Ipv4Packet, Ipv4Repr};
 use wire::ipv6::{self, Ipv6Packet, Ipv6Repr};
 
-use super::super::Received;
 use crate::pipeline::ip::IpHeader;
+use crate::slowpath::Received;
 
 /// TTL and hop limit of what the router sends.
 const TTL: u8 = 64;

@@ -11,10 +11,10 @@ use etherparse::{Icmpv4Slice, Icmpv6Slice, Ipv4Header, Ipv6Header};
 use proptest::prelude::*;
 use wire::{EtherType, MacAddr};
 
-use super::super::{Deed, FrameCopy, Origin, Output, Punted, Received, Tally};
 use super::{address_unreachable, answer, error};
 use crate::api::{Action, PortIndex, Rule, Update};
 use crate::counters::Reason;
+use crate::slowpath::{Deed, FrameCopy, Origin, Output, Punted, Received, Tally};
 use crate::tables::{OverlayIndex, Writer};
 use crate::testing::packets::{Udp, ip_frame, vxlan};
 use crate::testing::*;

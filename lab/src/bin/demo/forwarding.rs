@@ -1,103 +1,27 @@
-//! The demo: vxgate between two endpoints that are the Linux kernel's own VXLAN and an outer network, under real
-//! traffic. Prints what was tried and what was seen; exits with 1 if anything was not as it should be.
+//! Forwarding: stations reach the outer network and are reached, at speed, and overlays stay apart.
 
 use std::error::Error;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::process::ExitCode;
 
-use lab::{Family, Iperf, Namespace, Ping, ROUTER_MAC, Scene, Site, Station, Topology, TopologyOptions};
+use lab::{Family, Iperf, Namespace, Ping, Scene, Station, Topology};
+
+use crate::{FAMILIES, Trial};
 
 /// Echo requests of each kind.
 const PINGS: u32 = 5;
-const FAMILIES: [(Family, &str); 2] = [(Family::V4, "IPv4"), (Family::V6, "IPv6")];
 /// Bits a second of the UDP streams.
 const UDP_RATE: u64 = 100_000_000;
 /// Share of UDP datagrams that may be lost on a machine that is busy with the sender, the receiver and two kernels.
 const UDP_LOSS: f64 = 0.05;
 
-/// What was tried, and how it went.
-struct Trial {
-    what: String,
-    seen: String,
-    ok: bool,
-}
-
-fn main() -> ExitCode {
-    let Some(argument) = std::env::args_os().nth(1) else {
-        eprintln!("usage: demo PATH-OF-VXGATE, or demo --clean to remove what one that was killed left");
-        return ExitCode::from(2);
-    };
-    if argument == "--clean" {
-        return match lab::clean() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
-        };
-    }
-    match run(PathBuf::from(argument)) {
-        Ok(trials) => {
-            print_table(&trials);
-            let failed = trials.iter().filter(|trial| !trial.ok).count();
-            println!("\n{} tried, {failed} not as it should be", trials.len());
-            if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => fail(error.as_ref()),
-    }
-}
-
-fn fail(error: &dyn Error) -> ExitCode {
-    eprintln!("demo: {error}");
-    ExitCode::FAILURE
-}
-
-fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
-    println!(
-        "Building the network: two endpoints (kernel VXLAN over IPv4 and over IPv6), four overlays with a"
-    );
-    println!("station each, a router with a host behind it, and vxgate between them.");
-    println!();
-    println!("  station101,103 ─ endpoint ═══ IPv4 ═╗                         ╔═ router ─ outer host");
-    println!("  station102,104 ─ endpoint ═══ IPv6 ═╩═ underlay0 vxgate uplink0 ═ neighbour");
-    println!();
-    let sites: Vec<Site> = (1..=4).map(Site::numbered).collect();
-    let mut scene = Scene::build(&binary, &TopologyOptions::new(&Scene::blocks()), &sites)?;
-    let before = scene.topology.gateway.interfaces()?;
-    let started = scene.start()?;
-    println!("vxgate is ready after {} ms and says:", started.as_millis());
-    for line in scene.gateway.log().lines() {
-        println!("  {line}");
-    }
-    println!();
-
-    let mut trials = Vec::new();
+pub(crate) fn show(scene: &Scene, trials: &mut Vec<Trial>) -> Result<(), Box<dyn Error>> {
     for station in &scene.stations {
-        pings(&scene, station, &mut trials)?;
+        pings(scene, station, trials)?;
     }
     for station in &scene.stations[..2] {
-        throughput(&scene, station, &mut trials)?;
+        throughput(scene, station, trials)?;
     }
-    isolation(&scene, &mut trials)?;
-
-    let after = scene.topology.gateway.interfaces()?;
-    trials.push(Trial {
-        what: "kernel interfaces in the gateway, before and with vxgate".to_owned(),
-        seen: format!("{} and {}", before.join(" "), after.join(" ")),
-        ok: before == after,
-    });
-
-    println!("\nvxgate show ports:");
-    print_show(&scene, "ports")?;
-    println!("\nvxgate show counters:");
-    print_show(&scene, "counters")?;
-    println!();
-    let status = scene.gateway.stop()?;
-    trials.push(Trial {
-        what: "vxgate ends when asked".to_owned(),
-        seen: status.map_or("nothing ran".to_owned(), |status| status.to_string()),
-        ok: status.is_some_and(|status| status.success()),
-    });
-    scene.gateway.run("cleanup")?;
-    Ok(trials)
+    isolation(scene, trials)
 }
 
 fn pings(scene: &Scene, station: &Station, trials: &mut Vec<Trial>) -> lab::Result<()> {
@@ -115,7 +39,7 @@ fn pings(scene: &Scene, station: &Station, trials: &mut Vec<Trial>) -> lab::Resu
     Ok(())
 }
 
-fn ping(what: String, from: &Namespace, to: IpAddr, expected: bool) -> lab::Result<Trial> {
+pub(crate) fn ping(what: String, from: &Namespace, to: IpAddr, expected: bool) -> lab::Result<Trial> {
     println!("{what}");
     let report = Ping::to(to).count(PINGS).run(from)?;
     let time = report.round_trip.map_or(String::new(), |time| format!(", mean {:?}", time.mean));
@@ -190,20 +114,4 @@ fn isolation(scene: &Scene, trials: &mut Vec<Trial>) -> Result<(), Box<dyn Error
 fn counted(scene: &Scene, name: &str, what: String, before: u64, pings: u32) -> lab::Result<Trial> {
     let dropped = scene.gateway.counter(name)? - before;
     Ok(Trial { what, seen: format!("{dropped} of {pings} pings"), ok: dropped == u64::from(pings) })
-}
-
-fn print_show(scene: &Scene, what: &str) -> lab::Result<()> {
-    let output = scene.gateway.show_table(what)?;
-    for line in output.lines() {
-        println!("  {line}");
-    }
-    Ok(())
-}
-
-fn print_table(trials: &[Trial]) {
-    let width = trials.iter().map(|trial| trial.what.chars().count()).max().unwrap_or(0);
-    println!("What was tried, what was seen (router MAC {ROUTER_MAC} in every overlay):");
-    for Trial { what, seen, ok } in trials {
-        println!("  {} {what:width$}  {seen}", if *ok { "ok  " } else { "FAIL" });
-    }
 }
