@@ -14,6 +14,7 @@ use port::{
     BindMode, BindRequest, ChunkSize, FramePool, Opened, Polling, Port, PortError, Queue, SocketStatistics,
     StatisticsReader, Umem, Waker, XdpMode,
 };
+use sys::pages::Pages;
 use thiserror::Error;
 use wire::{MacAddr, Vni};
 
@@ -144,6 +145,8 @@ pub struct WorkerStatus {
     pub core: Option<usize>,
     /// What it does when there is nothing to do.
     pub polling: Polling,
+    /// What pages the memory of its frames is made of. They are of its core's NUMA node, if that has enough.
+    pub pages: Pages,
     /// How often it has looked at its ports.
     pub rounds: u64,
     /// How often it has gone to sleep.
@@ -163,6 +166,7 @@ struct AttachedPort {
 /// A worker that runs.
 struct RunningWorker {
     core: Option<usize>,
+    pages: Pages,
     counters: Arc<Counters>,
     waker: Waker,
     thread: JoinHandle<()>,
@@ -217,7 +221,7 @@ impl Engine {
         }
         let (polling, limits, overlays) = (config.polling, config.punt_limits, config.overlays.len());
         let cores = config.workers.clone();
-        // Beside the workers, `for_each_flow` reads.
+        // Beside the workers, `for_each_flow` and `explain` read.
         let (writer, flow_readers) = Writer::new(config, sockets.len() + 1)?;
         let reader = || flow_readers.reader().expect("as many as were asked for");
         let tables = Arc::clone(writer.published());
@@ -225,13 +229,15 @@ impl Engine {
             SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally));
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
         let mut workers = Vec::new();
-        for (((number, core), OpenedWorker { umem, pool, ports }), (punts, answers, waker)) in
-            cores.into_iter().enumerate().zip(sockets).zip(rings)
+        for (
+            ((number, core), OpenedWorker { umem, pool, ports, counters, scratch }),
+            (punts, answers, waker),
+        ) in cores.into_iter().enumerate().zip(sockets).zip(rings)
         {
-            let counters = Arc::new(Counters::new(ports.len(), overlays));
+            let pages = umem.pages();
             let worker = Worker {
                 flows: reader(),
-                scratch: Scratch::new(),
+                scratch,
                 umem,
                 pool,
                 ports,
@@ -251,7 +257,7 @@ impl Engine {
                 spawn(&format!("worker-{number}"), core, move || worker.run()).inspect_err(|_| {
                     stop.store(true, Ordering::Relaxed);
                 })?;
-            workers.push(RunningWorker { core, counters, waker, thread });
+            workers.push(RunningWorker { core, pages, counters, waker, thread });
         }
         // Last, so that the first frame finds somebody at home; before this the kernel has the traffic.
         let attach = attached.iter_mut().try_for_each(|port| {
@@ -465,7 +471,14 @@ impl Engine {
     pub fn workers(&self) -> Vec<WorkerStatus> {
         let status = |(number, worker): (usize, &RunningWorker)| {
             let (rounds, sleeps) = worker.counters.activity();
-            WorkerStatus { number, core: worker.core, polling: self.polling, rounds, sleeps }
+            WorkerStatus {
+                number,
+                core: worker.core,
+                polling: self.polling,
+                pages: worker.pages,
+                rounds,
+                sleeps,
+            }
         };
         self.workers.iter().enumerate().map(status).collect()
     }
@@ -537,37 +550,51 @@ struct Sockets {
     zero_copy_refusal: Option<String>,
 }
 
-/// The sockets of one worker, and the memory that they share.
+/// The sockets of one worker, and the memory that it alone writes.
 struct OpenedWorker {
     umem: Arc<Umem>,
     pool: FramePool,
     /// By [`PortIndex`].
     ports: Vec<Port>,
+    counters: Arc<Counters>,
+    scratch: Box<Scratch>,
 }
 
-/// Opens the sockets of `count` workers, all in one mode, which the first finds out.
+/// Opens the sockets of all workers, all in one mode, which the first finds out.
 fn open_sockets(config: &Config, chunk_size: ChunkSize) -> Result<Sockets, StartError> {
     let mut request = common_request(&config.ports)?;
     let mut sockets = Sockets { workers: Vec::new(), mode: BindMode::Copy, zero_copy_refusal: None };
-    for queue in 0..config.workers.len() as u32 {
-        let chunks = port::frames_for(config.ports.len() as u32);
-        let (umem, pool) = Umem::new(chunks, chunk_size).map_err(StartError::resource("frame memory"))?;
-        let queues: Vec<Queue<'_>> = config
-            .ports
-            .iter()
-            .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue })
-            .collect();
-        let Opened { ports, mode, zero_copy_refusal } = port::open(&umem, &queues, request)?;
+    for (queue, core) in (0..).zip(&config.workers) {
+        let (worker, mode, refusal) = on_core(*core, || open_worker(config, chunk_size, queue, request))??;
         request = match mode {
             BindMode::Copy => BindRequest::Copy,
             BindMode::ZeroCopy => BindRequest::ZeroCopy,
         };
         sockets.mode = mode;
-        sockets.zero_copy_refusal =
-            sockets.zero_copy_refusal.or(zero_copy_refusal.map(|refusal| refusal.summary()));
-        sockets.workers.push(OpenedWorker { umem, pool, ports });
+        sockets.zero_copy_refusal = sockets.zero_copy_refusal.or(refusal);
+        sockets.workers.push(worker);
     }
     Ok(sockets)
+}
+
+/// What one worker needs, the mode of its sockets, and why that is not zero-copy if it was to be found out.
+fn open_worker(
+    config: &Config,
+    chunk_size: ChunkSize,
+    queue: u32,
+    request: BindRequest,
+) -> Result<(OpenedWorker, BindMode, Option<String>), StartError> {
+    let chunks = port::frames_for(config.ports.len() as u32);
+    let (umem, pool) = Umem::new(chunks, chunk_size).map_err(StartError::resource("frame memory"))?;
+    let queues: Vec<Queue<'_>> = config
+        .ports
+        .iter()
+        .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue })
+        .collect();
+    let Opened { ports, mode, zero_copy_refusal } = port::open(&umem, &queues, request)?;
+    let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
+    let worker = OpenedWorker { umem, pool, ports, counters, scratch: Scratch::new() };
+    Ok((worker, mode, zero_copy_refusal.map(|refusal| refusal.summary())))
 }
 
 /// Enters each socket into the map of its port's program. Not attached yet.
@@ -592,6 +619,18 @@ fn join(
         Ok(AttachedPort { config, classifier, xdp, bind: sockets.mode, statistics })
     };
     configs.iter().zip(classifiers).enumerate().map(join_port).collect()
+}
+
+/// Does `work` on a core, so that the memory that it writes first, and that the kernel takes for it, is of that core's
+/// NUMA node.
+fn on_core<T: Send>(core: Option<usize>, work: impl FnOnce() -> T + Send) -> Result<T, StartError> {
+    let Some(id) = core else { return Ok(work()) };
+    std::thread::scope(|scope| {
+        let pinned = || core_affinity::set_for_current(core_affinity::CoreId { id }).then(work);
+        let thread = std::thread::Builder::new().spawn_scoped(scope, pinned);
+        let done = thread.map_err(StartError::resource("thread"))?.join();
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).ok_or(StartError::Core(id))
+    })
 }
 
 fn spawn(

@@ -56,7 +56,7 @@ impl Socket {
                 &fd,
                 XdpUmemReg {
                     addr: umem.memory().start().as_ptr() as u64,
-                    len: umem.memory().len() as u64,
+                    len: umem.memory().bytes() as u64,
                     chunk_size: umem.chunk_size().bytes() as u32,
                     headroom: 0,
                     flags: XdpUmemRegFlags::empty(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use arrayvec::ArrayVec;
 
-use crate::mapping::Mapping;
+use sys::pages::{Pages, Region};
 
 /// Bytes that the kernel leaves free before a received frame (`XDP_PACKET_HEADROOM`): room for any encapsulation.
 pub const HEADROOM: usize = 256;
@@ -68,7 +68,7 @@ static NEXT_ID: AtomicU16 = AtomicU16::new(0);
 
 /// The memory of all frames of a worker.
 pub struct Umem {
-    memory: Mapping,
+    memory: Region,
     chunk_size: ChunkSize,
     id: u16,
 }
@@ -86,7 +86,7 @@ pub struct Frame {
 }
 
 impl Umem {
-    /// Maps memory for `chunks` frames and hands out all of them.
+    /// Maps memory for `chunks` frames and hands out all of them. It is of the NUMA node of this thread.
     ///
     /// # Errors
     /// When there is not enough memory, or 65 535 areas were made by this process already.
@@ -94,7 +94,7 @@ impl Umem {
         let id = NEXT_ID
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| id.checked_add(1))
             .map_err(|_| io::Error::other("too many frame memories in one process"))?;
-        let memory = Mapping::anonymous(chunks as usize * chunk_size.bytes())?;
+        let memory = Region::populated(chunks as usize * chunk_size.bytes())?;
         let size = chunk_size.bytes() as u16;
         let frames = (0..chunks)
             .map(|chunk| Frame { chunk, start: HEADROOM as u16, len: 0, umem: id, size })
@@ -107,7 +107,12 @@ impl Umem {
         self.chunk_size
     }
 
-    pub(crate) fn memory(&self) -> &Mapping {
+    /// What pages it is made of. No chunk lies on two.
+    pub fn pages(&self) -> Pages {
+        self.memory.pages()
+    }
+
+    pub(crate) fn memory(&self) -> &Region {
         &self.memory
     }
 
@@ -149,7 +154,7 @@ impl Umem {
         let size = self.chunk_size.bytes();
         let (chunk, start) = (offset / size, offset % size);
         // The kernel is trusted with ownership, not with arithmetic: this keeps every slice inside the mapping.
-        assert!(offset < self.memory.len() && start + len as usize <= size, "a descriptor outside memory");
+        assert!(offset < self.memory.bytes() && start + len as usize <= size, "a descriptor outside memory");
         Frame { chunk: chunk as u32, start: start as u16, len: len as u16, umem: self.id, size: size as u16 }
     }
 }

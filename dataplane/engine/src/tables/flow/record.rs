@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sys::words::Pages;
+use sys::pages::Pages;
 use wire::{MacAddr, Vni};
 
 use super::key::FlowKey;
