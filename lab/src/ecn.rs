@@ -24,6 +24,12 @@ const MARK: &str = "add table bridge lab
     add rule bridge lab congestion ip ecn != not-ect ip ecn set ce
     add rule bridge lab congestion ip6 ecn != not-ect ip6 ecn set ce";
 
+/// The same for what is not ECN-capable, of IPv4 and IPv6.
+const MARK_ALL: &str = "add table bridge lab
+    add chain bridge lab fault { type filter hook forward priority 0; }
+    add rule bridge lab fault ip ecn not-ect ip ecn set ce
+    add rule bridge lab fault ip6 ecn not-ect ip6 ecn set ce";
+
 impl Segment {
     /// Lets the segment do from now on what a congested router does to each packet that crosses it: it marks the
     /// ECN-capable ones with [`CE`], of a tunnel on the outer header.
@@ -32,6 +38,14 @@ impl Segment {
     /// [`Error::Command`] if the kernel has no nf_tables for bridges.
     pub fn mark_congestion(&self) -> Result<()> {
         self.namespace().run("nft", &[MARK]).map(drop)
+    }
+
+    /// Lets the segment do from now on what no router may: it marks the packets that are *not* ECN-capable, too.
+    ///
+    /// # Errors
+    /// [`Error::Command`] if the kernel has no nf_tables for bridges.
+    pub fn mark_wrongly(&self) -> Result<()> {
+        self.namespace().run("nft", &[MARK_ALL]).map(drop)
     }
 }
 

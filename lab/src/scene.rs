@@ -1,7 +1,6 @@
 //! The scene that the demo and most tests play on: a gateway between two endpoints, one over IPv4 and one over IPv6,
 //! and an outer network; overlays with a station each.
 
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -166,40 +165,53 @@ impl Scene {
 
     /// A whole configuration: the gateway, its ports, `overlays` (TOML), and the scene's stations.
     pub fn config(&self, overlays: &str) -> String {
-        let mut config = format!(
-            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\nidle = \"block\"\n\n\
-             [[port]]\ninterface = \"underlay0\"\nrole = \"underlay\"\n\n\
-             [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n{overlays}",
-            Self::BLOCKS,
-            self.gateway.socket().display(),
-        );
-        for station in &self.stations {
-            // Writing to a `String` cannot fail.
-            let _ = write!(
-                config,
-                "\n[[station]]\nvni = {}\nmac = \"{}\"\nendpoint = \"{}\"\naddresses = [\"{}\", \"{}\"]\n",
-                station.site.vni,
-                station.host.nic.mac,
-                self.endpoints[station.site.endpoint as usize].vtep,
-                station.address(Family::V4),
-                station.address(Family::V6),
-            );
+        let mut config = self.base_config() + overlays;
+        for Station { site, host } in &self.stations {
+            let addresses = Family::BOTH.map(|family| site.address(family, Self::STATION));
+            config += "\n";
+            config += &self.station_table(site, host.nic.mac, site.endpoint, &addresses);
         }
         config
     }
 
+    /// The tables `[gateway]` and `[[port]]`, to be followed by those that there is something to route between.
+    pub fn base_config(&self) -> String {
+        format!(
+            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\nidle = \"block\"\n\n\
+             [[port]]\ninterface = \"underlay0\"\nrole = \"underlay\"\n\n\
+             [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n",
+            Self::BLOCKS,
+            self.gateway.socket().display(),
+        )
+    }
+
     /// The scene's overlays one by one, as TOML for [`config`](Self::config).
     pub fn overlays(&self) -> String {
-        let mut text = String::new();
-        for Station { site, .. } in &self.stations {
-            let endpoint = self.endpoints[site.endpoint as usize].vtep;
-            let _ = write!(
-                text,
-                "[[overlay]]\nvni = {}\nsubnets = [\"{}\", \"{}\"]\nendpoints = [\"{endpoint}\"]\n\n",
-                site.vni, site.v4, site.v6,
-            );
-        }
-        text
+        self.stations
+            .iter()
+            .map(|Station { site, .. }| self.overlay_table(site, &[site.endpoint], ""))
+            .collect()
+    }
+
+    /// A table `[[overlay]]` with the endpoints of these families, and more `keys`, a line each.
+    pub fn overlay_table(&self, site: &Site, endpoints: &[Family], keys: &str) -> String {
+        let vteps: Vec<String> = endpoints.iter().map(|family| self.vtep(*family).to_string()).collect();
+        let Site { vni, v4, v6, .. } = site;
+        format!("[[overlay]]\nvni = {vni}\nsubnets = [\"{v4}\", \"{v6}\"]\nendpoints = {vteps:?}\n{keys}\n\n")
+    }
+
+    /// A table `[[station]]`; addresses that it does not name are learned.
+    pub fn station_table(&self, site: &Site, mac: MacAddr, endpoint: Family, addresses: &[IpAddr]) -> String {
+        let vtep = self.vtep(endpoint);
+        let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        format!(
+            "[[station]]\nvni = {}\nmac = \"{mac}\"\nendpoint = \"{vtep}\"\naddresses = {addresses:?}\n",
+            site.vni
+        )
+    }
+
+    fn vtep(&self, endpoint: Family) -> IpAddr {
+        self.endpoints[endpoint as usize].vtep
     }
 }
 

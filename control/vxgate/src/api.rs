@@ -20,11 +20,12 @@ use tracing::debug;
 use wire::Vni;
 
 use crate::config::Settings;
+use crate::observe::{self, Observe};
 
 #[cfg(test)]
 pub(crate) use rows::SubnetRow;
 pub(crate) use rows::{
-    BindingRow, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow,
+    BindingRow, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow, TapRow,
 };
 
 /// Longest request, in bytes.
@@ -47,6 +48,8 @@ pub(crate) enum Request {
     Show(Question),
     /// To take bindings over, [`MAX_BINDINGS`] at most; those of stations that are not known are left out.
     Import(Vec<BindingRow>),
+    /// To see packets: the answer is a stream.
+    Observe(Observe),
 }
 
 /// What can be shown.
@@ -65,6 +68,8 @@ pub(crate) enum Question {
     Rules,
     /// What the slow path is given.
     Punts,
+    /// Who observes packets.
+    Taps,
     /// The counters.
     Counters,
 }
@@ -79,6 +84,7 @@ pub(crate) enum Answer {
     Ports(Vec<PortRow>),
     Rules(Vec<RuleRow>),
     Punts(Vec<PuntRow>),
+    Taps(Vec<TapRow>),
     Counters(Vec<CounterRow>),
     /// The bindings were handed to the engine.
     Imported,
@@ -140,18 +146,18 @@ impl Server {
         loop {
             tokio::select! {
                 connection = self.listener.accept(), if clients.len() < MAX_CLIENTS => match connection {
-                    Ok((stream, _)) => clients.push(timeout(PATIENCE, serve_client(stream, engine, settings))),
+                    Ok((stream, _)) => clients.push(serve_client(stream, engine, settings)),
                     Err(error) => {
                         // No descriptors left, say: those in use come back.
                         debug!("control socket: {error}");
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
-                Some(outcome) = clients.next() => match outcome {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => debug!("control client: {error}"),
-                    Err(_) => debug!("control client: too slow"),
-                },
+                Some(outcome) = clients.next() => {
+                    if let Err(error) = outcome {
+                        debug!("control client: {error}");
+                    }
+                }
             }
         }
     }
@@ -167,48 +173,53 @@ impl Drop for Server {
 async fn serve_client(stream: UnixStream, engine: &Engine, settings: &Settings) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    (&mut stream).take(MAX_REQUEST).read_line(&mut line).await?;
+    timeout(PATIENCE, (&mut stream).take(MAX_REQUEST).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
-        Ok(request) => answer(request, engine, settings).unwrap_or_else(Answer::Error),
-        Err(error) => Answer::Error(format!("bad request: {error}")),
+        Ok(Request::Show(question)) => show(question, engine, settings),
+        Ok(Request::Import(rows)) => import(&rows, engine),
+        Ok(Request::Observe(wanted)) => return observe::serve(wanted, stream.into_inner(), engine).await,
+        Err(error) => Err(format!("bad request: {error}")),
     };
-    let mut text = serde_json::to_vec(&answer)?;
+    let mut text = serde_json::to_vec(&answer.unwrap_or_else(Answer::Error))?;
     text.push(b'\n');
-    stream.write_all(&text).await?;
+    timeout(PATIENCE, stream.write_all(&text)).await??;
     stream.shutdown().await
 }
 
-fn answer(request: Request, engine: &Engine, settings: &Settings) -> Result<Answer, String> {
-    Ok(match request {
-        Request::Show(Question::Overlays { vni }) => {
+fn import(rows: &[BindingRow], engine: &Engine) -> Result<Answer, String> {
+    let bindings = rows.iter().map(BindingRow::parse).collect::<Result<Vec<_>, _>>()?;
+    engine.update(Update::Bindings(bindings));
+    Ok(Answer::Imported)
+}
+
+fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answer, String> {
+    Ok(match question {
+        Question::Overlays { vni } => {
             Answer::Overlays(engine.overlays(known_vni(vni)?).into_iter().map(OverlayRow::from).collect())
         }
-        Request::Show(Question::Stations { vni }) => {
+        Question::Stations { vni } => {
             Answer::Stations(engine.stations(known_vni(vni)?).into_iter().map(StationRow::from).collect())
         }
-        Request::Show(Question::Neighbours { vni }) => {
+        Question::Neighbours { vni } => {
             let mut neighbours = engine.neighbours(known_vni(vni)?);
             neighbours.sort_unstable_by_key(|neighbour| (neighbour.vni, neighbour.address));
             Answer::Neighbours(neighbours.into_iter().map(NeighbourRow::from).collect())
         }
-        Request::Show(Question::Ports) => {
-            Answer::Ports(engine.ports().into_iter().map(PortRow::from).collect())
-        }
-        Request::Show(Question::Rules) => Answer::Rules(
+        Question::Ports => Answer::Ports(engine.ports().into_iter().map(PortRow::from).collect()),
+        Question::Rules => Answer::Rules(
             (1..).zip(&settings.rules).map(|(number, rule)| RuleRow::new(number, rule)).collect(),
         ),
-        Request::Show(Question::Punts) => {
+        Question::Punts => {
             let row = |count| PuntRow::new(count, &settings.punt_limits);
             Answer::Punts(engine.punts().into_iter().map(row).collect())
         }
-        Request::Show(Question::Counters) => {
+        Question::Taps => {
+            let interfaces = observe::interfaces(engine);
+            Answer::Taps(engine.taps().into_iter().map(|status| TapRow::new(status, &interfaces)).collect())
+        }
+        Question::Counters => {
             let of_workers = engine.counters().into_iter().map(CounterRow::from);
             Answer::Counters(of_workers.chain(engine.deeds().into_iter().map(CounterRow::from)).collect())
-        }
-        Request::Import(rows) => {
-            let bindings = rows.iter().map(BindingRow::parse).collect::<Result<Vec<_>, _>>()?;
-            engine.update(Update::Bindings(bindings));
-            Answer::Imported
         }
     })
 }

@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wire::Vni;
 
 use crate::config::DEFAULT_SOCKET;
+use crate::observe::{FilterArguments, TapDirection};
 
 /// Userspace VXLAN gateway: routes between tens of thousands of overlays and the outer network, with no kernel
 /// interface for any of them.
@@ -33,6 +35,14 @@ pub(crate) enum Command {
     Show(Show),
     /// Carry what was learned of stations' addresses from one gateway to another.
     Bindings(Bindings),
+    /// Write frames at the ports of the running gateway to a file (pcapng), each with what became of it.
+    ///
+    /// Frames must meet all conditions given. Ends by itself with -c or --seconds, or in order on SIGINT or SIGTERM.
+    Capture(Capture),
+    /// Tell the way of received packets through the running gateway, step by step, and why they were dropped.
+    ///
+    /// Packets must meet all conditions given. Ends by itself with -c or --seconds, or in order on SIGINT or SIGTERM.
+    Trace(Trace),
     /// Say what this machine and its NICs offer, and what to do about what is not right. Changes nothing.
     ///
     /// Exits with 0 if nothing is worse than a note, 1 if there are warnings, 2 if there are failures or the machine
@@ -90,6 +100,68 @@ pub(crate) enum Transfer {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Capture {
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    /// Frames that go this way.
+    #[arg(long, value_enum, value_name = "WAY", default_value_t = TapDirection::Both)]
+    pub(crate) direction: TapDirection,
+    /// Only frames that were dropped.
+    #[arg(long)]
+    pub(crate) dropped: bool,
+    /// Write what is inside of VXLAN instead of the whole frames.
+    #[arg(long)]
+    pub(crate) inner: bool,
+    /// Keep so many bytes of a frame at most.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) snaplen: Option<NonZeroU32>,
+    /// End after so many frames.
+    #[arg(long, short, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+    /// End after so many seconds.
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<NonZeroU32>,
+    /// File to write; `-` is standard output, for `| tshark -r -`.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) write: PathBuf,
+    /// Control socket of the gateway.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    /// Only packets that were dropped.
+    #[arg(long)]
+    pub(crate) dropped: bool,
+    /// One of so many packets.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) every: NonZeroU32,
+    /// End after so many packets.
+    #[arg(long, short, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+    /// End after so many seconds.
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<NonZeroU32>,
+    /// Form of the output.
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t = TraceForm::Text)]
+    pub(crate) output: TraceForm,
+    /// Control socket of the gateway.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceForm {
+    /// A paragraph a packet.
+    Text,
+    /// One JSON object a packet, a line each.
+    Json,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
     /// Overlays: subnets and routers, endpoints, MTU, number of stations, how they are treated.
@@ -104,6 +176,8 @@ pub(crate) enum What {
     Rules,
     /// What the slow path is given, and what not, by class, beside the limits.
     Punts,
+    /// Captures and traces that are running.
+    Taps,
     /// What happened to all frames, and what the slow path did, by name.
     Counters,
 }
@@ -123,7 +197,8 @@ pub(crate) enum Output {
     Json,
 }
 
-fn vni(text: &str) -> Result<u32, String> {
+/// A VNI, as the command line gives it.
+pub(crate) fn vni(text: &str) -> Result<u32, String> {
     let vni = text.parse().ok().and_then(Vni::new);
     vni.map(Vni::value).ok_or_else(|| format!("a VNI is a number from 1 to {}", Vni::MAX))
 }
@@ -146,5 +221,20 @@ mod tests {
         assert!(matches!(show.what, What::Stations(OneVni { vni: Some(7) })));
         assert_eq!((show.socket.to_str(), show.output), (Some("/tmp/s"), Output::Json));
         assert!(Cli::try_parse_from("vxgate show overlays --vni 0".split(' ')).is_err());
+    }
+
+    #[test]
+    fn conditions_are_checked_before_the_gateway_is_asked() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
+        let line = "vxgate capture --port a --port b --mac 02:00:00:00:00:0A --proto icmp -c 3 -w -";
+        let Command::Capture(capture) = parse(line).unwrap() else { panic!() };
+        assert_eq!((capture.filter.ports.len(), capture.count), (2, NonZeroU64::new(3)));
+        assert_eq!(capture.filter.mac.as_deref(), Some("02:00:00:00:00:0a"));
+        for wrong in
+            ["--vni 0", "--mac 02", "--proto 256", "--host 10.0.0", "--every 0", "-c 0", "--seconds 0"]
+        {
+            assert!(parse(&format!("vxgate trace {wrong}")).is_err(), "{wrong}");
+        }
+        assert!(parse("vxgate capture").is_err(), "no file");
     }
 }

@@ -2,13 +2,16 @@
 
 mod api;
 mod blackhole;
+mod capture;
 mod cli;
 mod config;
 mod doctor;
 mod mirror;
+mod observe;
 mod preflight;
 mod run;
 mod show;
+mod trace;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -36,6 +39,8 @@ fn main() -> ExitCode {
         Command::Cleanup(file) => run::cleanup(&file.config).map_err(Into::into),
         Command::Show(arguments) => show::show(arguments).map_err(Into::into),
         Command::Bindings(arguments) => show::bindings(arguments).map_err(Into::into),
+        Command::Capture(arguments) => capture::capture(arguments).map_err(Into::into),
+        Command::Trace(arguments) => trace::trace(arguments).map_err(Into::into),
         // Its exit status says more.
         Command::Doctor(arguments) => return doctor::doctor(arguments),
     };

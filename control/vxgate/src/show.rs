@@ -42,6 +42,7 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Ports => Question::Ports,
         What::Rules => Question::Rules,
         What::Punts => Question::Punts,
+        What::Taps => Question::Taps,
         What::Counters => Question::Counters,
     };
     let answer = ask(&arguments.socket, Request::Show(question))?;
@@ -126,6 +127,7 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::Ports(rows) => pretty(rows),
         Answer::Rules(rows) => pretty(rows),
         Answer::Punts(rows) => pretty(rows),
+        Answer::Taps(rows) => pretty(rows),
         Answer::Counters(rows) => pretty(rows),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),

@@ -19,7 +19,8 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 use crate::api::{
-    Config, Event, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update,
+    Config, Event, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role,
+    Station, Update,
 };
 use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::pipeline::Scratch;
@@ -307,6 +308,15 @@ impl Engine {
     pub fn neighbours(&self, vni: Option<Vni>) -> Vec<NeighbourStatus> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         let _ = self.commands.send(Command::Neighbours(vni, answer));
+        self.slow_path.thread().unpark();
+        // Fails only when the slow path is gone, that is, while stopping.
+        answered.recv().unwrap_or_default()
+    }
+
+    /// How many addresses of stations are known and asked for, and how often a limit was met.
+    pub fn neighbour_statistics(&self) -> NeighbourStatistics {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let _ = self.commands.send(Command::NeighbourStatistics(answer));
         self.slow_path.thread().unpark();
         // Fails only when the slow path is gone, that is, while stopping.
         answered.recv().unwrap_or_default()

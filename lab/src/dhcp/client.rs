@@ -8,9 +8,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::error::{Error, Result};
+use crate::nic::NicAddress;
 use crate::process::Process;
 use crate::segment::Nic;
 use crate::topology::Family;
+use crate::wait::wait_until;
 
 /// What it asks for.
 const CONFIG: &str = "initial-interval 1;\n\
@@ -41,7 +43,8 @@ pub struct Lease {
 }
 
 impl DhcpClient {
-    /// Gets a lease for a netdev, and configures the netdev by it: address, and over IPv4 default route.
+    /// Gets a lease for a netdev, and configures the netdev by it: address, and over IPv4 default route. When this
+    /// returns, the address is usable: nobody else was found to have it.
     ///
     /// # Errors
     /// [`Error::Timeout`] with what it wrote if nobody offers one in time.
@@ -87,6 +90,11 @@ impl DhcpClient {
             let _ = writeln!(lines, "route replace default via {router}");
         }
         namespace.ip(&lines)?;
+        wait_until(&format!("a usable {}", lease.address), timeout, || {
+            let addresses = nic.current_addresses().map_err(|error| error.to_string())?;
+            let is_usable = |address: &NicAddress| address.net == lease.address && address.is_usable();
+            if addresses.iter().any(is_usable) { Ok(()) } else { Err(format!("{addresses:?}")) }
+        })?;
         Ok(Self { lease, _process: process })
     }
 

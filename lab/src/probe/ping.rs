@@ -14,6 +14,7 @@ pub struct Ping {
     timeout: Duration,
     size: u16,
     tos: u8,
+    may_be_cut: bool,
 }
 
 /// What came back.
@@ -53,6 +54,7 @@ impl Ping {
             timeout: Duration::from_secs(1),
             size: 56,
             tos: 0,
+            may_be_cut: false,
         }
     }
 
@@ -73,9 +75,14 @@ impl Ping {
         Self { timeout, ..self }
     }
 
-    /// Bytes of ICMP payload. Packets are never fragmented.
+    /// Bytes of ICMP payload. Packets are never fragmented, unless they [may be](Self::may_be_cut).
     pub fn size(self, size: u16) -> Self {
         Self { size, ..self }
+    }
+
+    /// Packets may be cut into fragments: here, and over IPv4 by routers too.
+    pub fn may_be_cut(self) -> Self {
+        Self { may_be_cut: true, ..self }
     }
 
     /// The byte with DSCP and ECN: type of service, or traffic class. The ECN field of a reply is not that of its
@@ -92,11 +99,12 @@ impl Ping {
         let seconds = |duration: Duration| format!("{:.3}", duration.as_secs_f64());
         let (count, size, tos) = (self.count.to_string(), self.size.to_string(), self.tos.to_string());
         let (interval, timeout) = (seconds(self.interval), seconds(self.timeout));
+        let discovery = if self.may_be_cut { "dont" } else { "do" };
         let arguments = [
             "-n",
             "-q",
             "-M",
-            "do",
+            discovery,
             "-c",
             &count,
             "-s",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use engine::{Action, Admission, Binding, Deed, Outcome, Proxy, PuntCount, PuntLimits, RateLimit};
+use engine::{Action, Admission, Binding, Deed, Outcome, Proxy, PuntCount, PuntLimits, RateLimit, TapStatus};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wire::{IpProtocol, Vni};
@@ -284,6 +284,24 @@ impl RuleRow {
             source_ports: rule.source_ports.as_ref().map(ports),
             destination_ports: rule.destination_ports.as_ref().map(ports),
         }
+    }
+}
+
+/// A capture or trace that is running.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub(crate) struct TapRow {
+    /// What it is for, as its command line said.
+    pub(crate) filter: String,
+    /// Frames that it was given.
+    pub(crate) frames: u64,
+    /// Frames that came faster than it took them.
+    pub(crate) lost: u64,
+}
+
+impl TapRow {
+    /// What a tap is for, and how it is doing.
+    pub(crate) fn new(TapStatus { filter, frames, lost }: TapStatus, interfaces: &[String]) -> Self {
+        Self { filter: crate::observe::describe(&filter, interfaces), frames, lost }
     }
 }
 

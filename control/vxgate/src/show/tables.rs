@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Answer, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow,
+    Answer, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow, TapRow,
 };
 
 /// The answer in columns.
@@ -41,6 +41,7 @@ pub(super) fn table(answer: &Answer) -> String {
             &[1, 2, 3, 4, 5, 6],
             rows.iter().map(punt_cells),
         ),
+        Answer::Taps(rows) => columns(&["FRAMES", "LOST", "FILTER"], &[0, 1], rows.iter().map(tap_cells)),
         Answer::Counters(rows) => counters(rows),
         Answer::Imported => String::new(),
         Answer::Error(message) => message.clone(),
@@ -82,6 +83,10 @@ fn short(rate: u64) -> String {
         Some((unit, suffix)) => format!("{}{suffix}", rate / unit),
         None => rate.to_string(),
     }
+}
+
+fn tap_cells(row: &TapRow) -> Vec<String> {
+    vec![row.frames.to_string(), row.lost.to_string(), row.filter.clone()]
 }
 
 fn neighbour_cells(row: &NeighbourRow) -> Vec<String> {

@@ -29,7 +29,7 @@ pub(super) fn pieces(
     frames
         .map(|frame| {
             tally.count(Deed::FragmentSent);
-            Output::Again { port: punted.port, frame }
+            Output::Again { port: punted.port, frame: Box::new(frame) }
         })
         .collect()
 }

@@ -23,7 +23,7 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::api::{Event, NeighbourStatus, NextHop, PortIndex, Update};
+use crate::api::{Event, NeighbourStatistics, NeighbourStatus, NextHop, PortIndex, Update};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Update(Update),
     /// To tell what is known of addresses, of all overlays or of one.
     Neighbours(Option<Vni>, Sender<Vec<NeighbourStatus>>),
+    /// To tell how many addresses are known, and what was refused.
+    NeighbourStatistics(Sender<NeighbourStatistics>),
 }
 
 /// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
@@ -182,6 +184,9 @@ impl SlowPath {
                     // Who asked may have gone.
                     let _ = answer.send(self.neighbours(vni, now));
                 }
+                Command::NeighbourStatistics(answer) => {
+                    let _ = answer.send(self.neighbours.statistics());
+                }
             }
         }
         self.writer.publish();
@@ -282,7 +287,7 @@ impl SlowPath {
             Reason::UnknownStation => {
                 if self.admit(&received, now) {
                     self.tally.count(Deed::StrangerAdmitted);
-                    self.send([Output::Again { port: punted.port, frame: punted.frame }], now);
+                    self.send([Output::Again { port: punted.port, frame: Box::new(punted.frame) }], now);
                 } else {
                     self.tally.count(Deed::StrangerRefused);
                 }
@@ -298,7 +303,7 @@ impl SlowPath {
         let next_hop = NextHop { port: *port, address: header.destination };
         let mut packet = received.packet[..header.len.into()].to_vec();
         header.age(&mut packet);
-        self.outbox(now).to_neighbour(next_hop, FrameCopy::of(&packet));
+        self.outbox(now).deliver(next_hop, FrameCopy::of(&packet));
     }
 
     fn relay_dhcp(&mut self, received: &Received<'_>, now: Instant) {

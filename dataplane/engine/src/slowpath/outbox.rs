@@ -26,7 +26,7 @@ pub(super) enum Output {
     /// An IP packet of the router's own, to the outer network.
     Outer(Vec<u8>),
     /// A frame through the pipeline once more, as if it had just arrived.
-    Again { port: PortIndex, frame: FrameCopy },
+    Again { port: PortIndex, frame: Box<FrameCopy> },
 }
 
 /// Sends to the workers.
@@ -53,8 +53,8 @@ impl Outbox<'_> {
                     self.encapsulate(overlay, *endpoint, mac, &inner);
                 }
             }
-            Output::Outer(packet) => self.to_outer(packet),
-            Output::Again { port, frame } => self.hand(Answer::Again { port, frame }),
+            Output::Outer(packet) => self.forward(&packet),
+            Output::Again { port, frame } => self.hand(Answer::Again { port, frame: *frame }),
         }
     }
 
@@ -95,7 +95,7 @@ impl Outbox<'_> {
         self.hand(Answer::Send { port: adjacency.port, frame: FrameCopy::of(&frame) });
     }
 
-    fn to_outer(&mut self, packet: Vec<u8>) {
+    fn forward(&mut self, packet: &[u8]) {
         let destination = match packet.first().map(|first| first >> 4) {
             Some(4) => packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from),
             Some(6) => {
@@ -106,18 +106,18 @@ impl Outbox<'_> {
         match destination.and_then(|destination| Some((destination, self.tables.fib.lookup(destination)?))) {
             Some((_, Way::Via(adjacency))) => {
                 if let Some(mac) = adjacency.mac.get() {
-                    self.route_out(adjacency.port, mac, &packet);
+                    self.route_out(adjacency.port, mac, packet);
                 }
             }
             Some((address, Way::OnLink(port))) => {
-                self.to_neighbour(NextHop { port: *port, address }, FrameCopy::of(&packet));
+                self.deliver(NextHop { port: *port, address }, FrameCopy::of(packet));
             }
             _ => {}
         }
     }
 
     /// An IP packet to a neighbour on the uplink, whose MAC address is asked for if need be.
-    pub(super) fn to_neighbour(&mut self, next_hop: NextHop, packet: FrameCopy) {
+    pub(super) fn deliver(&mut self, next_hop: NextHop, packet: FrameCopy) {
         match self.tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get()) {
             Some(mac) => self.route_out(next_hop.port, mac, packet.bytes()),
             None => {

@@ -137,7 +137,7 @@ impl SlowPath {
                 Action::Release(_, _, waited) => {
                     let again = waited
                         .into_iter()
-                        .map(|punted| Output::Again { port: punted.port, frame: punted.frame });
+                        .map(|punted| Output::Again { port: punted.port, frame: Box::new(punted.frame) });
                     self.send(again, now);
                 }
                 Action::Unreachable(_, waited) => {
@@ -191,13 +191,7 @@ impl SlowPath {
                 vni: vni_of(neighbour.key.overlay),
                 address: neighbour.key.address,
                 mac: neighbour.mac,
-                state: match neighbour.state {
-                    super::neighbours::NeighbourState::Incomplete => crate::NeighbourState::Incomplete,
-                    super::neighbours::NeighbourState::Stale => crate::NeighbourState::Stale,
-                    super::neighbours::NeighbourState::Probe => crate::NeighbourState::Probe,
-                    super::neighbours::NeighbourState::Failed => crate::NeighbourState::Failed,
-                    _ => crate::NeighbourState::Reachable,
-                },
+                state: neighbour.state,
                 age: neighbour.age,
             })
             .collect()

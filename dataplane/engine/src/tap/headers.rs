@@ -27,6 +27,8 @@ pub(super) struct Headers {
 /// Ethernet, IP and upper layer, as far as they are there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layer {
+    /// Where it starts in the frame.
+    pub(super) start: usize,
     /// Destination and source.
     pub(super) macs: ArrayVec<MacAddr, 2>,
     /// Source and destination of IP, or those of ARP.
@@ -67,7 +69,7 @@ impl Headers {
 impl Layer {
     /// Of what starts at `at`.
     fn read(frame: &[u8], at: usize) -> Self {
-        let mut layer = Self::default();
+        let mut layer = Self { start: at, ..Self::default() };
         let mac = |at: usize| frame.get(at..at + 6)?.try_into().ok().map(MacAddr);
         layer.macs.extend([at, at + 6].into_iter().filter_map(mac));
         let mut ethertype_at = at + ethernet::HEADER_LEN - 2;

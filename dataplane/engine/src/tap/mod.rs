@@ -68,6 +68,14 @@ pub struct Tapped {
     pub frame: Vec<u8>,
 }
 
+impl Tapped {
+    /// The frame inside of VXLAN, if it is that.
+    pub fn inner(&self) -> Option<&[u8]> {
+        let inner = headers::Headers::read(&self.frame).inner?;
+        self.frame.get(inner.start..)
+    }
+}
+
 /// How a tap is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapStatus {
@@ -96,7 +104,8 @@ struct Probe {
     /// How many workers have seen the tap.
     on: AtomicUsize,
     frames: AtomicU64,
-    lost: AtomicU64,
+    /// By port; received and transmitted.
+    lost: Box<[[AtomicU64; 2]]>,
     /// By worker: here before it has taken it, and again when it has given it back.
     inlets: Mutex<Vec<Option<Inlet>>>,
 }
@@ -135,7 +144,7 @@ impl Taps {
             closed: AtomicBool::new(false),
             on: AtomicUsize::new(0),
             frames: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
+            lost: tables.fixed.ports.iter().map(|_| Default::default()).collect(),
             inlets: Mutex::new(inlets),
         });
         probes.push(Arc::clone(&probe));
@@ -149,7 +158,7 @@ impl Taps {
         let status = |probe: &Arc<Probe>| TapStatus {
             filter: probe.filter.wanted.clone(),
             frames: probe.frames.load(Ordering::Relaxed),
-            lost: probe.lost.load(Ordering::Relaxed),
+            lost: probe.lost(),
         };
         self.swept().iter().filter(|probe| probe.is_open()).map(status).collect()
     }
@@ -166,6 +175,10 @@ impl Taps {
 impl Probe {
     fn is_open(&self) -> bool {
         !self.closed.load(Ordering::Relaxed)
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost.iter().flatten().map(|lost| lost.load(Ordering::Relaxed)).sum()
     }
 
     fn take_inlet(&self, worker: usize) -> Option<Inlet> {
@@ -219,7 +232,13 @@ impl Tap {
 
     /// How many frames matched and found the ring full: the reader is too slow.
     pub fn lost(&self) -> u64 {
-        self.probe.lost.load(Ordering::Relaxed)
+        self.probe.lost()
+    }
+
+    /// The same of one way at one port.
+    pub fn lost_at(&self, port: PortIndex, direction: Direction) -> u64 {
+        let both = self.probe.lost.get(usize::from(port.0));
+        both.map_or(0, |both| both[direction as usize].load(Ordering::Relaxed))
     }
 }
 

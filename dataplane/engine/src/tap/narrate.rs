@@ -36,8 +36,8 @@ pub(super) fn tell(
     let mut story = Story { scene, until: "", vni: None, steps: Vec::new() };
     // `None`: the story ended early, as most do.
     let _ = match story.is_from_underlay() {
-        true => story.from_underlay(reason),
-        false => story.from_uplink(reason),
+        true => story.tell_outward(reason),
+        false => story.tell_inward(reason),
     };
     if let Verdict::Transmit(forwarded) = verdict {
         story.sent(&forwarded, sent);
@@ -119,7 +119,8 @@ impl<'a> Story<'a> {
         self.scene.interfaces.get(usize::from(port.0)).copied().unwrap_or("?")
     }
 
-    fn from_underlay(&mut self, reason: Reason) -> Option<()> {
+    /// Of a frame from the underlay.
+    fn tell_outward(&mut self, reason: Reason) -> Option<()> {
         let Scene { tables, flows, tapped, .. } = *self.scene;
         let frame = tapped.frame.as_slice();
         self.received()?;
@@ -188,7 +189,8 @@ impl<'a> Story<'a> {
         self.limit("limit", record.policy.egress_limit)
     }
 
-    fn from_uplink(&mut self, reason: Reason) -> Option<()> {
+    /// Of a packet from the uplink.
+    fn tell_inward(&mut self, reason: Reason) -> Option<()> {
         let Scene { tables, tapped, .. } = *self.scene;
         let frame = tapped.frame.as_slice();
         self.until = last_step_in(reason);

@@ -55,6 +55,12 @@ fn frames_are_seen_as_they_come_and_as_they_go() {
             assert_eq!((came.port, came.direction, came.reason), (from, Direction::Received, reason));
             assert_eq!((went.port, went.direction, went.reason), (to, Direction::Transmitted, reason));
             assert_eq!((&came.frame, &went.frame), (&frame, &sent[0].1));
+            let inside = [came, went].map(Tapped::inner);
+            let encapsulated = if from == UNDERLAY { [true, false] } else { [false, true] };
+            assert_eq!(inside.map(|inner| inner.is_some()), encapsulated);
+            assert!(
+                inside.iter().flatten().all(|inner| frame.ends_with(inner) || sent[0].1.ends_with(inner))
+            );
             assert!(came.time <= went.time);
         }
     }
@@ -115,6 +121,8 @@ fn a_slow_reader_loses_frames_and_costs_nobody_else_any() {
         assert_eq!(all(&mut quick).len(), 1);
     }
     assert_eq!((slow.lost(), quick.lost()), (7, 0));
+    let by_way = [Direction::Received, Direction::Transmitted].map(|way| slow.lost_at(UNDERLAY, way));
+    assert_eq!((by_way, slow.lost_at(UPLINK, Direction::Received)), ([7, 0], 0));
     assert_eq!((all(&mut slow).len(), all(&mut tenth).len()), (RING, (RING + 7) / 10));
     let status = gateway.taps.status();
     assert_eq!((status[0].frames, status[0].lost), (RING as u64, 7));

@@ -40,9 +40,10 @@ impl Inlet {
         if wanted.every.is_some_and(|every| self.matched % every != 0) {
             return;
         }
+        let Record { port, direction, .. } = record;
         let counter = match self.ring.push(Record { reason, ..record }) {
             Ok(()) => &probe.frames,
-            Err(_) => &probe.lost,
+            Err(_) => &probe.lost[usize::from(port.0)][direction as usize],
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The cache: resolution, aging and pins. What stations say is in [`super::learning`].
+//! The cache: resolution and aging. What stations say is in [`super::learning`].
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::timers::Timers;
 use super::unresolved::Unresolved;
 use super::waiting::{Admission, WaitingPackets};
 use super::*;
+use crate::api::NeighbourStatistics;
 
 /// All neighbours of all overlays. `P` is a packet that waits.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Neighbours<P> {
     waiting: WaitingPackets<P>,
     pub(super) random: fastrand::Rng,
     /// The counts of events; those of entries are kept elsewhere.
-    pub(super) events: Statistics,
+    pub(super) events: NeighbourStatistics,
 }
 
 impl<P> Neighbours<P> {
@@ -37,7 +38,7 @@ impl<P> Neighbours<P> {
             unresolved: Unresolved::default(),
             waiting: WaitingPackets::new(),
             random: fastrand::Rng::with_seed(seed),
-            events: Statistics::default(),
+            events: NeighbourStatistics::default(),
         }
     }
 
@@ -46,14 +47,14 @@ impl<P> Neighbours<P> {
     pub(crate) fn resolve(&mut self, key: NeighbourKey, packet: P, now: Instant, out: &mut Vec<Action<P>>) {
         let Some(index) = self.entries.find(key) else {
             if self.make_room_for_unresolved(key) {
-                let index = self.insert(key, Self::first_solicitation(now, 0), Some(now + RETRANS_TIMER));
+                let index = self.insert(key, Self::first_solicitation(now, 0), now + RETRANS_TIMER);
                 out.push(Action::SolicitAll(key));
                 self.wait(index, key, packet);
             }
             return;
         };
         match self.entries.get(index).state {
-            State::Learned(Binding { mac, .. }) | State::Pinned(mac) => {
+            State::Learned(Binding { mac, .. }) => {
                 out.push(Action::Release(key, mac, vec![packet]));
             }
             State::Failed { since, failures } if now < since + backoff(failures) => {
@@ -61,58 +62,11 @@ impl<P> Neighbours<P> {
                 out.push(Action::Unreachable(key, vec![packet]));
             }
             State::Failed { failures, .. } => {
-                self.change(index, Self::first_solicitation(now, failures), Some(now + RETRANS_TIMER));
+                self.change(index, Self::first_solicitation(now, failures), now + RETRANS_TIMER);
                 out.push(Action::SolicitAll(key));
                 self.wait(index, key, packet);
             }
             State::Incomplete { .. } => self.wait(index, key, packet),
-        }
-    }
-
-    /// Binds an address to a MAC address by configuration or EVPN: it is never aged, and stations cannot change it.
-    /// Pins are not counted against [`Limits::entries`].
-    pub(crate) fn pin(&mut self, key: NeighbourKey, mac: MacAddr, out: &mut Vec<Action<P>>) {
-        let before = self.mac_of(key);
-        let index = match self.entries.find(key) {
-            Some(index) => {
-                self.change(index, State::Pinned(mac), None);
-                index
-            }
-            None => self.insert(key, State::Pinned(mac), None),
-        };
-        if before != Some(mac) {
-            out.push(Action::Bind(key, mac));
-        }
-        self.release(index, key, mac, out);
-    }
-
-    /// Takes a pin away, if there is one: the address is unknown then.
-    pub(crate) fn unpin(&mut self, key: NeighbourKey, out: &mut Vec<Action<P>>) {
-        if let Some(index) = self.entries.find(key)
-            && matches!(self.entries.get(index).state, State::Pinned(_))
-        {
-            self.unbind(index, out);
-        }
-    }
-
-    /// The station is gone: all that was learned of it is forgotten.
-    pub(crate) fn forget_station(&mut self, overlay: OverlayIndex, mac: MacAddr, out: &mut Vec<Action<P>>) {
-        while let Some(index) = self.stations.oldest(overlay, mac) {
-            self.unbind(index, out);
-        }
-    }
-
-    /// The overlay is gone, pins and all, so that its index may become another's. Takes time in proportion to all
-    /// entries. Packets that wait are dropped.
-    pub(crate) fn forget_overlay(&mut self, overlay: OverlayIndex, out: &mut Vec<Action<P>>) {
-        let of_overlay = |(_, entry): &(u32, &Entry)| entry.key.overlay == overlay;
-        let indices: Vec<u32> = self.entries.iter().filter(of_overlay).map(|(index, _)| index).collect();
-        for index in indices {
-            self.waiting.take(index, overlay);
-            match self.entries.get(index).state {
-                State::Learned(_) | State::Pinned(_) => self.unbind(index, out),
-                State::Incomplete { .. } | State::Failed { .. } => self.remove(index),
-            }
         }
     }
 
@@ -129,11 +83,10 @@ impl<P> Neighbours<P> {
         self.timers.next()
     }
 
-    /// The MAC address of a binding that others may be told of (RFC 9161): pinned, or with evidence younger than the
-    /// longest lifetime and not being probed.
+    /// The MAC address of a binding that others may be told of (RFC 9161): with evidence younger than the longest
+    /// lifetime, and not being probed.
     pub(crate) fn fresh(&self, key: NeighbourKey, now: Instant) -> Option<MacAddr> {
         match self.entries.get(self.entries.find(key)?).state {
-            State::Pinned(mac) => Some(mac),
             State::Learned(Binding { phase: Phase::Probe(_), .. }) => None,
             State::Learned(Binding { mac, heard, .. }) => {
                 (now.saturating_duration_since(heard) < self.longest_lifetime()).then_some(mac)
@@ -145,24 +98,23 @@ impl<P> Neighbours<P> {
     /// The MAC address that the address is bound to, fresh or not.
     pub(crate) fn bound(&self, key: NeighbourKey) -> Option<MacAddr> {
         match self.entries.get(self.entries.find(key)?).state {
-            State::Learned(Binding { mac, .. }) | State::Pinned(mac) => Some(mac),
+            State::Learned(Binding { mac, .. }) => Some(mac),
             State::Incomplete { .. } | State::Failed { .. } => None,
         }
     }
 
     /// All entries, in no order.
     pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = Neighbour> {
-        self.entries.iter().map(move |(_, entry)| entry.neighbour(now))
+        self.entries.iter().map(move |entry| entry.neighbour(now))
     }
 
-    pub(crate) fn statistics(&self) -> Statistics {
-        Statistics {
+    pub(crate) fn statistics(&self) -> NeighbourStatistics {
+        NeighbourStatistics {
             incomplete: self.entries.count(NeighbourState::Incomplete),
             reachable: self.entries.count(NeighbourState::Reachable),
             stale: self.entries.count(NeighbourState::Stale),
             probe: self.entries.count(NeighbourState::Probe),
             failed: self.entries.count(NeighbourState::Failed),
-            pinned: self.entries.count(NeighbourState::Pinned),
             waiting: self.waiting.len(),
             ..self.events
         }
@@ -171,7 +123,7 @@ impl<P> Neighbours<P> {
     /// The timer of an entry has gone off.
     fn expire(&mut self, index: u32, now: Instant, out: &mut Vec<Action<P>>) {
         let Entry { key, state } = *self.entries.get(index);
-        let again = Some(now + RETRANS_TIMER);
+        let again = now + RETRANS_TIMER;
         match state {
             State::Incomplete { since, sent, failures } if sent < MAX_MULTICAST_SOLICIT => {
                 self.change(index, State::Incomplete { since, sent: sent + 1, failures }, again);
@@ -180,7 +132,7 @@ impl<P> Neighbours<P> {
             State::Incomplete { failures, .. } => {
                 let failures = failures.saturating_add(1);
                 let forgotten = now + backoff(failures) + FAILURE_MEMORY;
-                self.change(index, State::Failed { since: now, failures }, Some(forgotten));
+                self.change(index, State::Failed { since: now, failures }, forgotten);
                 let packets = self.waiting.take(index, key.overlay);
                 if !packets.is_empty() {
                     out.push(Action::Unreachable(key, packets));
@@ -196,7 +148,6 @@ impl<P> Neighbours<P> {
                 self.change(index, State::Learned(probed), again);
                 out.push(Action::Probe(key, binding.mac));
             }
-            State::Pinned(_) => {}
         }
     }
 
@@ -241,7 +192,7 @@ impl<P> Neighbours<P> {
 
     /// Whether one more entry may be; a failed one may have to give way.
     pub(super) fn make_room(&mut self) -> bool {
-        if self.entries.len() - self.entries.count(NeighbourState::Pinned) < self.limits.entries {
+        if self.entries.len() < self.limits.entries {
             return true;
         }
         let Some(oldest) = self.unresolved.oldest_failed() else {
@@ -257,14 +208,6 @@ impl<P> Neighbours<P> {
         self.events.failed_evicted += 1;
     }
 
-    /// The MAC address that the flow table has for the address.
-    fn mac_of(&self, key: NeighbourKey) -> Option<MacAddr> {
-        match self.entries.get(self.entries.find(key)?).state {
-            State::Learned(Binding { mac, .. }) | State::Pinned(mac) => Some(mac),
-            State::Incomplete { .. } | State::Failed { .. } => None,
-        }
-    }
-
     /// The longest time that a binding may be without evidence before it is probed.
     pub(super) fn longest_lifetime(&self) -> Duration {
         self.limits.lifetime * 3 / 2
@@ -277,15 +220,15 @@ impl<P> Neighbours<P> {
     }
 
     /// Adds an entry under a key that has none, with a timer.
-    pub(super) fn insert(&mut self, key: NeighbourKey, state: State, due: Option<Instant>) -> u32 {
+    pub(super) fn insert(&mut self, key: NeighbourKey, state: State, due: Instant) -> u32 {
         let index = self.entries.insert(key, state);
         self.enlist(index);
-        self.set_timer(index, due);
+        self.timers.set(index, due);
         index
     }
 
     /// Gives an entry another state and timer.
-    pub(super) fn change(&mut self, index: u32, state: State, due: Option<Instant>) {
+    pub(super) fn change(&mut self, index: u32, state: State, due: Instant) {
         let before = self.entries.get(index).state;
         // A station's addresses are in the order of their evidence: a probe changes nothing in it.
         let same_place = matches!((before, state), (State::Learned(before), State::Learned(after))
@@ -297,20 +240,13 @@ impl<P> Neighbours<P> {
         if !same_place {
             self.enlist(index);
         }
-        self.set_timer(index, due);
+        self.timers.set(index, due);
     }
 
     fn remove(&mut self, index: u32) {
         self.delist(index);
         self.timers.clear(index);
         self.entries.remove(index);
-    }
-
-    fn set_timer(&mut self, index: u32, due: Option<Instant>) {
-        match due {
-            Some(due) => self.timers.set(index, due),
-            None => self.timers.clear(index),
-        }
     }
 
     /// Puts an entry where entries of its state are counted and listed.
@@ -327,7 +263,6 @@ impl<P> Neighbours<P> {
                 };
                 self.stations.add(key.overlay, mac, index, is_younger);
             }
-            State::Pinned(_) => {}
         }
     }
 
@@ -338,7 +273,6 @@ impl<P> Neighbours<P> {
             State::Incomplete { .. } => self.unresolved.remove(key.overlay, index, None),
             State::Failed { since, .. } => self.unresolved.remove(key.overlay, index, Some(since)),
             State::Learned(Binding { mac, .. }) => self.stations.remove(key.overlay, mac, index),
-            State::Pinned(_) => {}
         }
     }
 }

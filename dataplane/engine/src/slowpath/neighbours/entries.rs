@@ -7,7 +7,8 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use wire::MacAddr;
 
-use super::{Neighbour, NeighbourKey, NeighbourState};
+use super::{Neighbour, NeighbourKey};
+use crate::api::NeighbourState;
 
 /// A MAC address that was learned.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +41,6 @@ pub(super) enum State {
         failures: u8,
     },
     Learned(Binding),
-    Pinned(MacAddr),
 }
 
 impl State {
@@ -53,7 +53,6 @@ impl State {
                 Phase::Stale => NeighbourState::Stale,
                 Phase::Probe(_) => NeighbourState::Probe,
             },
-            Self::Pinned(_) => NeighbourState::Pinned,
         }
     }
 }
@@ -67,15 +66,12 @@ pub(super) struct Entry {
 impl Entry {
     /// As others see it.
     pub(super) fn neighbour(&self, now: Instant) -> Neighbour {
-        let (mac, since, tries) = match self.state {
-            State::Incomplete { since, sent, .. } => (None, since, sent),
-            State::Failed { since, failures } => (None, since, failures),
-            State::Learned(Binding { mac, heard, phase: Phase::Probe(sent) }) => (Some(mac), heard, sent),
-            State::Learned(Binding { mac, heard, .. }) => (Some(mac), heard, 0),
-            State::Pinned(mac) => (Some(mac), now, 0),
+        let (mac, since) = match self.state {
+            State::Incomplete { since, .. } | State::Failed { since, .. } => (None, since),
+            State::Learned(Binding { mac, heard, .. }) => (Some(mac), heard),
         };
         let age = now.saturating_duration_since(since);
-        Neighbour { key: self.key, mac, state: self.state.kind(), age, tries }
+        Neighbour { key: self.key, mac, state: self.state.kind(), age }
     }
 }
 
@@ -87,7 +83,7 @@ pub(super) struct Entries {
     by_key: HashTable<u32>,
     hasher: RandomState,
     /// By [`NeighbourState`].
-    counts: [usize; 6],
+    counts: [usize; 5],
 }
 
 impl Entries {
@@ -97,7 +93,7 @@ impl Entries {
             free: Vec::new(),
             by_key: HashTable::with_capacity(entries),
             hasher: RandomState::default(),
-            counts: [0; 6],
+            counts: [0; 5],
         }
     }
 
@@ -118,8 +114,8 @@ impl Entries {
         &self.slab[index as usize]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        self.by_key.iter().map(|&index| (index, self.get(index)))
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.by_key.iter().map(|&index| self.get(index))
     }
 
     /// Adds an entry under a key that has none.

@@ -41,7 +41,7 @@ impl<P> Neighbours<P> {
                 let reachable = is_reply || binding.phase == Phase::Reachable;
                 let phase = if reachable { Phase::Reachable } else { Phase::Stale };
                 let due = now + self.random_lifetime();
-                self.change(index, State::Learned(Binding { mac, heard: now, phase }), Some(due));
+                self.change(index, State::Learned(Binding { mac, heard: now, phase }), due);
             }
             State::Learned(binding) if takes_over(key, evidence, binding, now) => {
                 let due = now + if is_reply { self.random_lifetime() } else { DELAY_FIRST_PROBE_TIME };
@@ -55,10 +55,9 @@ impl<P> Neighbours<P> {
                 // asked whether it still has the address.
                 if key.address.is_ipv6() && binding.phase == Phase::Reachable {
                     let doubtful = State::Learned(Binding { phase: Phase::Stale, ..binding });
-                    self.change(index, doubtful, Some(now + DELAY_FIRST_PROBE_TIME));
+                    self.change(index, doubtful, now + DELAY_FIRST_PROBE_TIME);
                 }
             }
-            State::Pinned(pinned) => self.events.conflicts += u64::from(pinned != mac),
         }
     }
 
@@ -80,10 +79,9 @@ impl<P> Neighbours<P> {
         let imported = Binding { mac, heard, phase: Phase::Stale };
         let due = now + self.limits.lifetime.mul_f64(self.random.f64() / 2.0);
         match (index, known) {
-            (_, Some(State::Pinned(_))) => {}
             (_, Some(State::Learned(known))) if known.heard >= heard => {}
             (Some(index), Some(State::Learned(known))) if known.mac == mac => {
-                self.change(index, State::Learned(imported), Some(due));
+                self.change(index, State::Learned(imported), due);
             }
             _ if self.stations.count(key.overlay, mac) >= limit => self.events.refused_by_station += 1,
             _ => _ = self.learn(index, key, imported, due, limit, out),
@@ -112,10 +110,10 @@ impl<P> Neighbours<P> {
         let state = State::Learned(binding);
         let index = match index {
             Some(index) => {
-                self.change(index, state, Some(due));
+                self.change(index, state, due);
                 index
             }
-            None if self.make_room() => self.insert(key, state, Some(due)),
+            None if self.make_room() => self.insert(key, state, due),
             None => return false,
         };
         out.push(Action::Bind(key, binding.mac));

@@ -41,12 +41,12 @@ mod timers;
 mod unresolved;
 mod waiting;
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use wire::MacAddr;
 
+use crate::api::NeighbourState;
 use crate::tables::OverlayIndex;
 
 pub(crate) use cache::Neighbours;
@@ -69,27 +69,17 @@ const FAILURE_MEMORY: Duration = Duration::from_secs(30);
 /// Timers that are handled in one call of [`Neighbours::poll`].
 const TIMERS_AT_ONCE: usize = 1024;
 
-/// Learned addresses that a station may have, unless its overlay says otherwise.
-pub(crate) const ADDRESSES_PER_STATION: usize = 16;
-
 /// An IP address in an overlay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NeighbourKey {
     pub(crate) overlay: OverlayIndex,
     pub(crate) address: IpAddr,
 }
 
-impl Hash for NeighbourKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.overlay.0.hash(state);
-        self.address.hash(state);
-    }
-}
-
 /// What the cache may hold, and how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Entries in all, without pinned ones. Room for them is reserved at once.
+    /// Entries in all. Room for them is reserved at once.
     pub(crate) entries: usize,
     /// Entries without a MAC address, incomplete or failed, in all.
     pub(crate) unresolved: usize,
@@ -156,66 +146,12 @@ pub(crate) enum Action<P> {
     Unreachable(NeighbourKey, Vec<P>),
 }
 
-/// State of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NeighbourState {
-    /// All are being asked.
-    Incomplete,
-    /// The station answered within its lifetime.
-    Reachable,
-    /// The station was heard of, but has not answered the router.
-    Stale,
-    /// The lifetime is over, and the station is being asked.
-    Probe,
-    /// Nobody answered.
-    Failed,
-    /// Given by configuration or EVPN.
-    Pinned,
-}
-
 /// An entry, for display and for export to other gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Neighbour {
     pub(crate) key: NeighbourKey,
     pub(crate) mac: Option<MacAddr>,
     pub(crate) state: NeighbourState,
-    /// Time since the last evidence; of what is incomplete or failed, since it became so; zero of what is pinned.
+    /// Time since the last evidence; of what is incomplete or failed, since it became so.
     pub(crate) age: Duration,
-    /// Solicitations or probes sent since then without an answer; of what has failed, attempts in a row.
-    pub(crate) tries: u8,
-}
-
-/// Entries by state now, and counts of events since the cache was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Statistics {
-    pub(crate) incomplete: usize,
-    pub(crate) reachable: usize,
-    pub(crate) stale: usize,
-    pub(crate) probe: usize,
-    pub(crate) failed: usize,
-    pub(crate) pinned: usize,
-    /// Packets that wait.
-    pub(crate) waiting: usize,
-    /// Claims to an address that another MAC address has and keeps.
-    pub(crate) conflicts: u64,
-    /// Claims to an address that another MAC address had.
-    pub(crate) moved: u64,
-    /// Learned addresses that gave way to a later one of their station.
-    pub(crate) evicted: u64,
-    /// Failed entries that gave way before their time.
-    pub(crate) failed_evicted: u64,
-    /// Packets that would have begun a resolution, but their overlay has too many.
-    pub(crate) refused_by_overlay: u64,
-    /// Packets that would have begun a resolution, but there are too many in all.
-    pub(crate) refused_unresolved: u64,
-    /// Packets and learned addresses for which no entry was left.
-    pub(crate) refused_full: u64,
-    /// Addresses not learned because their station may not have more.
-    pub(crate) refused_by_station: u64,
-    /// Packets to a failed address during its back-off.
-    pub(crate) held_off: u64,
-    /// Waiting packets dropped in favour of a later one to the same address.
-    pub(crate) displaced: u64,
-    /// Packets dropped because too many wait, of their overlay or in all. Their addresses are resolved all the same.
-    pub(crate) refused_waiting: u64,
 }

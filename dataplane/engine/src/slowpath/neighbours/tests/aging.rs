@@ -26,8 +26,7 @@ fn probes_are_a_second_apart_and_packets_go_on_meanwhile() {
     simulation.heard(v6(1), mac(1), REQUEST);
     simulation.probe(v6(1));
     assert_eq!(simulation.resolve(v6(1), 1), [Release(v6(1), mac(1), vec![1])]);
-    for sent in 1..=2 {
-        assert_eq!(simulation.neighbour(v6(1)).unwrap().tries, sent);
+    for _ in 0..2 {
         assert_eq!(simulation.pass(Duration::from_millis(900)), []);
         assert_eq!(simulation.pass(Duration::from_millis(164)), [Probe(v6(1), mac(1))]);
     }
@@ -89,7 +88,7 @@ fn imported_bindings_are_probed_soon_and_not_all_at_once() {
 }
 
 #[test]
-fn fresh_is_what_is_pinned_or_not_in_doubt() {
+fn fresh_is_what_is_not_in_doubt() {
     for key in [v4(1), v6(1)] {
         let mut simulation = Simulation::new();
         let fresh = |simulation: &Simulation| simulation.neighbours.fresh(key, simulation.now);
@@ -100,9 +99,8 @@ fn fresh_is_what_is_pinned_or_not_in_doubt() {
         assert_eq!(fresh(&simulation), Some(mac(1)));
         simulation.probe(key);
         assert_eq!(fresh(&simulation), None);
-        simulation.pin(key, mac(2));
-        assert_eq!(fresh(&simulation), Some(mac(2)));
-        simulation.unpin(key);
+        simulation.seconds(4);
+        assert_eq!(simulation.state(key), None);
         simulation.import(key, mac(3), Duration::from_secs(449));
         assert_eq!(fresh(&simulation), Some(mac(3)));
         simulation.now += Duration::from_secs(1);

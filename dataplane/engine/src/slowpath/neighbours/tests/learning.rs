@@ -1,4 +1,4 @@
-//! What stations, configuration and other gateways say.
+//! What stations and other gateways say.
 
 use super::Action::*;
 use super::*;
@@ -97,85 +97,8 @@ fn an_announcement_moves_an_address_at_once() {
         assert_eq!(simulation.heard(key, mac(2), ANNOUNCEMENT), [Bind(key, mac(2))]);
         // It only said so: whether it answers is seen soon.
         assert_eq!(simulation.seconds(6), [Probe(key, mac(2))]);
-        // The old station has nothing left to be forgotten.
-        let forgotten =
-            simulation.out(|neighbours, _, out| neighbours.forget_station(key.overlay, mac(1), out));
-        assert_eq!(forgotten, []);
+        assert_eq!(simulation.neighbour(key).unwrap().mac, Some(mac(2)));
     }
-}
-
-#[test]
-fn a_pinned_address_is_never_taken() {
-    for key in [v4(1), v6(1)] {
-        let mut simulation = Simulation::new();
-        assert_eq!(simulation.pin(key, mac(1)), [Bind(key, mac(1))]);
-        for evidence in [REPLY, REQUEST, ANNOUNCEMENT] {
-            assert_eq!(simulation.heard(key, mac(2), evidence), []);
-            assert_eq!(simulation.heard(key, mac(1), evidence), []);
-        }
-        assert_eq!(simulation.import(key, mac(2), Duration::ZERO), []);
-        assert_eq!(simulation.statistics().conflicts, 3);
-        assert_eq!(simulation.seconds(100_000), [], "nor aged");
-        assert_eq!(simulation.resolve(key, 1), [Release(key, mac(1), vec![1])]);
-        assert_eq!(simulation.pin(key, mac(3)), [Bind(key, mac(3))]);
-        assert_eq!(simulation.unpin(key), [Unbind(key)]);
-        assert_eq!(simulation.unpin(key), []);
-        assert_eq!(simulation.state(key), None);
-    }
-}
-
-#[test]
-fn a_pin_takes_the_place_of_what_was_learned_and_of_what_was_sought() {
-    for key in [v4(1), v6(1)] {
-        let mut simulation = Simulation::new();
-        simulation.resolve(key, 1);
-        assert_eq!(simulation.pin(key, mac(1)), [Bind(key, mac(1)), Release(key, mac(1), vec![1])]);
-        assert_eq!(simulation.seconds(10), []);
-        assert_eq!(simulation.statistics(), Statistics { pinned: 1, ..Statistics::default() });
-        let mut simulation = reachable(key);
-        assert_eq!(simulation.pin(key, mac(1)), [], "bound to it already");
-        let forgotten =
-            simulation.out(|neighbours, _, out| neighbours.forget_station(key.overlay, mac(1), out));
-        assert_eq!(forgotten, [], "not learned any more");
-        let mut simulation = reachable(key);
-        assert_eq!(simulation.unpin(key), [], "was not pinned");
-        assert_eq!(simulation.pin(key, mac(2)), [Bind(key, mac(2))]);
-    }
-}
-
-#[test]
-fn a_station_is_forgotten_with_all_its_addresses() {
-    let mut simulation = Simulation::new();
-    for number in 1..=3 {
-        simulation.heard(v4(number), mac(1), REQUEST);
-        simulation.heard(v6(number), mac(2), REQUEST);
-    }
-    simulation.pin(v4(9), mac(1));
-    let forgotten =
-        simulation.out(|neighbours, _, out| neighbours.forget_station(OverlayIndex(1), mac(1), out));
-    assert_eq!(forgotten, [Unbind(v4(1)), Unbind(v4(2)), Unbind(v4(3))]);
-    assert_eq!((simulation.statistics().stale, simulation.statistics().pinned), (3, 1));
-}
-
-#[test]
-fn an_overlay_is_forgotten_with_all_its_entries() {
-    let mut simulation = Simulation::new();
-    let other = key_in(2, v4(1).address);
-    simulation.heard(v4(1), mac(1), REQUEST);
-    simulation.heard(other, mac(1), REQUEST);
-    simulation.pin(v6(2), mac(1));
-    simulation.fail(v4(3));
-    simulation.resolve(v6(4), 4);
-    let mut forgotten = simulation.out(|neighbours, _, out| neighbours.forget_overlay(OverlayIndex(1), out));
-    forgotten.sort_by_key(|action| matches!(action, Unbind(key) if key.address.is_ipv6()));
-    assert_eq!(forgotten, [Unbind(v4(1)), Unbind(v6(2))]);
-    assert_eq!(simulation.statistics(), Statistics { stale: 1, ..Statistics::default() });
-    assert!(
-        simulation
-            .seconds(1000)
-            .iter()
-            .all(|action| matches!(action, Probe(key, _) | Unbind(key) if *key == other))
-    );
 }
 
 #[test]

@@ -11,6 +11,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use super::*;
+use crate::api::{DEFAULT_ADDRESSES_PER_STATION, NeighbourStatistics};
+
+const LIMIT: usize = DEFAULT_ADDRESSES_PER_STATION as usize;
 
 const REPLY: Evidence = Evidence::Reply { override_: true };
 const REQUEST: Evidence = Evidence::Request;
@@ -67,19 +70,11 @@ impl Simulation {
     }
 
     fn heard(&mut self, key: NeighbourKey, mac: MacAddr, evidence: Evidence) -> Vec<Action<u32>> {
-        self.out(|neighbours, now, out| neighbours.heard(key, mac, evidence, ADDRESSES_PER_STATION, now, out))
+        self.out(|neighbours, now, out| neighbours.heard(key, mac, evidence, LIMIT, now, out))
     }
 
     fn import(&mut self, key: NeighbourKey, mac: MacAddr, age: Duration) -> Vec<Action<u32>> {
-        self.out(|neighbours, now, out| neighbours.import(key, mac, age, ADDRESSES_PER_STATION, now, out))
-    }
-
-    fn pin(&mut self, key: NeighbourKey, mac: MacAddr) -> Vec<Action<u32>> {
-        self.out(|neighbours, _, out| neighbours.pin(key, mac, out))
-    }
-
-    fn unpin(&mut self, key: NeighbourKey) -> Vec<Action<u32>> {
-        self.out(|neighbours, _, out| neighbours.unpin(key, out))
+        self.out(|neighbours, now, out| neighbours.import(key, mac, age, LIMIT, now, out))
     }
 
     /// Time passes, and whatever is due is done.
@@ -106,7 +101,7 @@ impl Simulation {
         self.neighbour(key).map(|neighbour| neighbour.state)
     }
 
-    fn statistics(&self) -> Statistics {
+    fn statistics(&self) -> NeighbourStatistics {
         self.neighbours.statistics()
     }
 

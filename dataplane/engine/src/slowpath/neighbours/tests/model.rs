@@ -14,10 +14,6 @@ enum Event {
     Resolve(NeighbourKey),
     Heard(NeighbourKey, MacAddr, Evidence),
     Import(NeighbourKey, MacAddr, Duration),
-    Pin(NeighbourKey, MacAddr),
-    Unpin(NeighbourKey),
-    ForgetStation(OverlayIndex, MacAddr),
-    ForgetOverlay(OverlayIndex),
     Pass(Duration),
 }
 
@@ -38,10 +34,6 @@ fn any_event() -> impl Strategy<Value = Event> {
         8 => key().prop_map(Event::Resolve),
         8 => (key(), station(), evidence).prop_map(|(key, mac, evidence)| Event::Heard(key, mac, evidence)),
         2 => (key(), station(), time.clone()).prop_map(|(key, mac, age)| Event::Import(key, mac, age)),
-        1 => (key(), station()).prop_map(|(key, mac)| Event::Pin(key, mac)),
-        1 => key().prop_map(Event::Unpin),
-        1 => (0..3_u32, station()).prop_map(|(overlay, mac)| Event::ForgetStation(OverlayIndex(overlay), mac)),
-        1 => (0..30_u32).prop_map(|overlay| Event::ForgetOverlay(OverlayIndex(overlay))),
         6 => time.prop_map(Event::Pass),
     ]
 }
@@ -57,12 +49,10 @@ struct Model {
     bound: HashMap<NeighbourKey, MacAddr>,
     /// What anybody ever said.
     said: HashSet<(NeighbourKey, MacAddr)>,
-    pinned: HashSet<NeighbourKey>,
     packets: Packet,
-    /// Packets that came in; that were answered for by an action; that were dropped with their overlay.
+    /// Packets that came in; that were answered for by an action.
     sent: u64,
     answered: u64,
-    forgotten: u64,
     refused_full: u64,
 }
 
@@ -75,11 +65,9 @@ impl Model {
             now,
             bound: HashMap::new(),
             said: HashSet::new(),
-            pinned: HashSet::new(),
             packets: Rc::new(()),
             sent: 0,
             answered: 0,
-            forgotten: 0,
             refused_full: 0,
         }
     }
@@ -100,31 +88,6 @@ impl Model {
             Event::Import(key, mac, age) => {
                 self.said.insert((key, mac));
                 self.neighbours.import(key, mac, age, LIMIT, self.now, &mut out);
-            }
-            Event::Pin(key, mac) => {
-                self.said.insert((key, mac));
-                self.pinned.insert(key);
-                self.neighbours.pin(key, mac, &mut out);
-                assert_eq!(self.neighbours.fresh(key, self.now), Some(mac));
-            }
-            Event::Unpin(key) => {
-                self.pinned.remove(&key);
-                self.neighbours.unpin(key, &mut out);
-            }
-            Event::ForgetStation(overlay, mac) => {
-                self.neighbours.forget_station(overlay, mac, &mut out);
-                let learned = |neighbour: Neighbour| {
-                    neighbour.mac == Some(mac)
-                        && neighbour.key.overlay == overlay
-                        && !self.pinned.contains(&neighbour.key)
-                };
-                assert!(!self.neighbours.iter(self.now).any(learned));
-            }
-            Event::ForgetOverlay(overlay) => {
-                self.pinned.retain(|key| key.overlay != overlay);
-                self.neighbours.forget_overlay(overlay, &mut out);
-                self.forgotten += (before.waiting - self.neighbours.statistics().waiting) as u64;
-                assert!(!self.neighbours.iter(self.now).any(|neighbour| neighbour.key.overlay == overlay));
             }
             Event::Pass(time) => self.now += time,
         }
@@ -169,40 +132,34 @@ impl Model {
 
     fn check(&self) {
         let (limits, statistics) = (self.limits, self.neighbours.statistics());
-        let mut counts = Statistics::default();
+        let mut counts = NeighbourStatistics::default();
         let mut bound = HashMap::new();
         let mut unresolved: HashMap<u32, usize> = HashMap::new();
         let mut addresses: HashMap<(u32, MacAddr), usize> = HashMap::new();
-        for Neighbour { key, mac, state, tries, .. } in self.neighbours.iter(self.now) {
+        for Neighbour { key, mac, state, .. } in self.neighbours.iter(self.now) {
             *match state {
                 NeighbourState::Incomplete => &mut counts.incomplete,
                 NeighbourState::Reachable => &mut counts.reachable,
                 NeighbourState::Stale => &mut counts.stale,
                 NeighbourState::Probe => &mut counts.probe,
                 NeighbourState::Failed => &mut counts.failed,
-                NeighbourState::Pinned => &mut counts.pinned,
             } += 1;
-            assert_eq!(state == NeighbourState::Pinned, self.pinned.contains(&key));
-            match (mac, state) {
-                (Some(mac), _) => {
+            match mac {
+                Some(mac) => {
                     assert_eq!(bound.insert(key, mac), None, "{key:?} twice");
-                    if state != NeighbourState::Pinned {
-                        *addresses.entry((key.overlay.0, mac)).or_default() += 1;
-                    }
+                    *addresses.entry((key.overlay.0, mac)).or_default() += 1;
                 }
-                (None, _) => *unresolved.entry(key.overlay.0).or_default() += 1,
+                None => *unresolved.entry(key.overlay.0).or_default() += 1,
             }
-            assert!(state == NeighbourState::Failed || tries <= 3);
         }
         assert_eq!(bound, self.bound);
-        let of_entries = Statistics {
+        let of_entries = NeighbourStatistics {
             incomplete: statistics.incomplete,
             reachable: statistics.reachable,
             stale: statistics.stale,
             probe: statistics.probe,
             failed: statistics.failed,
-            pinned: statistics.pinned,
-            ..Statistics::default()
+            ..NeighbourStatistics::default()
         };
         assert_eq!(of_entries, counts);
 
@@ -219,8 +176,7 @@ impl Model {
             + statistics.refused_waiting
             + statistics.refused_by_overlay
             + statistics.refused_unresolved
-            + self.refused_full
-            + self.forgotten;
+            + self.refused_full;
         assert_eq!(self.sent, self.answered + dropped + statistics.waiting as u64);
     }
 }
@@ -247,14 +203,14 @@ proptest! {
         for event in events {
             model.event(event);
         }
-        // Nobody says anything any more: all ends, but what is pinned.
+        // Nobody says anything any more: all ends.
         while let Some(deadline) = model.neighbours.next_deadline() {
             model.now = model.now.max(deadline);
             model.poll();
         }
         model.check();
         let statistics = model.neighbours.statistics();
-        prop_assert_eq!(model.bound.len(), statistics.pinned);
+        prop_assert!(model.bound.is_empty());
         prop_assert_eq!(statistics.incomplete + statistics.failed + statistics.waiting, 0);
     }
 }

@@ -1,0 +1,43 @@
+//! `vxgate capture`: frames at the ports of the running gateway, as pcapng.
+
+pub(crate) mod pcapng;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::cli::Capture;
+use crate::observe::{self, Observe, ObserveError, Until};
+
+/// Captures until it has enough or is told to end.
+pub(crate) fn capture(arguments: &Capture) -> Result<(), ObserveError> {
+    let failed = |source| ObserveError::Output { path: arguments.write.clone(), source };
+    let mut out: Box<dyn Write> = match arguments.write == Path::new("-") {
+        true => Box::new(io::stdout()),
+        false => Box::new(File::create(&arguments.write).map_err(failed)?),
+    };
+    let Capture { filter, direction, dropped, inner, snaplen, count, seconds, .. } = arguments;
+    let wanted = Observe::Capture {
+        filter: filter.clone(),
+        direction: *direction,
+        dropped: *dropped,
+        inner: *inner,
+        snaplen: *snaplen,
+        until: Until { count: *count, seconds: *seconds },
+    };
+    let (mut tally, mut reader_gone) = (pcapng::Tally::default(), false);
+    observe::run(observe::follow(&arguments.socket, wanted, |bytes| {
+        tally.add(bytes);
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            // Whoever read it, tshark say, has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                reader_gone = true;
+                Ok(false)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }))?;
+    eprintln!("{} frames captured, {} lost", tally.packets, tally.lost);
+    if tally.is_complete() || reader_gone { Ok(()) } else { Err(ObserveError::Ended) }
+}

@@ -1,0 +1,101 @@
+//! For whom the router answers ARP requests and neighbour solicitations.
+
+use std::net::IpAddr;
+
+use lab::{Family, Host, Ping, ROUTER_MAC, Scene, Uniqueness};
+
+use crate::{Plan, another_station, ask_quickly, assert_answered, idle_scene, mac, neighbour_of, start};
+
+/// Number of the second station in each overlay.
+const OTHER: u8 = 11;
+/// Number of an address that nobody has at first.
+const FREE: u8 = 12;
+
+/// Overlays 1 to 3 of two stations each, which are isolated from each other.
+fn isolated() -> (Scene, Vec<Host>) {
+    let scene = idle_scene(3);
+    let others: Vec<Host> = (0..3).map(|index| another_station(&scene, index, OTHER)).collect();
+    for (station, (other, link)) in scene.stations.iter().zip(others.iter().zip(&scene.links)) {
+        for host in [&station.host, other] {
+            link.isolate(host).unwrap();
+            ask_quickly(host);
+        }
+    }
+    (scene, others)
+}
+
+fn tables(scene: &Scene) -> String {
+    let table = |(index, station): (usize, &lab::Station)| {
+        scene.station_table(&station.site, mac(index as u8 + 1), station.site.endpoint, &[])
+    };
+    scene.stations.iter().enumerate().map(table).collect()
+}
+
+#[test]
+fn the_router_answers_for_itself_for_known_ones_or_for_all() {
+    let (mut scene, others) = isolated();
+    let tables = tables(&scene);
+    let overlays = [(2, "proxy = \"known\""), (3, "proxy = \"isolate\"")];
+    start(&mut scene, &Plan { overlays: &overlays, tables, ..Plan::default() });
+    for (station, other) in scene.stations.iter().zip(&others) {
+        for family in Family::BOTH {
+            // Both are known and fresh.
+            let [here, there] = [Scene::STATION, OTHER].map(|number| station.site.address(family, number));
+            for (host, address) in [(&station.host, here), (other, there)] {
+                assert_answered(&Ping::to(address), &scene.outer.namespace);
+                assert_answered(&Ping::to(scene.outer_address(family)), &host.namespace);
+            }
+            let (answer, nobodys) = match station.site.vni.value() {
+                101 => ("nobody".to_owned(), "nobody".to_owned()),
+                102 => (other.nic.mac.to_string(), "nobody".to_owned()),
+                _ => (ROUTER_MAC.to_string(), ROUTER_MAC.to_string()),
+            };
+            assert_eq!(neighbour_of(&station.host, there).unwrap(), answer, "{there}");
+            let free = station.site.address(family, FREE);
+            assert_eq!(neighbour_of(&station.host, free).unwrap(), nobodys, "{free}");
+        }
+    }
+    // What is answered for all is forwarded, within the overlay.
+    let (station, other) = (&scene.stations[2], &others[2]);
+    for family in Family::BOTH {
+        assert_answered(&Ping::to(station.site.address(family, OTHER)), &station.host.namespace);
+        assert_answered(&Ping::to(station.address(family)), &other.namespace);
+    }
+    assert!(scene.gateway.counter("across").unwrap() >= 8);
+}
+
+#[test]
+fn duplicate_address_detection_is_between_stations() {
+    let mut scene = idle_scene(2);
+    let others = [0, 1].map(|index| another_station(&scene, index, OTHER));
+    let tables = tables(&scene);
+    let overlays = [(1, "proxy = \"known\""), (2, "proxy = \"isolate\"")];
+    start(&mut scene, &Plan { overlays: &overlays, tables, ..Plan::default() });
+    for (station, other) in scene.stations.iter().zip(&others) {
+        let one = &station.host;
+        let [v4, v6] = Family::BOTH.map(|family| station.site.address(family, FREE));
+        let IpAddr::V4(v4) = v4 else { panic!("asked for IPv4") };
+        let net = format!("{v6}/64").parse().unwrap();
+        let add = |host: &Host| host.namespace.ip(&format!("address add {v4}/24 dev eth0")).unwrap();
+        let remove = |host: &Host| {
+            host.namespace
+                .ip(&format!("address del {v4}/24 dev eth0\naddress del {v6}/64 dev eth0"))
+                .unwrap();
+        };
+        let claims = |host: &Host| (host.nic.probe_ipv4(v4).unwrap(), host.nic.claim_ipv6(net).unwrap());
+        let unique = (Uniqueness::Unique, Uniqueness::Unique);
+
+        assert_eq!(claims(one), unique);
+        add(one);
+        for address in [v4.into(), v6] {
+            assert_answered(&Ping::to(address), &scene.outer.namespace);
+        }
+        assert_eq!(claims(other), (Uniqueness::Duplicate, Uniqueness::Duplicate));
+        // The router still believes in the first one: it has no say when that one asks again, or the other does.
+        remove(one);
+        assert_eq!(claims(one), unique);
+        one.namespace.ip(&format!("address del {v6}/64 dev eth0")).unwrap();
+        assert_eq!(claims(other), unique);
+        add(other);
+    }
+}
