@@ -152,6 +152,8 @@ pub struct WorkerStatus {
     pub rounds: u64,
     /// How often it has gone to sleep.
     pub sleeps: u64,
+    /// Frames that it has received, from all ports.
+    pub frames: u64,
 }
 
 /// A port with its XDP program.
@@ -488,6 +490,7 @@ impl Engine {
                 pages: worker.pages,
                 rounds,
                 sleeps,
+                frames: (0..self.ports.len()).map(|port| worker.counters.traffic(port).rx_packets).sum(),
             }
         };
         self.workers.iter().enumerate().map(status).collect()
