@@ -61,7 +61,9 @@ impl File {
     fn fields(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
         let mut command = Command::new("tshark");
         command.args(["-n", "-r", self.path(), "-T", "fields", "-Y", filter]);
-        fields.iter().for_each(|field| drop(command.args(["-e", field])));
+        for field in fields {
+            command.args(["-e", field]);
+        }
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout);

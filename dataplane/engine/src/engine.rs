@@ -25,7 +25,7 @@ use crate::api::{
 use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::pipeline::Scratch;
 use crate::police::Police;
-use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
+use crate::slowpath::{Command, Deed, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
 use crate::tables::{Snapshot, TablesError, Writer};
 use crate::tap::{Explainer, Explanation, Tap, TapBusy, TapFilter, TapStatus, Tapped, Taps, WorkerTaps};
@@ -216,11 +216,10 @@ impl Engine {
         let (commands, command_queue) = crossbeam_channel::bounded(COMMAND_QUEUE);
         let (mut links, mut rings) = (Vec::new(), Vec::new());
         for _ in &sockets {
-            let (punts_in, punts) = rtrb::RingBuffer::new(RING);
-            let (answers, answers_out) = rtrb::RingBuffer::new(RING);
             let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
-            links.push(WorkerLink { punts, answers, waker: waker.clone(), answered: false });
-            rings.push((punts_in, answers_out, waker));
+            let (link, punts, answers) = WorkerLink::new(waker.clone());
+            links.push(link);
+            rings.push((punts, answers, waker));
         }
         let (polling, limits, overlays) = (config.polling, config.punt_limits, config.overlays.len());
         let cores = config.workers.clone();

@@ -39,8 +39,14 @@ impl Wire {
         if bytes.len() > MAX_FRAME {
             return false;
         }
-        let Some(chunk) = self.fill.pop() else { return false };
+        let delivered = self.deliver_unreleased(bytes);
         self.fill.release();
+        delivered
+    }
+
+    /// As the kernel does it: the port sees the frame before the place that it had in the fill ring is free.
+    fn deliver_unreleased(&mut self, bytes: &[u8]) -> bool {
+        let Some(chunk) = self.fill.pop() else { return false };
         // SAFETY: the port gave this chunk up through the fill ring, and it was taken from there once.
         let mut frame = unsafe { self.umem.reclaim(chunk, 0) };
         let fits = frame.reset(bytes.len());
@@ -104,6 +110,22 @@ mod tests {
         port.reclaim(&mut pool);
         port.refill(&mut pool);
         assert_eq!(pool.available() as u32, frames_for(1) - RING_SIZE, "no frame was lost or doubled");
+    }
+
+    #[test]
+    fn what_is_received_may_still_have_its_place_in_the_fill_ring() {
+        let (umem, mut pool) = Umem::new(frames_for(1), ChunkSize::Small).unwrap();
+        let (mut port, mut wire) = port(&umem).unwrap();
+        port.refill(&mut pool);
+        assert!(wire.deliver_unreleased(&[1; 60]));
+        let mut batch = Batch::new();
+        assert_eq!(port.receive(&mut batch), 1);
+        let before = pool.available();
+        port.refill(&mut pool);
+        assert_eq!(pool.available(), before, "there is no room yet");
+        wire.fill.release();
+        port.refill(&mut pool);
+        assert_eq!(pool.available(), before - 1);
     }
 
     #[test]

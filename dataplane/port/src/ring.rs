@@ -151,17 +151,20 @@ impl<T: Copy> Producer<T> {
     /// Writes an entry, unseen by the other end until [`publish`](Self::publish). False if the ring is full.
     #[inline]
     pub(crate) fn push(&mut self, entry: T) -> bool {
-        if self.next.wrapping_sub(self.seen) == self.shared.size() {
-            self.seen = self.shared.consumer().load(Ordering::Acquire);
-            if self.next.wrapping_sub(self.seen) == self.shared.size() {
-                return false;
-            }
+        if self.is_full() {
+            return false;
         }
         // SAFETY: the index is masked into the array; the entry is ours, because the consumer has released it (its
         // index, read with Acquire, is less than `size` behind) and has not been told of it again.
         unsafe { self.shared.entries.add((self.next & self.shared.mask) as usize).write(entry) };
         self.next = self.next.wrapping_add(1);
         true
+    }
+
+    /// Whether there is no room for an entry.
+    #[inline]
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.next.wrapping_sub(self.seen) == self.shared.size() && self.pending() == self.shared.size()
     }
 
     /// Lets the other end see all that was pushed.

@@ -83,11 +83,11 @@ impl Packet<'_> {
     }
 }
 
-/// Says how many frames of an interface were lost.
-pub(crate) fn statistics(out: &mut Vec<u8>, interface: u32, lost: u64) {
+/// Says how many frames of an interface were lost until `time_ns`.
+pub(crate) fn statistics(out: &mut Vec<u8>, interface: u32, time_ns: u64, lost: u64) {
     block(out, STATISTICS, |out| {
         out.extend(interface.to_le_bytes());
-        timestamp(out, 0);
+        timestamp(out, time_ns);
         option(out, STATISTICS_LOST, &lost.to_le_bytes());
         option(out, END, &[]);
     });
@@ -181,7 +181,7 @@ mod tests {
             Packet { interface: 0, time_ns: 1 << 40, is_inbound: true, bytes, len: 60, comment }
                 .write(&mut file);
         }
-        statistics(&mut file, 0, 7);
+        statistics(&mut file, 0, 1 << 41, 7);
         file
     }
 

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use client::{ObserveError, follow, run};
 pub(crate) use filter::{FilterArguments, TapDirection, describe};
 pub(crate) use serve::{interfaces, serve};
-pub(crate) use story::{End, Story, StoryStep};
+#[cfg(test)]
+pub(crate) use story::StoryStep;
+pub(crate) use story::{End, Story};
 
 /// What can be observed.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]

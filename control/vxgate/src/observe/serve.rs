@@ -1,7 +1,7 @@
 //! The gateway's end.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use engine::{Direction, Engine, PortIndex, Tap, Tapped};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -149,7 +149,7 @@ impl Observation<'_> {
             format!("{} {}: {}", outcome_name(reason.outcome()), reason.name(), reason.description());
         let packet = pcapng::Packet {
             interface: interface(*port, *direction),
-            time_ns: nanoseconds(tapped),
+            time_ns: nanoseconds(tapped.time),
             is_inbound: *direction == Direction::Received,
             bytes: &frame[..frame.len().min(snaplen)],
             len: frame.len(),
@@ -169,11 +169,12 @@ impl Observation<'_> {
     fn end(&mut self) -> io::Result<()> {
         match self.wanted {
             Observe::Capture { .. } => {
+                let now = nanoseconds(SystemTime::now());
                 for port in 0..self.interfaces.len() {
                     for direction in [Direction::Received, Direction::Transmitted] {
                         let port = PortIndex(port as u8);
                         let lost = self.tap.lost_at(port, direction);
-                        pcapng::statistics(&mut self.buffer, interface(port, direction), lost);
+                        pcapng::statistics(&mut self.buffer, interface(port, direction), now, lost);
                     }
                 }
             }

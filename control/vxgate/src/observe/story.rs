@@ -1,6 +1,6 @@
 //! A packet's way, as it goes over the control socket.
 
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::{Explanation, Outcome, Tapped};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ impl Story {
         let Explanation { vni, steps, now } = explanation;
         let step = |step: engine::Step| StoryStep { step: step.name.into(), detail: step.detail };
         Self {
-            time_ns: nanoseconds(tapped),
+            time_ns: nanoseconds(tapped.time),
             port: port.into(),
             bytes: tapped.frame.len(),
             vni: vni.map(wire::Vni::value),
@@ -59,10 +59,10 @@ impl Story {
     }
 }
 
-/// When a frame was seen: nanoseconds since 1970, UTC.
-pub(super) fn nanoseconds(tapped: &Tapped) -> u64 {
+/// Nanoseconds since 1970, UTC.
+pub(super) fn nanoseconds(time: SystemTime) -> u64 {
     // A clock before 1970 is not set; 64 bits last until 2554.
-    tapped.time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 pub(super) fn outcome_name(outcome: Outcome) -> &'static str {

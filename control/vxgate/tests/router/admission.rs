@@ -1,9 +1,10 @@
 //! Stations that are where they are not expected, and those that nobody expects.
 
 use std::net::IpAddr;
+use std::thread;
 use std::time::Duration;
 
-use lab::{Capture, Family, Host, Ping, ROUTER_MAC, Scene, Station, SteadyProbe, wait_until};
+use lab::{Capture, Family, Host, Nic, Ping, ROUTER_MAC, Scene, Station, SteadyProbe, wait_until};
 use wire::ethernet::{self, EthernetRepr};
 use wire::ipv4::{self, Ipv4Repr};
 use wire::{EtherType, IpProtocol, MacAddr};
@@ -63,32 +64,39 @@ fn a_station_behind_another_endpoint_is_forwarded_or_refused() {
 #[test]
 fn a_stranger_is_let_in_for_a_while_and_sent_nothing() {
     let mut scene = idle_scene(2);
-    let strangers = [0, 1].map(|index| another_station(&scene, index, 11));
     start(&mut scene, &Plan::default());
-    for (station, stranger) in scene.stations.iter().zip(&strangers) {
-        know_the_router(stranger, station);
-        let nic = &stranger.nic;
-        let capture = Capture::start(&nic.namespace, &nic.interface).unwrap();
-        for family in Family::BOTH {
-            let outer = &scene.outer.namespace;
-            let interval = Duration::from_millis(5);
-            let probe =
-                SteadyProbe::start(&nic.namespace, outer, scene.outer_address(family), interval).unwrap();
-            wait_until("datagrams", PATIENCE, || probe.received() >= 20).unwrap();
+    let (outer, interval) = (&scene.outer.namespace, Duration::from_millis(5));
+    let mut captures = Vec::new();
+    for (index, station) in scene.stations.iter().enumerate() {
+        // It is let in from its first frame on.
+        let stranger = another_station(&scene, index, 11);
+        know_the_router(&stranger, station);
+        let Nic { namespace, interface, .. } = &stranger.nic;
+        captures.push(Capture::start(namespace, interface).unwrap());
+        let probes = Family::BOTH.map(|family| {
+            SteadyProbe::start(namespace, outer, scene.outer_address(family), interval).unwrap()
+        });
+        wait_until("datagrams", PATIENCE, || probes.iter().all(|probe| probe.received() >= 20)).unwrap();
+        for probe in probes {
             assert_eq!(probe.stop().unwrap().lost(), 0);
         }
-        std::thread::scope(|scope| {
-            for family in Family::BOTH {
-                let (outer, address) = (&scene.outer.namespace, station.site.address(family, 11));
-                scope.spawn(move || {
-                    let report = Ping::to(address).count(1).timeout(PATIENCE).run(outer).unwrap();
-                    assert_eq!((report.received, report.errors), (0, 1), "{address}: {report:?}");
-                });
-            }
-        });
-        let sent = capture.stop().unwrap().count("icmp.type == 8 || icmpv6.type == 128").unwrap();
-        assert_eq!(sent, 0, "station {}", station.site.vni);
-        // It was asked, and answered: that is not believed.
+    }
+    thread::scope(|scope| {
+        let addresses = scene
+            .stations
+            .iter()
+            .flat_map(|station| Family::BOTH.map(|family| station.site.address(family, 11)));
+        for address in addresses {
+            scope.spawn(move || {
+                let report = Ping::to(address).count(1).timeout(PATIENCE).run(outer).unwrap();
+                assert_eq!((report.received, report.errors), (0, 1), "{address}: {report:?}");
+            });
+        }
+    });
+    for (capture, station) in captures.into_iter().zip(&scene.stations) {
+        let requests = capture.stop().unwrap().count("icmp.type == 8 || icmpv6.type == 128").unwrap();
+        assert_eq!(requests, 0, "overlay {}", station.site.vni);
+        // It was asked for, and answered: that is not believed.
         for family in Family::BOTH {
             let (mac, _) = known(&scene, station.site.address(family, 11)).unwrap();
             assert_eq!(mac, "");

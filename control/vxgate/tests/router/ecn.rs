@@ -1,6 +1,8 @@
 //! Congestion notification and DSCP through the tunnel (RFC 6040, RFC 2983).
 
-use lab::{CE, Capture, ECT_0, EcnCounters, Family, Ping};
+use std::time::Duration;
+
+use lab::{CE, Capture, ECT_0, EcnCounters, Family, Nic, Ping};
 
 use crate::{Plan, assert_answered, idle_scene, start};
 
@@ -13,7 +15,7 @@ fn congestion_in_the_underlay_is_told_and_never_to_who_cannot_tell() {
     start(&mut scene, &Plan::default());
     for station in &scene.stations {
         for family in Family::BOTH {
-            // Neighbours are found before what is not IP-capable of it is marked.
+            // Neighbours are known before anything is marked.
             assert_answered(&Ping::to(scene.outer_address(family)), &station.host.namespace);
             assert_answered(&Ping::to(station.address(family)), &scene.outer.namespace);
         }
@@ -45,8 +47,7 @@ fn congestion_in_the_underlay_is_told_and_never_to_who_cannot_tell() {
         for family in Family::BOTH {
             let before = scene.gateway.counter("congestion").unwrap();
             let ping = Ping::to(scene.outer_address(family)).count(PINGS as u32);
-            let timeout = std::time::Duration::from_millis(100);
-            let report = ping.timeout(timeout).run(&station.host.namespace).unwrap();
+            let report = ping.timeout(Duration::from_millis(100)).run(&station.host.namespace).unwrap();
             assert_eq!(report.received, 0, "{report:?}");
             assert_eq!(scene.gateway.counter("congestion").unwrap() - before, report.sent);
             // Whoever can tell is still served.
@@ -63,32 +64,35 @@ fn the_code_point_is_copied_or_set() {
     let mut scene = idle_scene(4);
     let set = format!("dscp = {SET}");
     start(&mut scene, &Plan { overlays: &[(3, &set), (4, &set)], ..Plan::default() });
-    let underlay0 = &scene.topology.underlay0;
+    let Nic { mac, far_namespace, far_interface, .. } = &scene.topology.underlay0;
+    for station in &scene.stations {
+        for family in Family::BOTH {
+            assert_answered(&Ping::to(station.address(family)), &scene.outer.namespace);
+        }
+    }
+    let capture = Capture::start(far_namespace, far_interface).unwrap();
+    for station in &scene.stations {
+        for family in Family::BOTH {
+            let ping = Ping::to(station.address(family)).tos(EF << 2 | ECT_0);
+            assert_answered(&ping, &scene.outer.namespace);
+        }
+    }
+    let filter = format!("eth.src == {mac} && (icmp.type == 8 || icmpv6.type == 128)");
+    let fields = ["vxlan.vni", "icmp.type", "ip.dsfield", "ipv6.tclass"];
+    let rows = capture.stop().unwrap().fields(&filter, &fields).unwrap();
     for (station, outside) in scene.stations.iter().zip([EF, EF, SET, SET]) {
         for family in Family::BOTH {
-            let address = station.address(family);
-            assert_answered(&Ping::to(address), &scene.outer.namespace);
-            let capture = Capture::start(&underlay0.far_namespace, &underlay0.far_interface).unwrap();
-            let ping = Ping::to(address).tos(EF << 2 | ECT_0);
-            assert_answered(&ping, &scene.outer.namespace);
-            let request = match family {
-                Family::V4 => "icmp.type == 8",
-                Family::V6 => "icmpv6.type == 128",
+            let is_for = |row: &&Vec<String>| {
+                row[0] == station.site.vni.to_string() && row[1].is_empty() == (family == Family::V6)
             };
-            let filter = format!("eth.src == {} && {request}", underlay0.mac);
-            let fields = ["ip.dsfield.dscp", "ipv6.tclass.dscp", "ip.dsfield.ecn", "ipv6.tclass.ecn"];
-            let [row] = &capture.stop().unwrap().fields(&filter, &fields).unwrap()[..] else {
-                panic!("one request")
+            let [row] = rows.iter().filter(is_for).collect::<Vec<_>>()[..] else { panic!("{rows:?}") };
+            // Outermost first, in hexadecimal.
+            let layer = |family: Family| {
+                let values = row[2 + family as usize].split(',').map(|value| value.trim_start_matches("0x"));
+                values.map(|value| u8::from_str_radix(value, 16).unwrap())
             };
-            let values = |four: usize, six: usize| -> [Vec<u8>; 2] {
-                [four, six].map(|at| row[at].split(',').filter_map(|value| value.parse().ok()).collect())
-            };
-            let (code_points, marks) = (values(0, 1), values(2, 3));
-            let outer = station.site.endpoint as usize;
-            let inner = family as usize;
-            assert_eq!(code_points[outer].first(), Some(&outside), "{row:?}");
-            assert_eq!(code_points[inner].last(), Some(&EF), "{row:?}");
-            assert_eq!((marks[outer].first(), marks[inner].last()), (Some(&ECT_0), Some(&ECT_0)), "{row:?}");
+            assert_eq!(layer(station.site.endpoint).next(), Some(outside << 2 | ECT_0), "{row:?}");
+            assert_eq!(layer(family).next_back(), Some(EF << 2 | ECT_0), "{row:?}");
         }
     }
 }

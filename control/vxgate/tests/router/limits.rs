@@ -1,5 +1,7 @@
 //! Rate limits of an overlay, each way.
 
+use std::thread;
+
 use lab::{Family, Iperf, IperfReport, Scene, Station};
 
 use crate::{Plan, idle_scene, start};
@@ -31,7 +33,7 @@ fn an_overlay_is_held_to_its_limits_and_others_are_not() {
             (INGRESS, Iperf::udp(OFFERED).reverse(), Iperf::tcp().reverse()),
         ] {
             // At the same time, so that one's excess could cost the other.
-            let [held, other] = std::thread::scope(|scope| {
+            let [held, other] = thread::scope(|scope| {
                 let measuring =
                     [limited, free].map(|station| scope.spawn(|| measure(&scene, station, family, udp)));
                 measuring.map(|measuring| measuring.join().unwrap())

@@ -1,8 +1,9 @@
 //! For whom the router answers ARP requests and neighbour solicitations.
 
 use std::net::IpAddr;
+use std::thread;
 
-use lab::{Family, Host, Ping, ROUTER_MAC, Scene, Uniqueness};
+use lab::{Family, Host, Namespace, Ping, ROUTER_MAC, Scene, Site, Uniqueness};
 
 use crate::{Plan, another_station, ask_quickly, assert_answered, idle_scene, mac, neighbour_of, start};
 
@@ -71,31 +72,38 @@ fn duplicate_address_detection_is_between_stations() {
     let tables = tables(&scene);
     let overlays = [(1, "proxy = \"known\""), (2, "proxy = \"isolate\"")];
     start(&mut scene, &Plan { overlays: &overlays, tables, ..Plan::default() });
-    for (station, other) in scene.stations.iter().zip(&others) {
-        let one = &station.host;
-        let [v4, v6] = Family::BOTH.map(|family| station.site.address(family, FREE));
-        let IpAddr::V4(v4) = v4 else { panic!("asked for IPv4") };
-        let net = format!("{v6}/64").parse().unwrap();
-        let add = |host: &Host| host.namespace.ip(&format!("address add {v4}/24 dev eth0")).unwrap();
-        let remove = |host: &Host| {
-            host.namespace
-                .ip(&format!("address del {v4}/24 dev eth0\naddress del {v6}/64 dev eth0"))
-                .unwrap();
-        };
-        let claims = |host: &Host| (host.nic.probe_ipv4(v4).unwrap(), host.nic.claim_ipv6(net).unwrap());
-        let unique = (Uniqueness::Unique, Uniqueness::Unique);
-
-        assert_eq!(claims(one), unique);
-        add(one);
-        for address in [v4.into(), v6] {
-            assert_answered(&Ping::to(address), &scene.outer.namespace);
+    let outer = &scene.outer.namespace;
+    thread::scope(|scope| {
+        for (station, other) in scene.stations.iter().zip(&others) {
+            scope.spawn(|| detect_duplicates(&station.site, &station.host, other, outer));
         }
-        assert_eq!(claims(other), (Uniqueness::Duplicate, Uniqueness::Duplicate));
-        // The router still believes in the first one: it has no say when that one asks again, or the other does.
-        remove(one);
-        assert_eq!(claims(one), unique);
-        one.namespace.ip(&format!("address del {v6}/64 dev eth0")).unwrap();
-        assert_eq!(claims(other), unique);
-        add(other);
+    });
+}
+
+fn detect_duplicates(site: &Site, one: &Host, other: &Host, outer: &Namespace) {
+    let [IpAddr::V4(v4), IpAddr::V6(v6)] = Family::BOTH.map(|family| site.address(family, FREE)) else {
+        panic!("one of each")
+    };
+    let net = format!("{v6}/64").parse().unwrap();
+    // Over IPv4 probing is one thing, and having the address another.
+    let claims = |host: &Host| {
+        thread::scope(|scope| {
+            let probing = scope.spawn(|| host.nic.probe_ipv4(v4).unwrap());
+            let verdict = host.nic.claim_ipv6(net).unwrap();
+            [probing.join().unwrap(), verdict]
+        })
+    };
+    assert_eq!(claims(one), [Uniqueness::Unique; 2]);
+    one.namespace.ip(&format!("address add {v4}/24 dev eth0")).unwrap();
+    for address in [IpAddr::V4(v4), v6.into()] {
+        assert_answered(&Ping::to(address), outer);
     }
+    assert_eq!(claims(other), [Uniqueness::Duplicate; 2]);
+    // The router still believes that the first one has them: it has no say when that one asks again, nor when the
+    // other does.
+    let remove_v6 = format!("address del {v6}/64 dev eth0");
+    one.namespace.ip(&format!("address del {v4}/24 dev eth0\n{remove_v6}")).unwrap();
+    assert_eq!(claims(one), [Uniqueness::Unique; 2]);
+    one.namespace.ip(&remove_v6).unwrap();
+    assert_eq!(claims(other), [Uniqueness::Unique; 2]);
 }

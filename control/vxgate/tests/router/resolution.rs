@@ -1,5 +1,7 @@
 //! Stations are found by their addresses, and followed; who waits for nobody is told.
 
+use std::thread;
+
 use lab::{Capture, Family, Ping, Topology, wait_until};
 
 use crate::{PATIENCE, Plan, assert_answered, idle_scene, known, mac, start};
@@ -29,7 +31,7 @@ fn who_waits_for_nobody_is_told() {
     let site = scene.stations[0].site;
     let outer = &scene.outer;
     let capture = Capture::start(&outer.namespace, "eth0").unwrap();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for family in Family::BOTH {
             scope.spawn(move || {
                 let ping = Ping::to(site.address(family, 99)).count(1).timeout(PATIENCE);

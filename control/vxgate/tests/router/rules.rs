@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use lab::{Family, Host, Namespace, Ping, Scene, Station, Topology};
 
@@ -131,8 +132,7 @@ fn rules_decide_between_overlays_and_outward() {
 
         // Silence.
         let before = count("rule_drop");
-        let ping =
-            Ping::to(scene.outer_address(family)).count(2).timeout(std::time::Duration::from_millis(100));
+        let ping = Ping::to(scene.outer_address(family)).count(2).timeout(Duration::from_millis(100));
         let report = ping.run(&three.host.namespace).unwrap();
         assert_eq!((report.received, report.errors), (0, 0), "{report:?}");
         assert_eq!(count("rule_drop") - before, report.sent);

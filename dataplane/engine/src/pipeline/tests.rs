@@ -1,20 +1,26 @@
 //! The pipeline both ways, on the in-memory twin of the real ports. Packets are built and checked by an independent
 //! encoder and decoder.
 
+mod sent;
+
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use wire::MacAddr;
+use wire::arp::{ArpOperation, ArpRepr};
+use wire::ndp::{self, NeighbourSolicitation};
 
-use crate::api::{Event, NextHop, Update};
+use crate::api::{Event, NextHop, PortIndex, Update};
 use crate::counters::Reason;
 use crate::slowpath::Deed;
 use crate::testing::packets::{Udp, ip_frame, vxlan};
 use crate::testing::*;
+use sent::Sent;
 
 const STATION: [&str; 2] = ["10.0.1.10", "fd00:0:0:1::10"];
 const OUTSIDE: [&str; 2] = ["203.0.113.5", "2001:db8:ff::5"];
@@ -154,12 +160,29 @@ fn a_next_hop_without_an_answer_gets_nothing() {
     gateway.assert_drop("no route out", UNDERLAY, &out, Reason::NoRoute);
 }
 
+/// Sends a frame that goes no further for `reason`, and for nothing else. Its sender is told, if that is a reason of
+/// which senders are told, and nobody hears anything else.
+#[track_caller]
+fn refuse(gateway: &mut Harness, what: &str, port: PortIndex, frame: &[u8], reason: Reason) {
+    let (before, total) = (gateway.count(reason), gateway.total());
+    let out = gateway.send(port, frame);
+    assert_eq!((gateway.count(reason), gateway.total()), (before + 1, total + 1), "{what}");
+    let is_told = matches!(
+        reason,
+        Reason::TtlExceeded | Reason::TooBig | Reason::NoRoute | Reason::BetweenOverlays | Reason::ToRouter
+    );
+    assert_eq!(out.len(), usize::from(is_told), "{what}: {out:?}");
+    for (to, error) in out {
+        assert_eq!((to, sent::check(port, frame, to, &error)), (port, Sent::Error), "{what}");
+    }
+}
+
 #[test]
 fn what_a_station_may_not_do() {
     let mut gateway = Harness::new();
     let good = |family: usize| Udp::from_station(STATION[family], OUTSIDE[family]);
     let mut check = |what: &str, udp: Udp, reason| {
-        gateway.assert_drop(what, UNDERLAY, &vxlan(ENDPOINT_V4, 100, &udp.frame()), reason);
+        refuse(&mut gateway, what, UNDERLAY, &vxlan(ENDPOINT_V4, 100, &udp.frame()), reason);
     };
     for family in 0..2 {
         let to = |destination: &str| Udp::from_station(STATION[family], destination);
@@ -182,8 +205,7 @@ fn what_a_station_may_not_do() {
         check("link-local source", from(pick(["169.254.1.1", "fe80::1"])), Reason::LinkLocal);
         check("unspecified source", from(pick(["0.0.0.0", "::"])), Reason::LinkLocal);
         check("another overlay", to(pick(["10.0.2.10", "fd00:0:0:2::10"])), Reason::BetweenOverlays);
-        check("an overlay that isn't", to(pick(["10.99.0.1", "fd00:99::1"])), Reason::BetweenOverlays);
-        check("its own overlay", to(pick(["10.0.1.11", "fd00:0:0:1::11"])), Reason::Unresolved);
+        check("an overlay that isn't", to(pick(["10.99.0.1", "fd00:99::1"])), Reason::NoRoute);
         check("the router", to(pick(["10.0.1.1", "fd00:0:0:1::1"])), Reason::ToRouter);
         check("the VTEP", to(pick(["198.18.0.1", "2001:db8:0:1::1"])), Reason::ToHost);
         check("the uplink address", to(pick(["198.18.1.1", "2001:db8:0:2::1"])), Reason::ToHost);
@@ -197,8 +219,8 @@ fn what_a_station_may_not_do() {
     check("reserved", Udp::from_station(STATION[0], "240.0.0.1"), Reason::BadDestination);
     check("the host elsewhere", Udp::from_station(STATION[0], "192.0.2.1"), Reason::ToHost);
     check("a route elsewhere", Udp::from_station(STATION[0], "198.18.0.11"), Reason::NoRoute);
-    check("DHCP discover", Udp::from_station("0.0.0.0", "255.255.255.255").ports(68, 67), Reason::ToRouter);
-    check("DHCPv6 solicit", Udp::from_station("fe80::1", "ff02::1:2").ports(546, 547), Reason::ToRouter);
+    check("DHCP discover", Udp::from_station("0.0.0.0", "255.255.255.255").ports(68, 67), Reason::Dhcp);
+    check("DHCPv6 solicit", Udp::from_station("fe80::1", "ff02::1:2").ports(546, 547), Reason::Dhcp);
     check("IPv4-mapped", Udp::from_station(STATION[1], "::ffff:203.0.113.5"), Reason::BadDestination);
 }
 
@@ -383,7 +405,6 @@ fn what_the_uplink_may_not_bring() {
             ("our own VTEP address", from(pick(["198.18.0.1", "2001:db8:0:1::1"])), Reason::MartianSource),
             ("no overlay", to(pick(["10.99.0.1", "fd00:99::1"])), Reason::NoOverlay),
             ("outside the blocks", to(pick(["192.0.2.9", "2001:db8:9::9"])), Reason::NoOverlay),
-            ("no station", to(pick(["10.0.1.77", "fd00:0:0:1::77"])), Reason::Unresolved),
             ("the router", to(pick(["10.0.1.1", "fd00:0:0:1::1"])), Reason::ToRouter),
             ("TTL 1", good().ttl(1), Reason::TtlExceeded),
             ("too big", good().payload(1501 - pick_len(family)), Reason::TooBig),
@@ -391,7 +412,7 @@ fn what_the_uplink_may_not_bring() {
             ("flooded", good().macs(OUTER_ROUTER_MAC, MacAddr::BROADCAST), Reason::ForeignMac),
         ];
         for (what, udp, reason) in cases {
-            gateway.assert_drop(what, UPLINK, &udp.frame(), reason);
+            refuse(&mut gateway, what, UPLINK, &udp.frame(), reason);
         }
         let mut tagged = good().frame();
         tagged.splice(12..12, [0x81, 0, 0, 9]);
@@ -407,6 +428,27 @@ fn what_the_uplink_may_not_bring() {
     let mut arp = checksum.clone();
     arp[12..14].copy_from_slice(&[8, 6]);
     gateway.assert_drop("ARP", UPLINK, &arp, Reason::UnknownEtherType);
+}
+
+/// A packet for an address of an overlay that no station is known to have: all of the overlay are asked for it, and
+/// nobody else; the packet goes nowhere yet.
+#[test]
+fn an_unknown_address_is_asked_for_in_its_overlay_alone() {
+    let mut gateway = Harness::new();
+    for (family, unknown) in ["10.0.1.77", "fd00:0:0:1::77"].into_iter().enumerate() {
+        let from_outside = Udp::new((OUTER_ROUTER_MAC, UPLINK_MAC), OUTSIDE[family], unknown).frame();
+        let neighbour = format!("{}8", unknown.strip_suffix('7').unwrap());
+        let from_station = vxlan(ENDPOINT_V4, 100, &Udp::from_station(STATION[family], &neighbour).frame());
+        for (port, frame) in [(UPLINK, from_outside), (UNDERLAY, from_station)] {
+            let out = gateway.send(port, &frame);
+            let asked: Vec<_> = out.iter().map(|(to, frame)| (*to, addresses(&frame[12..]).1)).collect();
+            assert_eq!(asked, ENDPOINTS.map(|endpoint| (UNDERLAY, endpoint.parse().unwrap())));
+            for (to, question) in &out {
+                assert_eq!(sent::check(port, &frame, *to, question), Sent::Neighbour);
+            }
+        }
+    }
+    assert_eq!((gateway.count(Reason::Unresolved), gateway.total()), (4, 4));
 }
 
 #[test]
@@ -504,55 +546,67 @@ fn a_stranger_may_send_for_a_while() {
     assert_eq!(gateway.done(Deed::StrangerRefused), 1);
 }
 
-/// Any bytes: no panic, each frame counted once, and nothing into another overlay.
+/// What stations say to the router, as frames: questions and claims, good and bad.
+fn any_neighbour_frame() -> impl Strategy<Value = (bool, Vec<u8>)> {
+    let address = || prop_oneof![Just(1_u8), Just(10), any::<u8>()];
+    let arp = (any::<bool>(), address(), address()).prop_map(|(is_request, sender, target)| {
+        let operation = if is_request { ArpOperation::Request } else { ArpOperation::Reply };
+        let [sender_ip, target_ip] = [sender, target].map(|host| Ipv4Addr::new(10, 0, 1, host));
+        let arp =
+            ArpRepr { operation, sender_mac: STATION_MAC, sender_ip, target_mac: MacAddr::ZERO, target_ip };
+        let mut frame = [&MacAddr::BROADCAST.0[..], &STATION_MAC.0, &[8, 6]].concat();
+        frame.resize(60, 0);
+        arp.emit(&mut frame[14..]);
+        frame
+    });
+    let solicitation = (address(), address()).prop_map(|(sender, target)| {
+        let [source, target] =
+            [sender, target].map(|host| Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, host.into()));
+        let group = ndp::solicited_node(target);
+        let message = NeighbourSolicitation { target, source_mac: Some(STATION_MAC) };
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes, source, group);
+        let macs = (STATION_MAC, ndp::multicast_mac(group));
+        ip_frame(macs, &source.to_string(), &group.to_string(), 58, 255, &bytes)
+    });
+    prop_oneof![arp, solicitation].prop_map(|frame| (true, vxlan(ENDPOINT_V4, 100, &frame)))
+}
+
+/// Any bytes: no panic, each frame counted once, and nothing into another overlay, neither the frame itself nor any of
+/// the router's own about it.
 #[test]
 fn isolation_and_accounting_hold_for_any_frames() {
     let gateway = RefCell::new(Harness::new());
+    let seen = RefCell::new(HashMap::<Sent, u64>::new());
     let noise = (any::<bool>(), proptest::collection::vec(any::<u8>(), 0..200));
-    let frames = prop_oneof![9 => any_frame(), 1 => noise];
+    let frames = prop_oneof![8 => any_frame(), 1 => any_neighbour_frame(), 1 => noise];
     let mut runner = TestRunner::new(ProptestConfig::with_cases(20_000));
     let checked = runner.run(&frames, |(underlay, frame)| {
         let mut gateway = gateway.borrow_mut();
         let before = gateway.total();
-        let out = gateway.send(if underlay { UNDERLAY } else { UPLINK }, &frame);
+        let port = if underlay { UNDERLAY } else { UPLINK };
+        let mut out = gateway.send(port, &frame);
+        // What was given back may have come to the slow path again.
+        while gateway.slow_path.take_punts() {
+            out.extend(gateway.sent());
+        }
         prop_assert_eq!(gateway.total(), before + 1);
-        for (port, frame) in out {
-            if port == UPLINK {
-                // Only what has a source in an overlay, for a destination in none.
-                let (source, destination) = addresses(&frame[12..]);
-                prop_assert!(in_blocks(source) && !in_blocks(destination), "{source} to {destination}");
-            } else {
-                let start = if frame[12] == 8 { 14 + 20 } else { 14 + 40 } + 8;
-                let vni = u32::from_be_bytes(frame[start + 4..start + 8].try_into().unwrap()) >> 8;
-                let inner = &frame[start + 8..];
-                let (_, destination) = addresses(&inner[12..]);
-                prop_assert_eq!(Some(vni), overlay_of(destination));
-            }
+        for (to, bytes) in out {
+            *seen.borrow_mut().entry(sent::check(port, &frame, to, &bytes)).or_default() += 1;
         }
         Ok(())
     });
     checked.unwrap();
     let gateway = gateway.borrow();
-    assert!(
-        gateway.count(Reason::Egress) > 1000 && gateway.count(Reason::Ingress) > 1000,
-        "frames get through"
-    );
+    let forwarded = [Reason::Egress, Reason::Ingress].map(|reason| gateway.count(reason));
+    assert!(forwarded.iter().all(|count| *count > 500), "frames get through: {forwarded:?}");
+    let seen = seen.borrow();
+    let own = [Sent::Neighbour, Sent::Error].map(|sent| seen.get(&sent).copied().unwrap_or(0));
+    assert!(own.iter().all(|count| *count > 20), "the router speaks: {own:?}");
 }
 
 fn addresses(from_type: &[u8]) -> (IpAddr, IpAddr) {
     let v4 = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&from_type[at..at + 4]).unwrap());
     let v6 = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&from_type[at..at + 16]).unwrap());
     if from_type[0] == 8 { (v4(14), v4(18)) } else { (v6(10), v6(26)) }
-}
-
-fn in_blocks(address: IpAddr) -> bool {
-    config().blocks.iter().any(|block| block.contains(&address))
-}
-
-fn overlay_of(address: IpAddr) -> Option<u32> {
-    config()
-        .overlays
-        .iter()
-        .find(|overlay| overlay.subnets.iter().any(|subnet| subnet.prefix.contains(&address)))
-        .map(|overlay| overlay.vni.value())
 }

@@ -5,6 +5,7 @@ mod arp;
 mod dhcp;
 mod fragment;
 mod icmp;
+mod link;
 mod ndp;
 mod neighbours;
 mod outbox;
@@ -35,13 +36,14 @@ use received::{Origin, Received};
 use strangers::Strangers;
 use waiting::WaitingPackets;
 
+pub(crate) use link::{RING, WorkerLink};
 pub use tally::Deed;
 pub(crate) use tally::Tally;
 
-/// Entries of the rings between a worker and the slow path.
-pub(crate) const RING: usize = 256;
 /// Longest sleep: a bound on how late the thread notices that it is to stop.
 const SLEEP: Duration = Duration::from_millis(100);
+/// Sleep while frames wait for room in the ring to a worker.
+const RETRY: Duration = Duration::from_micros(100);
 /// Commands that are obeyed before readers see what changed and punts get their turn.
 const COMMANDS_AT_ONCE: usize = 1024;
 
@@ -103,15 +105,6 @@ pub(crate) enum Answer {
     Send { port: PortIndex, frame: FrameCopy },
     /// Take this frame through the pipeline, as if it had just arrived.
     Again { port: PortIndex, frame: FrameCopy },
-}
-
-/// The slow path's ends of the rings to a worker.
-pub(crate) struct WorkerLink {
-    pub(crate) punts: rtrb::Consumer<Punted>,
-    pub(crate) answers: rtrb::Producer<Answer>,
-    pub(crate) waker: port::Waker,
-    /// Whether it must be woken for answers.
-    pub(crate) answered: bool,
 }
 
 /// The thread's state.
@@ -215,6 +208,7 @@ impl SlowPath {
 
     /// Does what is due at `now`.
     pub(crate) fn poll(&mut self, now: Instant) {
+        self.workers.iter_mut().for_each(WorkerLink::make_up);
         let writer = &mut self.writer;
         self.strangers.poll(now, |overlay, mac| writer.end_visit(overlay, mac));
         let mut actions = Vec::new();
@@ -226,6 +220,9 @@ impl SlowPath {
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
+        if self.workers.iter().any(WorkerLink::has_backlog) {
+            return RETRY;
+        }
         let deadlines =
             [self.strangers.deadline(), self.neighbours.next_deadline(), self.advertiser.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
@@ -233,11 +230,7 @@ impl SlowPath {
     }
 
     fn wake_workers(&mut self) {
-        for worker in &mut self.workers {
-            if std::mem::take(&mut worker.answered) {
-                worker.waker.wake();
-            }
-        }
+        self.workers.iter_mut().for_each(WorkerLink::wake);
     }
 
     fn outbox(&mut self, now: Instant) -> Outbox<'_> {

@@ -12,6 +12,7 @@ use super::neighbours::Evidence;
 use super::received::Origin;
 use super::resolve::Claim;
 use super::{Deed, Output, Received, SlowPath};
+use crate::tables::OverlayIndex;
 
 /// A message and the packet that it came in.
 struct Message<'a> {
@@ -56,10 +57,12 @@ impl SlowPath {
         let Origin::Station { overlay, endpoint } = received.origin else { return None };
         let solicitation = NeighbourSolicitation::parse(icmp).ok()?;
         solicitation.validate(icmp, packet.hop_limit(), packet.src(), packet.dst()).ok()?;
-        if solicitation.source_mac.is_some_and(|mac| mac != received.sender)
-            || !self.may_ask(received, packet.src())
-        {
+        if solicitation.source_mac.is_some_and(|mac| mac != received.sender) {
             return None;
+        }
+        if let Err(deed) = self.check_source(overlay, packet.src()) {
+            self.tally.count(deed);
+            return Some(());
         }
         // From the unspecified address comes duplicate address detection: all must hear that the address is taken
         // (RFC 4862 §5.4.4).
@@ -94,12 +97,15 @@ impl SlowPath {
         Message { packet, icmp }: &Message<'_>,
         now: Instant,
     ) -> Option<()> {
+        let Origin::Station { overlay, .. } = received.origin else { return None };
         let advertisement = NeighbourAdvertisement::parse(icmp).ok()?;
         advertisement.validate(icmp, packet.hop_limit(), packet.src(), packet.dst()).ok()?;
-        if advertisement.target_mac.is_some_and(|mac| mac != received.sender)
-            || !self.may_ask(received, packet.src())
-        {
+        if advertisement.target_mac.is_some_and(|mac| mac != received.sender) {
             return None;
+        }
+        if let Err(deed) = self.check_source(overlay, packet.src()) {
+            self.tally.count(deed);
+            return Some(());
         }
         let override_ = advertisement.override_;
         let evidence = match advertisement.solicited {
@@ -110,14 +116,9 @@ impl SlowPath {
         Some(())
     }
 
-    /// Whether a station of the overlay can have this source address.
-    fn may_ask(&self, received: &Received<'_>, source: Ipv6Addr) -> bool {
-        let Origin::Station { overlay, .. } = received.origin else { return false };
-        let tables = self.writer.current();
-        let overlay = tables.overlays.get(overlay);
-        source.is_unspecified()
-            || (source.is_unicast_link_local() || overlay.subnet_of(source.into()).is_some())
-                && !overlay.is_router(source.into(), tables.fixed.router_link_local)
+    /// Whether a station may speak from this address; none is that of a station that has none yet.
+    fn check_source(&self, overlay: OverlayIndex, source: Ipv6Addr) -> Result<(), Deed> {
+        if source.is_unspecified() { Ok(()) } else { self.check_station_address(overlay, source.into()) }
     }
 }
 

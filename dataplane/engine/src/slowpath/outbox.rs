@@ -148,11 +148,10 @@ impl Outbox<'_> {
         self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }
 
-    /// A full ring means that the worker can't keep up: who wants something asks again.
+    /// What cannot even wait is lost, and who wants something asks again.
     fn hand(&mut self, answer: Answer) {
-        if self.worker.answers.push(answer).is_err() {
+        if !self.worker.hand(answer) {
             self.tally.count(Deed::AnswerFull);
         }
-        self.worker.answered = true;
     }
 }

@@ -1,6 +1,6 @@
 //! The addresses of stations: what the neighbour cache is told, and what it wants done.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use wire::{MacAddr, Vni};
@@ -38,16 +38,11 @@ impl SlowPath {
         now: Instant,
     ) {
         let Origin::Station { overlay: index, endpoint } = received.origin else { return };
+        if let Err(deed) = self.check_station_address(index, address) {
+            return self.tally.count(deed);
+        }
         let tables = self.writer.current();
         let overlay = tables.overlays.get(index);
-        if overlay.is_router(address, tables.fixed.router_link_local) {
-            self.tally.count(Deed::RouterAddressClaimed);
-            return;
-        }
-        if !overlay.can_have(address) {
-            self.tally.count(Deed::BadNeighbour);
-            return;
-        }
         let (vni, mac) = (overlay.vni, received.sender);
         let limit = overlay.policy.addresses_per_station.into();
         let is_here =
@@ -65,6 +60,22 @@ impl SlowPath {
                 self.carry_out(actions, now);
             }
         }
+    }
+
+    /// Whether a station of the overlay can have the address; if not, what its claim is.
+    pub(super) fn check_station_address(&self, index: OverlayIndex, address: IpAddr) -> Result<(), Deed> {
+        let tables = self.writer.current();
+        let overlay = tables.overlays.get(index);
+        let own = overlay.own_mac.map(|mac| IpAddr::V6(mac.link_local()));
+        if overlay.is_router(address, tables.fixed.router_link_local) || own == Some(address) {
+            return Err(Deed::RouterAddressClaimed);
+        }
+        // What the flow table does not look at must not tell addresses apart here.
+        let is_whole = match address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => is_plain_link_local(address),
+            _ => true,
+        };
+        if overlay.can_have(address) && is_whole { Ok(()) } else { Err(Deed::BadNeighbour) }
     }
 
     /// The station whose address this is by configuration: it is in the flow table without having been learned.
@@ -99,10 +110,10 @@ impl SlowPath {
             return None;
         }
         if overlay.is_router(target, tables.fixed.router_link_local) {
-            let can_ask = asker.is_none_or(|asker| overlay.can_have(asker));
+            let can_ask = asker.is_none_or(|asker| self.check_station_address(index, asker).is_ok());
             return Some(tables.fixed.router_mac).filter(|_| can_ask);
         }
-        asker.filter(|asker| overlay.can_have(*asker))?;
+        asker.filter(|asker| self.check_station_address(index, *asker).is_ok())?;
         match overlay.policy.proxy {
             Proxy::Own => None,
             Proxy::Known => self.fresh(key, now).filter(|mac| *mac != sender),
@@ -125,15 +136,19 @@ impl SlowPath {
                 }
                 Action::Probe(key, mac) => self.probe(key, mac, now),
                 Action::Bind(key, mac) => {
-                    self.tally.count(Deed::Learned);
-                    if self.writer.bind(key.overlay, key.address, mac).is_err() {
+                    if self.writer.bind(key.overlay, key.address, mac).is_ok() {
+                        self.tally.count(Deed::Learned);
+                    } else {
+                        // What workers cannot find must not count as known: its packets would come back for ever.
                         self.tally.count(Deed::TableFull);
+                        self.neighbours.forget(key);
                     }
                 }
                 Action::Unbind(key) => {
                     self.tally.count(Deed::Forgotten);
                     self.writer.unbind(key.overlay, key.address);
                 }
+                Action::Release(key, _, _) if self.neighbours.bound(key).is_none() => {}
                 Action::Release(_, _, waited) => {
                     let again = waited
                         .into_iter()
@@ -165,12 +180,10 @@ impl SlowPath {
     pub(super) fn import(&mut self, bindings: Vec<Binding>, now: Instant) {
         let mut actions = Vec::new();
         for Binding { vni, address, mac, age } in bindings {
-            let tables = self.writer.current();
-            let Some(index) = tables.overlays.by_vni(vni) else { continue };
-            let overlay = tables.overlays.get(index);
-            let fits =
-                overlay.can_have(address) && !overlay.is_router(address, tables.fixed.router_link_local);
-            let limit = overlay.policy.addresses_per_station.into();
+            let overlays = &self.writer.current().overlays;
+            let Some(index) = overlays.by_vni(vni) else { continue };
+            let limit = overlays.get(index).policy.addresses_per_station.into();
+            let fits = self.check_station_address(index, address).is_ok();
             let is_station = self.writer.flow(FlowKey::mac(vni, mac)).is_some_and(|flow| !flow.is_visitor());
             let key = NeighbourKey { overlay: index, address };
             if fits && is_station && self.configured(key).is_none() {
@@ -196,4 +209,9 @@ impl SlowPath {
             })
             .collect()
     }
+}
+
+/// Whether a link-local address is one of fe80::/64 (RFC 4291 §2.5.6).
+fn is_plain_link_local(address: Ipv6Addr) -> bool {
+    address.to_bits() >> 64 == 0xfe80 << 48
 }

@@ -11,7 +11,8 @@ use proptest::test_runner::TestRunner;
 use wire::{MacAddr, Vni};
 
 use super::*;
-use crate::api::{OverlayPolicy, RateLimit};
+use crate::api::{NextHop, OverlayPolicy, RateLimit, Role, Route, RouteTarget, Update};
+use crate::counters::Outcome;
 use crate::pipeline::tests::any_frame;
 use crate::testing::packets::{Udp, ip_frame, vxlan};
 use crate::testing::*;
@@ -156,20 +157,48 @@ fn explain(gateway: &mut Harness, explainer: &mut Explainer, tapped: &Tapped) ->
     explainer.explain(&tables, &worker.flows.view(), &worker.counters, &["underlay0", "uplink0"], tapped)
 }
 
+/// The gateway with both roles on one port, which the frames of both sides of the example arrive at.
+fn on_a_stick() -> Harness {
+    let mut config = config();
+    let uplink = config.ports.remove(1);
+    config.ports[0].role = Role::Both;
+    config.ports[0].addresses.extend(uplink.addresses);
+    let on_stick = |next_hop: NextHop| NextHop { port: UNDERLAY, ..next_hop };
+    let mut gateway = Harness::with(config);
+    gateway.apply(updates().into_iter().map(|update| {
+        match update {
+            Update::Routes(routes) => Update::Routes(
+                routes
+                    .into_iter()
+                    .map(|route| {
+                        let target = match route.target {
+                            RouteTarget::Via(next_hop) => RouteTarget::Via(on_stick(next_hop)),
+                            RouteTarget::OnLink(_) => RouteTarget::OnLink(UNDERLAY),
+                            RouteTarget::Reject => RouteTarget::Reject,
+                        };
+                        Route { target, ..route }
+                    })
+                    .collect(),
+            ),
+            Update::Neighbour { next_hop, mac } => Update::Neighbour { next_hop: on_stick(next_hop), mac },
+            other => other,
+        }
+    }));
+    gateway
+}
+
 /// Of any frame: the tap names the counter that was raised, and the explanation comes to the same end.
-#[test]
-fn an_explanation_ends_where_the_frame_did() {
-    let mut gateway = Harness::new();
+fn ends_agree(mut gateway: Harness, arrives_at: impl Fn(bool, &mut Vec<u8>) -> PortIndex) {
     let filter = TapFilter { direction: Some(Direction::Received), ..TapFilter::default() };
     let tap = open(&mut gateway, filter);
     let state = RefCell::new((gateway, tap, Explainer::new().unwrap()));
     let noise = (any::<bool>(), proptest::collection::vec(any::<u8>(), 0..200));
     let frames = prop_oneof![9 => any_frame(), 1 => noise];
     let mut runner = TestRunner::new(ProptestConfig::with_cases(10_000));
-    let checked = runner.run(&frames, |(underlay, frame)| {
+    let checked = runner.run(&frames, |(underlay, mut frame)| {
         let (gateway, tap, explainer) = &mut *state.borrow_mut();
         let before: Vec<u64> = Reason::ALL.iter().map(|reason| gateway.count(*reason)).collect();
-        let port = if underlay { UNDERLAY } else { UPLINK };
+        let port = arrives_at(underlay, &mut frame);
         prop_assert!(gateway.wires[usize::from(port.0)].deliver(&frame));
         gateway.worker.round();
         let seen = all(tap);
@@ -181,12 +210,36 @@ fn an_explanation_ends_where_the_frame_did() {
         let explanation = explain(gateway, explainer, tapped);
         prop_assert_eq!(explanation.now, None, "{:?}", explanation);
         prop_assert!(!explanation.steps.is_empty());
+        let last = explanation.steps.last().map(|step| step.name);
+        prop_assert_eq!(last == Some("transmit"), is_sent(tapped.reason), "{:?}", explanation);
         gateway.slow_path.take_punts();
         gateway.sent();
         all(tap);
         Ok(())
     });
     checked.unwrap();
+    let gateway = &state.borrow().0;
+    assert!(gateway.count(Reason::Egress) > 100 && gateway.count(Reason::Ingress) > 100);
+}
+
+/// Whether the pipeline had rewritten a frame whose way ended like this.
+fn is_sent(reason: Reason) -> bool {
+    reason.outcome() == Outcome::Forwarded || reason == Reason::TransmitFull
+}
+
+#[test]
+fn an_explanation_ends_where_the_frame_did() {
+    ends_agree(Harness::new(), |underlay, _| if underlay { UNDERLAY } else { UPLINK });
+}
+
+#[test]
+fn so_it_does_with_both_roles_on_one_port() {
+    ends_agree(on_a_stick(), |_, frame| {
+        if frame.starts_with(&UPLINK_MAC.0) {
+            frame[..6].copy_from_slice(&UNDERLAY_MAC.0);
+        }
+        UNDERLAY
+    });
 }
 
 /// The names of the steps, and the last in words.

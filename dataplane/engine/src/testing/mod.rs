@@ -13,7 +13,7 @@ use crate::api::*;
 use crate::counters::{Counters, Reason};
 use crate::pipeline::Scratch;
 use crate::police::Police;
-use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
+use crate::slowpath::{Command, Deed, SlowPath, Tally, WorkerLink};
 use crate::tables::Writer;
 use crate::tap::{Taps, WorkerTaps};
 use crate::worker::Worker;
@@ -48,17 +48,15 @@ impl Harness {
         let tally = Arc::new(Tally::new());
         let (writer, flow_readers) = Writer::new(config, 1).unwrap();
         let tables = Cache::new(Arc::clone(writer.published()));
-        let (punts_in, punts) = rtrb::RingBuffer::new(RING);
-        let (answers, answers_out) = rtrb::RingBuffer::new(RING);
         let (control, commands) = crossbeam_channel::unbounded();
         let waker = Waker::new().unwrap();
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let heard = Arc::clone(&events);
         let events_in = Box::new(move |event| heard.lock().unwrap().push(event));
-        let links = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
+        let (link, punts, answers) = WorkerLink::new(waker.clone());
         let stop = Arc::default();
         let taps = Taps::new(1);
-        let slow_path = SlowPath::new(writer, commands, links, events_in, stop, Arc::clone(&tally));
+        let slow_path = SlowPath::new(writer, commands, vec![link], events_in, stop, Arc::clone(&tally));
         let worker = Worker {
             flows: flow_readers.reader().unwrap(),
             scratch: Scratch::new(),
@@ -67,10 +65,10 @@ impl Harness {
             ports,
             tables,
             counters,
-            punts: punts_in,
+            punts,
             police,
             punted: false,
-            answers: answers_out,
+            answers,
             taps: WorkerTaps::new(Arc::clone(&taps), 0),
             slow_path: std::thread::current(),
             waker,

@@ -70,6 +70,13 @@ impl<P> Neighbours<P> {
         }
     }
 
+    /// A binding that cannot be had after all is as if nobody had spoken.
+    pub(crate) fn forget(&mut self, key: NeighbourKey) {
+        if let Some(index) = self.entries.find(key) {
+            self.remove(index);
+        }
+    }
+
     /// Does what is due; of very much only a part, and [`Self::next_deadline`] is in the past then.
     pub(crate) fn poll(&mut self, now: Instant, out: &mut Vec<Action<P>>) {
         for _ in 0..TIMERS_AT_ONCE {

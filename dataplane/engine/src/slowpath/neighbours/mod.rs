@@ -119,7 +119,7 @@ pub(crate) enum Evidence {
         /// The O flag.
         override_: bool,
     },
-    /// It used the address to ask: sender of an ARP request, source link-layer address option of a neighbour or router
+    /// It used the address to ask: sender of an ARP request, source link-layer address option of a neighbour
     /// solicitation.
     Request,
     /// It told all: gratuitous ARP (`override_` set), a neighbour advertisement without the S flag.

@@ -1,17 +1,10 @@
 //! What the router answers, and to whom.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use etherparse::SlicedPacket;
-use wire::MacAddr;
-use wire::arp::{ArpOperation, ArpPacket, ArpRepr};
+use wire::arp::ArpPacket;
 use wire::icmpv6::Icmpv6Packet;
 use wire::ipv6::Ipv6Packet;
-use wire::ndp::{self, NeighbourAdvertisement, NeighbourSolicitation};
 
-use crate::counters::Reason;
-use crate::testing::packets::{ip_frame, vxlan};
-use crate::testing::*;
+use super::*;
 
 const ROUTER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
 const STATION_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
@@ -27,10 +20,7 @@ fn arp_request(sender_ip: Ipv4Addr, target_ip: Ipv4Addr) -> ArpRepr {
 }
 
 fn arp_frame(arp: &ArpRepr) -> Vec<u8> {
-    let mut frame = [&MacAddr::BROADCAST.0[..], &STATION_MAC.0, &[8, 6]].concat();
-    frame.resize(60, 0);
-    arp.emit(&mut frame[14..]);
-    frame
+    super::arp_frame(STATION_MAC, MacAddr::BROADCAST, arp)
 }
 
 /// The inner frame of an answer, after its outer headers were checked.
