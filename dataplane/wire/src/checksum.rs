@@ -30,14 +30,16 @@ pub fn ones_sum(data: &[u8], acc: u32) -> u32 {
 }
 
 /// Whether the checksum in an IPv4 header without options is right: its words add up to all ones. As
-/// [`ones_sum`] and [`finish`], for the length that nearly all have, without a loop.
+/// [`ones_sum`] and [`finish`], for the length that nearly all have, without a loop: a ones' complement sum is a
+/// remainder by 2¹⁶ − 1, whatever the size and order of the words, and whether that is zero takes one multiplication.
 #[inline]
 pub fn is_valid_header(header: &[u8; 20]) -> bool {
     let (words, _) = header.as_chunks::<4>();
     let sum = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum::<u64>();
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    // The order of bytes does not matter for all ones.
-    fold(((sum >> 32) + (sum & 0xffff_ffff)) as u32) == 0xffff
+    // Multiples of an odd number, and they alone, times its inverse are the quotients (Granlund and Montgomery 1994, §9);
+    // the least of them, zero, is the sum of nothing but zeros.
+    const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+    sum.wrapping_mul(INVERSE).wrapping_sub(1) < u64::MAX / 0xffff
 }
 
 /// The checksum field for the sum `acc`: folded to 16 bits and complemented. Over data that includes a right
@@ -116,6 +118,20 @@ mod tests {
             prop_assert_eq!(check, naive(&data));
             let independent = etherparse::checksum::Sum16BitWords::new().add_slice(&data);
             prop_assert_eq!(check, independent.ones_complement().to_be());
+        }
+
+        #[test]
+        fn a_header_is_valid_if_its_sum_is(mut header: [u8; 20], blank: bool, repair: bool) {
+            if blank {
+                header.fill(0);
+            }
+            prop_assert_eq!(is_valid_header(&header), finish(ones_sum(&header, 0)) == 0);
+            if repair {
+                header[10..12].fill(0);
+                let check = finish(ones_sum(&header, 0));
+                header[10..12].copy_from_slice(&check.to_be_bytes());
+                prop_assert!(is_valid_header(&header));
+            }
         }
 
         #[test]

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use lab::{DhcpClient, DhcpPool, DhcpServer, Family, Ping, Site};
+use lab::{Capture, DhcpClient, DhcpPool, DhcpServer, Family, Ping, Site};
 
 use crate::{PATIENCE, Plan, assert_answered, idle_scene, mac, start};
+
+/// How tshark calls the relay agent information (RFC 3046).
+const AGENT: &str = "dhcp.option.agent_information_option";
 
 /// Addresses from number 100 on.
 fn pools(site: &Site) -> [DhcpPool; 2] {
@@ -42,6 +45,7 @@ fn clients_get_addresses_of_their_own_overlay() {
     let pools: Vec<_> = scene.stations.iter().flat_map(|station| pools(&station.site)).collect();
     let server = DhcpServer::start(&scene.outer.namespace, &pools).unwrap();
 
+    let capture = Capture::start(&scene.outer.namespace, "eth0").unwrap();
     for (client, station) in clients.iter().zip(&scene.stations) {
         for family in Family::BOTH {
             let dhcp = DhcpClient::start(&client.nic, family, PATIENCE)
@@ -57,6 +61,19 @@ fn clients_get_addresses_of_their_own_overlay() {
     for name in ["dhcp_relayed", "dhcp_replied"] {
         assert!(scene.gateway.counter(name).unwrap() >= 8);
     }
-    // The server tells overlays by what the relay said of them (RFC 3046).
-    assert!(server.log().contains("circuit-id") || server.log().contains("agent"), "{}", server.log());
+    // What the relay adds: the router's address, and from whom and where the message is (RFC 3046, RFC 8415 §19.1).
+    let capture = capture.stop().unwrap();
+    assert_eq!(capture.faults().unwrap(), []);
+    for (client, station) in clients.iter().zip(&scene.stations) {
+        let [v4, v6] = station.site.routers();
+        let [a, b, c, d] = station.site.vni.value().to_be_bytes();
+        let relayed = format!(
+            "dhcp.type == 1 && dhcp.ip.relay == {v4} && {AGENT}.agent_circuit_id == {a:02x}:{b:02x}:{c:02x}:{d:02x} \
+             && {AGENT}.agent_remote_id == {}",
+            client.nic.mac
+        );
+        assert!(capture.count(&relayed).unwrap() >= 2, "{relayed}");
+        let relayed = format!("dhcpv6.msgtype == 12 && dhcpv6.linkaddr == {v6}");
+        assert!(capture.count(&relayed).unwrap() >= 2, "{relayed}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lab::{Capture, Family, Hop, Host, Scene, Topology, Traceroute, wait_until};
+use lab::{Capture, Family, Hop, Host, Scene, Site, Topology, Traceroute, wait_until};
 
 use crate::{PATIENCE, Plan, idle_scene, start};
 
@@ -69,7 +69,7 @@ fn a_station_is_told_why_it_reaches_nobody() {
             (nowhere.parse().unwrap(), "!N"),
             (other.address(family), "!X"),
             // In a block, in no overlay.
-            (lab::Site::numbered(99).address(family, 5), "!N"),
+            (Site::numbered(99).address(family, 5), "!N"),
         ];
         for (destination, note) in refusals {
             let refused = Hop { address: Some(router), note: Some(note.to_owned()) };

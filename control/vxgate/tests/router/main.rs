@@ -68,16 +68,14 @@ const fn mac(number: u8) -> MacAddr {
     MacAddr([0x02, 0, 2, 0, 0, number])
 }
 
-/// One more station in an overlay of the scene, beside the one that is there, with the addresses of `number`. It must
-/// be in the configuration to be known.
+/// One more station in an overlay of the scene, beside the one that is there, with the addresses of `number`. Nobody
+/// knows it unless the configuration does.
 fn another_station(scene: &Scene, index: usize, number: u8) -> Host {
     let site = scene.stations[index].site;
     let [v4, v6] = Family::BOTH.map(|family| site.address(family, number));
     let addresses = [format!("{v4}/24"), format!("{v6}/64")].map(|net| net.parse().unwrap());
     let name = format!("other{}", site.vni);
-    scene.links[index]
-        .station(&scene.topology.lab, &name, mac(site.v4.network().octets()[2]), &addresses)
-        .unwrap()
+    scene.links[index].station(&scene.topology.lab, &name, mac(index as u8 + 1), &addresses).unwrap()
 }
 
 /// That an echo request is answered: the only one, so that a first one that is lost shows.
@@ -88,21 +86,22 @@ fn assert_answered(ping: &Ping, from: &Namespace) {
     assert!(report.is_complete(), "from {}: {ping:?}: {report:?}", from.name());
 }
 
-/// Waits until the kernel of a host has found the MAC address of a neighbour, asked for anew.
-fn neighbour_of(host: &Host, address: IpAddr) -> Result<String, lab::Error> {
-    host.namespace.ip(&format!("neighbour flush to {address} dev eth0"))?;
+/// The MAC address that answers when the kernel of a host asks for a neighbour anew; `None`: nobody does.
+#[track_caller]
+fn neighbour_of(host: &Host, address: IpAddr) -> Option<String> {
+    let ip = |line: String| host.namespace.ip(&line).unwrap();
+    ip(format!("neighbour flush to {address} dev eth0"));
     // `use`: resolve it now.
-    host.namespace.ip(&format!("neighbour replace {address} dev eth0 use"))?;
-    let mut state = String::new();
-    wait_until(&format!("a verdict on {address}"), PATIENCE, || {
+    ip(format!("neighbour replace {address} dev eth0 use"));
+    let verdict = wait_until(&format!("a verdict on {address}"), PATIENCE, || {
         let shown = neighbour_entry(host, address);
-        state = shown["state"][0].as_str().unwrap_or_default().to_owned();
-        match state.as_str() {
-            "REACHABLE" => Ok(shown["lladdr"].as_str().unwrap_or_default().to_owned()),
-            "FAILED" => Ok("nobody".to_owned()),
+        match shown["state"][0].as_str() {
+            Some("REACHABLE") => Ok(shown["lladdr"].as_str().map(str::to_owned)),
+            Some("FAILED") => Ok(None),
             _ => Err(shown.to_string()),
         }
-    })
+    });
+    verdict.unwrap()
 }
 
 fn neighbour_entry(host: &Host, address: IpAddr) -> serde_json::Value {

@@ -12,6 +12,7 @@ use crate::{PATIENCE, Plan, assert_answered, idle_scene, start};
 const OPEN: u16 = 7000;
 const CLOSED: u16 = 7001;
 
+/// By VNI, by prefix, to the neighbour on the uplink, to all that is outside.
 const RULES: &str = r#"
 [[rule]]
 action = "allow"
@@ -136,7 +137,7 @@ fn rules_decide_between_overlays_and_outward() {
         let report = ping.run(&three.host.namespace).unwrap();
         assert_eq!((report.received, report.errors), (0, 0), "{report:?}");
         assert_eq!(count("rule_drop") - before, report.sent);
-        // Inward nothing is filtered, and the answer is not a matter of who asked.
+        // What comes from the outer network is not filtered.
         assert_answered(&Ping::to(one.address(family)), &scene.outer.namespace);
     }
     let shown = scene.gateway.show("rules").unwrap();

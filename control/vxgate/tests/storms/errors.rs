@@ -23,7 +23,7 @@ pub(crate) fn from_a_station(stage: &mut Stage) -> Effect {
             other.packet(EXPERIMENT, &[0; 18]),
         ]
     });
-    let frames = frames.map(|packet| hostile.to_router(&packet)).collect();
+    let frames = frames.map(|packet| hostile.route(&packet)).collect();
     let name = "errors provoked by a station";
     let effect = stage.play(Attack { name, from: From::Endpoint(Family::V4), rate: RATE, frames });
     told(effect).counted_all(&["ttl_exceeded", "too_big", "no_route", "between_overlays"])
@@ -48,7 +48,7 @@ pub(crate) fn from_the_uplink(stage: &mut Stage) -> Effect {
 pub(crate) fn echo(stage: &mut Stage) -> Effect {
     let hostile = stage.hostile[1];
     let echo = |family| Flow::new(hostile.address(family), hostile.site.address(family, 1)).echo();
-    let frames = Family::BOTH.map(|family| hostile.to_router(&echo(family))).to_vec();
+    let frames = Family::BOTH.map(|family| hostile.route(&echo(family))).to_vec();
     let effect =
         stage.play(Attack { name: "echo requests", from: From::Endpoint(Family::V6), rate: RATE, frames });
     let most = effect.rise("host handed over");

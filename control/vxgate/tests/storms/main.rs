@@ -26,7 +26,7 @@ const MOST_MEMORY: u64 = 16 << 20;
 const STORMS: [fn(&mut Stage) -> Effect; 16] = [
     neighbours::arp_storm,
     neighbours::discovery_storm,
-    neighbours::claims_to_be_the_router,
+    neighbours::claims_to_be_another,
     neighbours::absurd_solicitations,
     neighbours::many_addresses,
     impostors::play,

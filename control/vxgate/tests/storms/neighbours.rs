@@ -8,7 +8,7 @@ use wire::{MacAddr, ndp};
 
 use crate::effect::Effect;
 use crate::frames::{Flow, advertisement, arp, link_layer, solicitation};
-use crate::stage::{Attack, From, Hostile, RATE, Stage, v4, v6};
+use crate::stage::{Attack, FLOOD, From, Hostile, RATE, Stage, v4, v6};
 
 /// Addresses that are learned of a station.
 const ADDRESSES_PER_STATION: usize = 16;
@@ -64,7 +64,7 @@ pub(crate) fn arp_storm(stage: &mut Stage) -> Effect {
         hostile.arp(MacAddr::BROADCAST, Reply, own, own),
     ];
     let frames = frames.into_iter().chain(others).collect();
-    let effect = stage.play(Attack { name: "ARP", from: From::Endpoint(Family::V4), rate: RATE, frames });
+    let effect = stage.play(Attack { name: "ARP", from: From::Endpoint(Family::V4), rate: FLOOD, frames });
     let most = effect.rise("neighbour handed over");
     effect
         .limited("neighbour")
@@ -88,7 +88,7 @@ pub(crate) fn discovery_storm(stage: &mut Stage) -> Effect {
     ];
     let frames = frames.into_iter().chain(others).collect();
     let name = "neighbour discovery";
-    let effect = stage.play(Attack { name, from: From::Endpoint(Family::V6), rate: RATE, frames });
+    let effect = stage.play(Attack { name, from: From::Endpoint(Family::V6), rate: FLOOD, frames });
     let most = effect.rise("neighbour handed over");
     effect
         .limited("neighbour")
@@ -97,11 +97,12 @@ pub(crate) fn discovery_storm(stage: &mut Stage) -> Effect {
         .counted("learned", 1..=1)
 }
 
-/// Announcements, answers, questions and solicitations in the router's name.
-pub(crate) fn claims_to_be_the_router(stage: &mut Stage) -> Effect {
+/// Announcements, answers, questions and solicitations in the router's name, and in another station's.
+pub(crate) fn claims_to_be_another(stage: &mut Stage) -> Effect {
     let hostile = stage.hostile[0];
     let (own, (router_v4, router_v6)) = (hostile.ipv6(), hostile.routers());
     let station = v4(stage.scene.stations[0].address(Family::V4));
+    let station_v6 = v6(stage.scene.stations[0].address(Family::V6));
     let link_local = ROUTER_MAC.link_local();
     let frames = vec![
         hostile.arp(MacAddr::BROADCAST, Request, router_v4, router_v4),
@@ -114,15 +115,21 @@ pub(crate) fn claims_to_be_the_router(stage: &mut Stage) -> Effect {
         hostile.advertise(link_local, link_local),
         hostile.solicit(router_v6, own, &[]),
         hostile.solicit(link_local, own, &[]),
+        hostile.arp(MacAddr::BROADCAST, Request, station, station),
+        hostile.advertise(own, station_v6),
+        hostile.solicit(station_v6, own, &[]),
     ];
-    let name = "claims to the router's addresses";
+    let name = "claims to others' addresses";
     let effect = stage.play(Attack { name, from: From::Endpoint(Family::V4), rate: RATE, frames });
     let routers = [router_v4.to_string(), router_v6.to_string(), link_local.to_string()];
     let believed = stage.neighbours(|row| routers.iter().any(|router| row["address"] == router.as_str()));
+    let all = effect.rise("neighbour handed over");
+    let refused = effect.rise("router_address_claimed") + effect.rise("address_conflict");
     effect
         .check(believed == 0, format_args!("{believed} neighbours with the router's addresses"))
+        .check(refused == all, format_args!("{refused} of {all} were refused"))
         .limited("neighbour")
-        .counted_all(&["router_address_claimed", "bad_neighbour"])
+        .counted_all(&["router_address_claimed", "address_conflict"])
         .counted_none(&["learned", "forgotten"])
         .unanswered()
 }

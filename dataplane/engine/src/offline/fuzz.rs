@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use port::{Batch, MAX_FRAME};
+use port::{Batch, ChunkSize};
 use wire::ethernet::EthernetFrame;
 use wire::ipv4::Ipv4Packet;
 use wire::ipv6::Ipv6Packet;
@@ -30,22 +30,31 @@ thread_local! {
     });
 }
 
-/// The first byte says at which port the rest arrives. Whatever it is: no panic, it is counted exactly once, what
-/// leaves by the uplink comes from an overlay and goes to none, and what leaves by the underlay is for its overlay.
+/// The first byte says at which port the rest arrives. Whatever it is: no panic, the short way does as the general one,
+/// it is counted exactly once, what leaves by the uplink comes from an overlay and goes to none, and what leaves by the
+/// underlay is for its overlay.
 /// Returns whether it was forwarded.
 pub fn pipeline(data: &[u8]) -> bool {
     let Some((port, frame)) = data.split_first() else { return false };
     let port = if port & 1 == 0 { example::UNDERLAY } else { example::UPLINK };
-    TARGET.with_borrow_mut(|target| target.forward(port, &frame[..frame.len().min(MAX_FRAME)]))
+    TARGET.with_borrow_mut(|target| {
+        target.forward(port, &frame[..frame.len().min(ChunkSize::Small.max_frame())])
+    })
 }
 
 impl Target {
     fn forward(&mut self, port: PortIndex, bytes: &[u8]) -> bool {
         let before = self.total();
         let umem = Arc::clone(self.pipeline.umem());
-        let mut frame = self.pipeline.pool().take().expect("each frame comes back");
-        assert!(frame.reset(bytes.len()));
-        umem.data_mut(&mut frame).copy_from_slice(bytes);
+        let [frame, mut short, mut general] = [(); 3].map(|()| {
+            let mut frame = self.pipeline.pool().take().expect("each frame comes back");
+            assert!(frame.reset(bytes.len()));
+            umem.data_mut(&mut frame).copy_from_slice(bytes);
+            frame
+        });
+        self.pipeline.forwarder.go_both_ways(port, &mut short, &mut general);
+        self.pipeline.pool().put(short);
+        self.pipeline.pool().put(general);
         let mut batch = Batch::new();
         batch.push(frame);
         let sent = self.pipeline.process(port, &mut batch);

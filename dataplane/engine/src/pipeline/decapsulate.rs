@@ -9,7 +9,9 @@ use wire::udp::{self, UdpPacket};
 use wire::vxlan::{self, VxlanPacket};
 use wire::{EtherType, IpProtocol, MacAddr, Vni, checksum};
 
+use super::encapsulate::mac_bits;
 use super::ip::{ECN, NOT_ECT};
+use super::lane::take;
 use super::link::Link;
 use crate::api::PortIndex;
 use crate::counters::Reason;
@@ -32,6 +34,8 @@ pub(crate) struct Outer {
 /// What VXLAN at a port must be for.
 pub(crate) struct Expected {
     port_mac: MacAddr,
+    /// The same as [bits](mac_bits).
+    port_mac_bits: u64,
     pub(crate) router_mac: MacAddr,
     vtep_v4: Option<Ipv4Addr>,
     vtep_v6: Option<Ipv6Addr>,
@@ -41,8 +45,10 @@ impl Expected {
     pub(crate) fn new(fixed: &Fixed, port: PortIndex) -> Self {
         let v4 = |address: &IpAddr| if let IpAddr::V4(address) = address { Some(*address) } else { None };
         let v6 = |address: &IpAddr| if let IpAddr::V6(address) = address { Some(*address) } else { None };
+        let port_mac = fixed.port_mac(port);
         Self {
-            port_mac: fixed.port_mac(port),
+            port_mac,
+            port_mac_bits: mac_bits(port_mac),
             router_mac: fixed.router_mac,
             vtep_v4: fixed.vteps.iter().find_map(v4),
             vtep_v6: fixed.vteps.iter().find_map(v6),
@@ -51,8 +57,10 @@ impl Expected {
 }
 
 /// Bytes of the headers before the inner frame where there are no tags, options or extension headers.
-const COMMON_V4: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
-const COMMON_V6: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+pub(super) const COMMON_V4: usize =
+    ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
+pub(super) const COMMON_V6: usize =
+    ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
 
 impl Outer {
     /// None, where one will be.
@@ -78,48 +86,45 @@ impl Outer {
 
     /// What nearly all frames are, with every field at a place known beforehand. `None`: not that, or something is
     /// wrong with it, and [`parse_any`](Self::parse_any) finds out what.
-    #[inline]
-    fn parse_common_v4(expected: &Expected, frame: &[u8]) -> Option<Self> {
+    #[inline(always)]
+    pub(super) fn parse_common_v4(expected: &Expected, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V4] = frame.first_chunk()?;
-        let (link, rest) = headers.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-        let (ip, rest) = rest.split_first_chunk::<{ ipv4::HEADER_LEN }>()?;
-        let [a, b, c, d] = *ip.last_chunk()?;
-        let is_plain = is_for(expected.port_mac, EtherType::Ipv4, link)
-            && ip[0] == 0x45
-            && word(ip, 6) & 0x3fff == 0
-            && ip[9] == u8::from(IpProtocol::Udp)
-            && expected.vtep_v4 == Some(Ipv4Addr::new(a, b, c, d))
-            && checksum::is_valid_header(ip);
-        let payload_len = word(ip, 2).checked_sub(ipv4::HEADER_LEN as u16)?;
-        let vni = vni_of(rest, payload_len, frame.len() - (ethernet::HEADER_LEN + ipv4::HEADER_LEN))?;
-        is_plain.then(|| Self {
-            vni,
-            endpoint: Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]).into(),
-            ecn: ip[1] & ECN,
+        let ip: [u8; ipv4::HEADER_LEN] = take(&headers[14..]);
+        // Several fields at a time: EtherType, version and header length; fragment and protocol.
+        let is_plain = is_for(expected.port_mac_bits, headers)
+            && masked(headers, 12, [0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([0x08, 0x00, 0x45, 0])
+            && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17])
+            && expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
+        if !is_plain || !checksum::is_valid_header(&ip) {
+            return None;
+        }
+        let udp_len = word(headers, 16).wrapping_sub(ipv4::HEADER_LEN as u16);
+        Some(Self {
+            vni: vni_of(&take(&headers[34..]), udp_len)?,
+            endpoint: Ipv4Addr::from_octets(take(&headers[26..])).into(),
+            ecn: headers[15] & ECN,
             inner: COMMON_V4 as u16,
-            end: (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + payload_len,
+            end: end_of(frame, (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16, udp_len)?,
         })
     }
 
-    #[inline]
-    fn parse_common_v6(expected: &Expected, frame: &[u8]) -> Option<Self> {
+    #[inline(always)]
+    pub(super) fn parse_common_v6(expected: &Expected, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V6] = frame.first_chunk()?;
-        let (link, rest) = headers.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-        let (ip, rest) = rest.split_first_chunk::<{ ipv6::HEADER_LEN }>()?;
-        let (_, addresses) = ip.split_first_chunk::<8>()?;
-        let (source, destination) = addresses.split_first_chunk::<16>()?;
-        let is_plain = is_for(expected.port_mac, EtherType::Ipv6, link)
-            && ip[0] >> 4 == 6
-            && ip[6] == u8::from(IpProtocol::Udp)
-            && expected.vtep_v6.is_some_and(|vtep| vtep.octets() == destination);
-        let payload_len = word(ip, 4);
-        let vni = vni_of(rest, payload_len, frame.len() - (ethernet::HEADER_LEN + ipv6::HEADER_LEN))?;
-        is_plain.then(|| Self {
-            vni,
-            endpoint: Ipv6Addr::from_octets(*source).into(),
-            ecn: ip[1] >> 4 & ECN,
+        let is_plain = is_for(expected.port_mac_bits, headers)
+            && masked(headers, 12, [0xff, 0xff, 0xf0, 0]) == u32::from_ne_bytes([0x86, 0xdd, 0x60, 0])
+            && headers[20] == u8::from(IpProtocol::Udp)
+            && expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
+        if !is_plain {
+            return None;
+        }
+        let udp_len = word(headers, 18);
+        Some(Self {
+            vni: vni_of(&take(&headers[54..]), udp_len)?,
+            endpoint: Ipv6Addr::from_octets(take(&headers[22..])).into(),
+            ecn: headers[15] >> 4 & ECN,
             inner: COMMON_V6 as u16,
-            end: (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u16 + payload_len,
+            end: end_of(frame, (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u16, udp_len)?,
         })
     }
 
@@ -189,27 +194,41 @@ impl Outer {
     }
 }
 
-/// Whether an Ethernet header is for this address, and carries this.
-#[inline]
-fn is_for(mac: MacAddr, ethertype: EtherType, link: &[u8; ethernet::HEADER_LEN]) -> bool {
-    link[..6] == mac.0 && word(link, 12) == u16::from(ethertype)
+/// Whether an Ethernet header is for this address.
+#[inline(always)]
+fn is_for<const N: usize>(mac: u64, headers: &[u8; N]) -> bool {
+    u64::from_le_bytes(take(headers)) << 16 == mac << 16
 }
 
-/// The VNI in UDP and VXLAN headers whose UDP datagram is all there is in the packet; `available` bytes are in the
-/// frame.
-#[inline]
-fn vni_of(headers: &[u8], payload_len: u16, available: usize) -> Option<Vni> {
-    let headers: &[u8; udp::HEADER_LEN + vxlan::HEADER_LEN] = headers.as_array()?;
-    let fits = usize::from(payload_len) >= headers.len() && usize::from(payload_len) <= available;
-    let is_vxlan =
-        word(headers, 2) == vxlan::UDP_PORT && word(headers, 4) == payload_len && headers[8] & 0x08 != 0;
-    let vni = u32::from_be_bytes([0, headers[12], headers[13], headers[14]]);
-    Vni::new(vni).filter(|_| fits && is_vxlan)
+/// Four bytes at `at`, as far as `mask` has ones.
+#[inline(always)]
+fn masked<const N: usize>(headers: &[u8; N], at: usize, mask: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(take(&headers[at..])) & u32::from_ne_bytes(mask)
 }
 
-#[inline]
+/// The VNI in UDP and VXLAN headers whose datagram is all there is in the packet.
+#[inline(always)]
+fn vni_of(headers: &[u8; udp::HEADER_LEN + vxlan::HEADER_LEN], udp_len: u16) -> Option<Vni> {
+    let is_vxlan = word(headers, 2) == vxlan::UDP_PORT
+        && word(headers, 4) == udp_len
+        && usize::from(udp_len) >= headers.len()
+        && headers[8] & 0x08 != 0;
+    if !is_vxlan {
+        return None;
+    }
+    Vni::new(u32::from_be_bytes(take(&headers[12..])) >> 8)
+}
+
+/// Where a datagram that starts at `start` ends, if that is in the frame.
+#[inline(always)]
+fn end_of(frame: &[u8], start: u16, udp_len: u16) -> Option<u16> {
+    let end = u32::from(start) + u32::from(udp_len);
+    (end as usize <= frame.len()).then_some(end as u16)
+}
+
+#[inline(always)]
 fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+    u16::from_be_bytes(take(&bytes[at..]))
 }
 
 #[cfg(test)]
@@ -244,6 +263,7 @@ mod tests {
             frame.truncate(len.max(40));
             let expected = Expected {
                 port_mac: UNDERLAY_MAC,
+                port_mac_bits: mac_bits(UNDERLAY_MAC),
                 router_mac: ROUTER_MAC,
                 vtep_v4: Some([198, 18, 0, 1].into()),
                 vtep_v6: Some("2001:db8:0:1::1".parse().unwrap()),
@@ -261,6 +281,7 @@ mod tests {
         let inner = Udp::from_station("10.0.1.10", "203.0.113.5").frame();
         let expected = Expected {
             port_mac: UNDERLAY_MAC,
+            port_mac_bits: mac_bits(UNDERLAY_MAC),
             router_mac: ROUTER_MAC,
             vtep_v4: Some([198, 18, 0, 1].into()),
             vtep_v6: Some("2001:db8:0:1::1".parse().unwrap()),

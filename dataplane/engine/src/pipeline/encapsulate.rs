@@ -1,9 +1,6 @@
 //! Outer headers, written before an inner frame.
 
-use wire::ethernet::{self, EthernetRepr};
-use wire::udp::{self, UdpRepr};
-use wire::vxlan::{self, VxlanRepr};
-use wire::{EtherType, MacAddr, Vni, checksum, ipv4, ipv6};
+use wire::{MacAddr, Vni, checksum, ethernet, udp, vxlan};
 
 use crate::tables::OuterHeader;
 
@@ -12,6 +9,22 @@ use crate::tables::OuterHeader;
 pub(crate) struct LinkAddresses {
     pub(crate) destination: MacAddr,
     pub(crate) source: MacAddr,
+}
+
+impl LinkAddresses {
+    /// Writes them at the start of a frame.
+    #[inline(always)]
+    pub(crate) fn write<const N: usize>(self, frame: &mut [u8; N]) {
+        let [destination, source] = [self.destination, self.source].map(mac_bits);
+        frame[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
+        frame[8..12].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
+    }
+}
+
+/// A MAC address as it lies in a frame, the first byte lowest.
+#[inline(always)]
+pub(super) fn mac_bits(MacAddr([a, b, c, d, e, f]): MacAddr) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 /// Bytes from the start of the outer Ethernet header to the inner frame.
@@ -32,47 +45,51 @@ pub(crate) struct Label {
 
 /// Writes Ethernet, IP, UDP and VXLAN headers at the start of `frame`, which is [`overhead`] bytes of room and then the
 /// inner frame.
-#[inline]
+#[inline(always)]
 pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, label: Label) {
-    let ethertype = match outer {
-        OuterHeader::V4 { .. } => EtherType::Ipv4,
-        OuterHeader::V6 { .. } => EtherType::Ipv6,
-    };
-    EthernetRepr { dst: link.destination, src: link.source, ethertype }.emit(frame);
-    let packet = &mut frame[ethernet::HEADER_LEN..];
+    let Label { source_port, traffic_class, .. } = label;
     match outer {
         OuterHeader::V4 { header, sum } => {
-            let total_len = packet.len() as u16;
-            packet[..ipv4::HEADER_LEN].copy_from_slice(header);
-            packet[1] = label.traffic_class;
-            packet[2..4].copy_from_slice(&total_len.to_be_bytes());
-            let header_checksum =
-                checksum::finish(sum + u32::from(total_len) + u32::from(label.traffic_class));
-            packet[10..12].copy_from_slice(&header_checksum.to_be_bytes());
-            // Zero: none (RFC 7348 §5).
-            write_udp_and_vxlan(&mut packet[ipv4::HEADER_LEN..], label);
+            let Some((room, inner)) = frame.split_first_chunk_mut() else { return };
+            *room = *header;
+            link.write(room);
+            let total_len = (room.len() - ethernet::HEADER_LEN + inner.len()) as u16;
+            let sum = sum + u32::from(total_len) + u32::from(traffic_class);
+            room[15] = traffic_class;
+            room[16..18].copy_from_slice(&total_len.to_be_bytes());
+            room[24..26].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+            // The UDP checksum is zero: none (RFC 7348 §5).
+            write_udp_and_vxlan(room, inner.len(), label);
         }
-        OuterHeader::V6 { header, pseudo_sum } => {
-            let payload_len = (packet.len() - ipv6::HEADER_LEN) as u16;
-            packet[..ipv6::HEADER_LEN].copy_from_slice(header);
-            packet[0] |= label.traffic_class >> 4;
-            packet[1] |= label.traffic_class << 4;
-            packet[4..6].copy_from_slice(&payload_len.to_be_bytes());
-            let datagram = &mut packet[ipv6::HEADER_LEN..];
-            write_udp_and_vxlan(datagram, label);
+        OuterHeader::V6 { header, sum } => {
+            let Some((room, inner)) = frame.split_first_chunk_mut() else { return };
+            *room = *header;
+            link.write(room);
+            room[14] |= traffic_class >> 4;
+            room[15] |= traffic_class << 4;
+            let udp_len = write_udp_and_vxlan(room, inner.len(), label);
+            room[18..20].copy_from_slice(&udp_len.to_be_bytes());
+            // The length counts twice, in the header and in the pseudo header.
+            let [_, a, b, c] = label.vni.value().to_be_bytes();
+            let vni = u32::from(u16::from_be_bytes([a, b])) + (u32::from(c) << 8);
+            let sum = sum + 2 * u32::from(udp_len) + u32::from(source_port) + vni;
             // Zero is not allowed over IPv6 unless both ends agreed (RFC 6935), and means all ones (RFC 768).
-            let sum = checksum::ones_sum(datagram, pseudo_sum + u32::from(payload_len));
-            let udp_checksum = match checksum::finish(sum) {
+            let udp_checksum = match checksum::finish(checksum::ones_sum(inner, sum)) {
                 0 => 0xffff,
                 sum => sum,
             };
-            datagram[6..8].copy_from_slice(&udp_checksum.to_be_bytes());
+            room[60..62].copy_from_slice(&udp_checksum.to_be_bytes());
         }
     }
 }
 
-#[inline]
-fn write_udp_and_vxlan(datagram: &mut [u8], Label { vni, source_port, .. }: Label) {
-    UdpRepr { src_port: source_port, dst_port: vxlan::UDP_PORT }.emit(datagram);
-    VxlanRepr { vni }.emit(&mut datagram[udp::HEADER_LEN..]);
+/// Writes what differs from packet to packet in the last two of the headers; the length of the datagram.
+#[inline(always)]
+fn write_udp_and_vxlan<const N: usize>(headers: &mut [u8; N], inner_len: usize, label: Label) -> u16 {
+    let (udp, vxlan) = (N - vxlan::HEADER_LEN - udp::HEADER_LEN, N - vxlan::HEADER_LEN);
+    let udp_len = (udp::HEADER_LEN + vxlan::HEADER_LEN + inner_len) as u16;
+    headers[udp..udp + 2].copy_from_slice(&label.source_port.to_be_bytes());
+    headers[udp + 4..udp + 6].copy_from_slice(&udp_len.to_be_bytes());
+    headers[vxlan + 4..].copy_from_slice(&(label.vni.value() << 8).to_be_bytes());
+    udp_len
 }

@@ -3,21 +3,14 @@
 
 use std::net::IpAddr;
 
-use wire::IpProtocol;
-
 use super::ip::IpHeader;
-
-/// Stream control transmission protocol (RFC 9260): ports where TCP has them.
-const SCTP: IpProtocol = IpProtocol::Unknown(132);
 
 /// The outer source port for an inner packet: 49 152 to 65 535, the same for all packets of a flow and for all
 /// fragments between two hosts.
 #[inline]
 pub(crate) fn source_port(header: &IpHeader, packet: &[u8]) -> u16 {
-    let has_ports = [IpProtocol::Tcp, IpProtocol::Udp, SCTP].into_iter().any(|protocol| header.is(protocol));
-    let ports = header.upper_layer(packet, 0, 4).filter(|_| has_ports);
-    let ports = ports.and_then(|ports| ports.try_into().ok()).map_or(0, u32::from_ne_bytes);
-    let (a, b) = match (header.source, header.destination) {
+    let ports = header.upper_layer(packet, 0, 4).and_then(|ports| ports.try_into().ok()).unwrap_or_default();
+    let (source, destination) = match (header.source, header.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             (u64::from(source.to_bits()), u64::from(destination.to_bits()))
         }
@@ -27,26 +20,38 @@ pub(crate) fn source_port(header: &IpHeader, packet: &[u8]) -> u16 {
         // Headers have one family; a mixed pair cannot be parsed.
         _ => (0, 0),
     };
-    let seed = u64::from(ports) << 32 | u64::from(header.flow_label) << 8 | u64::from(header.protocol);
-    let hash = mix(mix(a, b ^ 0x9e37_79b9_7f4a_7c15), seed);
+    entropy(source, destination, header.protocol, ports, header.flow_label)
+}
+
+/// The same from the parts: addresses as numbers, those of IPv6 [folded](fold), and the first bytes of the upper layer,
+/// which count if they are ports.
+#[inline(always)]
+pub(super) fn entropy(source: u64, destination: u64, protocol: u8, ports: [u8; 4], flow_label: u32) -> u16 {
+    // TCP, UDP, and SCTP (RFC 9260).
+    let ports = if matches!(protocol, 6 | 17 | 132) { u32::from_ne_bytes(ports) } else { 0 };
+    let seed = u64::from(ports) << 32 | u64::from(flow_label) << 8 | u64::from(protocol);
+    let hash = mix(mix(source, destination ^ 0x9e37_79b9_7f4a_7c15), seed);
     0xc000 | (hash >> 48) as u16 & 0x3fff
 }
 
 /// The two halves of a 128-bit product of odd-ish operands: cheap, and every input bit reaches the top.
-#[inline]
+#[inline(always)]
 fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0xa076_1d64_78bd_642f) * u128::from(b ^ 0xe703_7ed1_a0b4_28db);
     fold(product)
 }
 
-#[inline]
-fn fold(wide: u128) -> u64 {
+/// Both halves in one.
+#[inline(always)]
+pub(super) fn fold(wide: u128) -> u64 {
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    use wire::IpProtocol;
 
     use super::*;
 

@@ -121,7 +121,7 @@ pub(crate) fn toward<'a>(
 /// The longest packet that fits the underlay's MTU. Of the overhead, the outer Ethernet header does not count toward
 /// it, but the inner one does.
 #[inline]
-fn fits(mtu: u16, outer: &OuterHeader) -> u16 {
+pub(super) fn fits(mtu: u16, outer: &OuterHeader) -> u16 {
     mtu.saturating_sub(overhead(outer) as u16)
 }
 

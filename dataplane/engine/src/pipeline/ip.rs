@@ -13,6 +13,9 @@ const VERSION_4_WITHOUT_OPTIONS: u8 = 0x45;
 /// The flag and the offset that tell a fragment (RFC 791 §3.1).
 const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff;
 
+/// The flow label in the first word of an IPv6 header.
+pub(crate) const FLOW_LABEL: u32 = 0x000f_ffff;
+
 /// What forwarding needs of an IP header. Many are held at a time, so that they are kept small.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IpHeader {

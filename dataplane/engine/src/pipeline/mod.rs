@@ -9,8 +9,8 @@
 //!
 //! Deciding reads the frame and the tables and changes nothing; a frame is rewritten only when it is sure to leave.
 //!
-//! A batch goes through in stages, all its frames through one before any through the next, because the tables are much
-//! larger than the caches: what a later stage reads is asked for in an earlier one, so that misses overlap.
+//! A batch goes through in stages, a group of frames after the other (`lane`). Nearly all frames take a short way
+//! there; what this module's other files decide is what the rest is decided by, and what the short way is held against.
 
 pub(crate) mod decapsulate;
 mod ecn;
@@ -20,6 +20,7 @@ pub(crate) mod filter;
 mod flow;
 mod ingress;
 pub(crate) mod ip;
+pub(crate) mod lane;
 pub(crate) mod link;
 
 use arrayvec::ArrayVec;
@@ -28,12 +29,13 @@ use wire::ethernet::{self, EthernetRepr};
 
 use crate::api::{PortIndex, Role};
 use crate::counters::{Counters, Reason};
-use crate::tables::flow::{Flow, FlowKey, View};
+use crate::tables::flow::View;
 use crate::tables::{OverlayIndex, Snapshot};
-use egress::{Decision, Egress};
+use egress::Egress;
 use encapsulate::{Label, overhead};
 use ingress::Ingress;
 use ip::IpHeader;
+use lane::{FromUnderlay, FromUplink, Stick};
 
 /// What a batch is decided about with.
 #[derive(Clone, Copy)]
@@ -115,120 +117,26 @@ impl From<Stop> for Verdict {
     }
 }
 
-/// What is held of a batch between the stages; kept by the caller from one batch to the next, so that it is neither
-/// allocated nor cleared.
+/// Where a batch's verdicts are left; kept by the caller from one batch to the next.
 pub(crate) struct Scratch {
-    from_underlay: [egress::Arrival; BATCH],
-    from_uplink: [ingress::Arrival; BATCH],
-    /// Why a frame is dropped without a look at the tables.
-    refused: [Option<Reason>; BATCH],
-    keys: [FlowKey; BATCH],
-    stations: [Option<Flow>; BATCH],
     /// One for each frame of the last batch, in order.
     pub(crate) verdicts: ArrayVec<Verdict, BATCH>,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Box<Self> {
-        Box::new(Self {
-            from_underlay: [const { egress::Arrival::NONE }; BATCH],
-            from_uplink: [const { ingress::Arrival::NONE }; BATCH],
-            refused: [None; BATCH],
-            keys: [FlowKey::NOBODY; BATCH],
-            stations: [None; BATCH],
-            verdicts: ArrayVec::new(),
-        })
+        Box::new(Self { verdicts: ArrayVec::new() })
     }
 }
 
 /// Takes a batch from `port` through the pipeline; the verdicts are in `scratch`.
 pub(crate) fn process(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
-    for frame in batch.iter() {
-        // The lines after it are fetched by the hardware, which sees where this goes.
-        sys::prefetch::read_at(context.umem.data(frame), 0);
-    }
-    scratch.verdicts.clear();
+    let verdicts = &mut scratch.verdicts;
+    verdicts.clear();
     match context.tables.fixed.port(port).role {
-        Role::Underlay => from_underlay(context, scratch, port, batch),
-        Role::Uplink => from_uplink(context, scratch, port, batch),
-        Role::Both => from_stick(context, scratch, port, batch),
-    }
-}
-
-/// A port with both roles: what is VXLAN for us is from the underlay, the rest from the outer network.
-fn from_stick(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
-    let expected = decapsulate::Expected::new(&context.tables.fixed, port);
-    let mut verdicts = ArrayVec::new();
-    let mut done = Batch::new();
-    for frame in batch.drain(..) {
-        let mut one = Batch::from_iter([frame]);
-        scratch.verdicts.clear();
-        match decapsulate::Outer::parse(&expected, context.umem.data(&one[0])) {
-            Err(Reason::NotVxlan) => from_uplink(context, scratch, port, &mut one),
-            _ => from_underlay(context, scratch, port, &mut one),
-        }
-        verdicts.extend(scratch.verdicts.drain(..));
-        done.extend(one);
-    }
-    *batch = done;
-    scratch.verdicts = verdicts;
-}
-
-fn from_underlay(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
-    let Context { tables, umem, flows, counters } = context;
-    let Scratch { from_underlay: arrivals, refused, keys, stations, verdicts, .. } = scratch;
-    let count = batch.len();
-    let expected = decapsulate::Expected::new(&tables.fixed, port);
-    for (index, frame) in batch.iter().enumerate() {
-        let arrival = &mut arrivals[index];
-        refused[index] = arrival.read(&expected, umem.data(frame)).err();
-        keys[index] = arrival.key;
-    }
-    flows.get_all(&keys[..count], |index, station| {
-        stations[index] = station;
-        if let Some(Flow { overlay, .. }) = station {
-            counters.prefetch_overlay(OverlayIndex(overlay));
-            tables.overlays.prefetch(OverlayIndex(overlay));
-        }
-    });
-    for (index, frame) in batch.iter_mut().enumerate() {
-        let decision = match refused[index] {
-            None => egress::decide(&context, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
-            Some(reason) => Err(Stop::Drop(reason)),
-        };
-        verdicts.push(match decision {
-            Ok(Decision::Out(egress)) => egress.rewrite(umem, frame),
-            Ok(Decision::Across(ingress)) => ingress.rewrite(umem, frame),
-            Err(stop) => stop.into(),
-        });
-    }
-}
-
-fn from_uplink(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
-    let Context { tables, umem, flows, counters } = context;
-    let Scratch { from_uplink: arrivals, refused, keys, stations, verdicts, .. } = scratch;
-    let count = batch.len();
-    let port_mac = tables.fixed.port_mac(port);
-    for (index, frame) in batch.iter().enumerate() {
-        let arrival = &mut arrivals[index];
-        refused[index] = arrival.read(port_mac, umem.data(frame)).err();
-        keys[index] = arrival.key;
-    }
-    flows.get_all(&keys[..count], |index, station| {
-        stations[index] = station;
-        if let Some(Flow { overlay, .. }) = station {
-            counters.prefetch_overlay(OverlayIndex(overlay));
-        }
-    });
-    for (index, frame) in batch.iter_mut().enumerate() {
-        let decision = match refused[index] {
-            None => ingress::decide(tables, &arrivals[index], stations[index].as_ref(), umem.data(frame)),
-            Some(reason) => Err(Stop::Drop(reason)),
-        };
-        verdicts.push(match decision {
-            Ok(ingress) => ingress.rewrite(umem, frame),
-            Err(stop) => stop.into(),
-        });
+        Role::Underlay => lane::run(context, &FromUnderlay::new(context, port), batch, verdicts),
+        Role::Uplink => lane::run(context, &FromUplink::new(context, port), batch, verdicts),
+        Role::Both => lane::run(context, &Stick::new(context, port), batch, verdicts),
     }
 }
 

@@ -142,6 +142,7 @@ impl SlowPath {
                         // What workers cannot find must not count as known: its packets would come back for ever.
                         self.tally.count(Deed::TableFull);
                         self.neighbours.forget(key);
+                        self.writer.unbind(key.overlay, key.address);
                     }
                 }
                 Action::Unbind(key) => {

@@ -6,7 +6,7 @@ use wire::MacAddr;
 
 use crate::api::PortIndex;
 
-/// A MAC address that changes while workers read it.
+/// A MAC address that changes while workers read it: its bytes as they lie in a frame, and whether it is known.
 #[derive(Debug, Default)]
 pub(crate) struct MacCell(AtomicU64);
 
@@ -22,14 +22,14 @@ impl MacCell {
     #[inline]
     pub(crate) fn get(&self) -> Option<MacAddr> {
         // The word is the whole message: nothing else is read because of it.
-        let [known_high, known, mac @ ..] = self.0.load(Ordering::Relaxed).to_be_bytes();
-        debug_assert_eq!(known_high, 0);
-        (known != 0).then_some(MacAddr(mac))
+        let word = self.0.load(Ordering::Relaxed);
+        let [a, b, c, d, e, f, ..] = word.to_le_bytes();
+        (word & Self::KNOWN != 0).then_some(MacAddr([a, b, c, d, e, f]))
     }
 
     pub(crate) fn set(&self, mac: Option<MacAddr>) {
         let word = mac.map_or(0, |MacAddr([a, b, c, d, e, f])| {
-            Self::KNOWN | u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+            Self::KNOWN | u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
         });
         self.0.store(word, Ordering::Relaxed);
     }

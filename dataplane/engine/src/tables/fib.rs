@@ -35,7 +35,7 @@ impl Fib {
         Self(Lpm::build(routes.chain(local.iter().map(|prefix| (*prefix, Way::Local)))))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lookup(&self, destination: IpAddr) -> Option<&Way> {
         self.0.lookup(destination)
     }

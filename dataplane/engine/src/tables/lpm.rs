@@ -1,8 +1,9 @@
 //! Longest-prefix match over IPv4 and IPv6.
 //!
-//! Prefixes nest or are disjoint, so a set of them cuts the address space into ranges, each with one answer. Those are
-//! kept sorted; a look-up is a binary search, narrowed by an index over the leading bits. Nesting costs nothing at
-//! look-up, and memory does not depend on prefix lengths: at most two ranges a prefix.
+//! Prefixes nest or are disjoint, so a set of them cuts the address space into ranges, each with one answer, kept
+//! sorted. Nesting costs nothing at look-up, and memory does not depend on prefix lengths: at most two ranges a prefix.
+//! An index over the leading 16 bits has the answer itself where all addresses that share them have one, as nearly all
+//! have: a look-up is one load. Where they have several, it says which ranges to search.
 //!
 //! A table is built whole and replaced whole, so that readers need no protocol. It serves what changes seldom (routes,
 //! overlays' prefixes); stations, which change often, are in the flow table.
@@ -11,10 +12,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Most leading bits that the index distinguishes.
-const MAX_INDEX_BITS: u32 = 16;
+/// Leading bits that the index distinguishes.
+const INDEX_BITS: u32 = 16;
+/// Slots of the index.
+const SLOTS: usize = 1 << INDEX_BITS;
+/// Marks a slot whose addresses have several answers: the rest of the word is the place of its ranges.
+const SEVERAL: u32 = 1 << 31;
 /// So many candidates are faster tried one by one than halved.
-const FEW: usize = 4;
+const FEW: usize = 8;
 
 /// A map from prefixes to `V`, asked by address.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl<V> Lpm<V> {
     }
 
     /// The value of the longest prefix that `address` lies in.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lookup(&self, address: IpAddr) -> Option<&V> {
         let value = match address {
             IpAddr::V4(address) => self.v4.lookup(address.to_bits()),
@@ -64,20 +69,18 @@ impl<V> Lpm<V> {
 
 /// Addresses as numbers.
 trait Address: Copy + Ord {
-    const BITS: u32;
     const ZERO: Self;
     /// `self + 1`, `None` after the last.
     fn next(self) -> Option<Self>;
-    /// The `bits` leading ones, as a number; zero bits give zero.
-    fn leading(self, bits: u32) -> usize;
-    /// The first address whose `bits` leading ones are `index`; `None` past the last.
-    fn first_of(index: usize, bits: u32) -> Option<Self>;
+    /// The slot of the index that it falls into.
+    fn slot(self) -> u16;
+    /// Whether it is the first of its slot.
+    fn begins_slot(self) -> bool;
 }
 
 macro_rules! address {
     ($number:ty) => {
         impl Address for $number {
-            const BITS: u32 = <$number>::BITS;
             const ZERO: Self = 0;
 
             fn next(self) -> Option<Self> {
@@ -85,15 +88,12 @@ macro_rules! address {
             }
 
             #[inline]
-            fn leading(self, bits: u32) -> usize {
-                self.checked_shr(Self::BITS - bits).unwrap_or(0) as usize
+            fn slot(self) -> u16 {
+                (self >> (Self::BITS - INDEX_BITS)) as u16
             }
 
-            fn first_of(index: usize, bits: u32) -> Option<Self> {
-                if index >> bits != 0 {
-                    return None;
-                }
-                Some((index as $number).checked_shl(Self::BITS - bits).unwrap_or(0))
+            fn begins_slot(self) -> bool {
+                self << INDEX_BITS == 0
             }
         }
     };
@@ -116,9 +116,10 @@ struct Ranges<A> {
     starts: Vec<A>,
     /// The answer from there on; zero: none.
     values: Vec<u32>,
-    /// For each value of the leading bits, and one past the last, the range that its first address lies in.
-    index: Vec<u32>,
-    index_bits: u32,
+    /// For each value of the leading bits the one answer, or [`SEVERAL`] and a place in `searched`.
+    index: Box<[u32; SLOTS]>,
+    /// First and last of the ranges that a slot's addresses lie in.
+    searched: Vec<(u32, u32)>,
 }
 
 impl<A: Address> Ranges<A> {
@@ -134,32 +135,47 @@ impl<A: Address> Ranges<A> {
         }
         close_before(&mut open, None, &mut cuts);
         let Cuts { starts, values } = cuts;
-        let index_bits = starts.len().ilog2().min(MAX_INDEX_BITS).min(A::BITS);
-        let range_of = |first: Option<A>| match first {
-            Some(first) => starts.partition_point(|start| *start <= first) - 1,
-            None => starts.len() - 1,
-        };
-        let index =
-            (0..=1 << index_bits).map(|slot| range_of(A::first_of(slot, index_bits)) as u32).collect();
-        Self { starts, values, index, index_bits }
+        let (mut searched, mut range) = (Vec::new(), 0);
+        let index = (0..=u16::MAX).map(|slot| {
+            // The range that the slot's first address lies in, and the one that its last does.
+            let is_first = |start: &A| start.slot() < slot || start.slot() == slot && start.begins_slot();
+            range += starts[range..].iter().take_while(|start| is_first(start)).count().saturating_sub(1);
+            let first = range;
+            range += starts[range + 1..].iter().take_while(|start| start.slot() == slot).count();
+            if first == range {
+                return values[range];
+            }
+            searched.push((first as u32, range as u32));
+            SEVERAL | (searched.len() - 1) as u32
+        });
+        let index: Box<[u32]> = index.collect();
+        let index = index.try_into().unwrap_or_else(|_| unreachable!("a slot for each value of 16 bits"));
+        Self { starts, values, index, searched }
     }
 
-    #[inline]
+    #[inline(always)]
     fn lookup(&self, address: A) -> u32 {
-        let slot = address.leading(self.index_bits);
-        let (low, high) = (self.index[slot] as usize, self.index[slot + 1] as usize);
-        let candidates = &self.starts[low + 1..=high];
+        let slot = self.index[usize::from(address.slot())];
+        if slot & SEVERAL == 0 { slot } else { self.search(address, slot & !SEVERAL) }
+    }
+
+    #[inline(never)]
+    fn search(&self, address: A, place: u32) -> u32 {
+        let (first, last) = self.searched[place as usize];
+        let (first, last) = (first as usize, last as usize);
+        let candidates = &self.starts[first + 1..=last];
         let inside = if candidates.len() <= FEW {
             candidates.iter().take_while(|start| **start <= address).count()
         } else {
             candidates.partition_point(|start| *start <= address)
         };
-        self.values[low + inside]
+        self.values[first + inside]
     }
 
     fn memory_bytes(&self) -> usize {
         self.starts.capacity() * size_of::<A>()
-            + (self.values.capacity() + self.index.capacity()) * size_of::<u32>()
+            + (self.values.capacity() + self.index.len()) * size_of::<u32>()
+            + self.searched.capacity() * size_of::<(u32, u32)>()
     }
 }
 

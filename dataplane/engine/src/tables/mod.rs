@@ -100,6 +100,15 @@ impl EndpointTable {
         &self.endpoints[usize::from(index)]
     }
 
+    /// Hints that the endpoint will be read.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u16) {
+        if let Some(endpoint) = self.endpoints.get(usize::from(index)) {
+            sys::prefetch::read(endpoint);
+            sys::prefetch::read(&endpoint.outer);
+        }
+    }
+
     pub(crate) fn index_of(&self, address: IpAddr) -> Option<u16> {
         self.by_address.get(&address).copied()
     }

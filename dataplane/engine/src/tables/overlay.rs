@@ -50,6 +50,12 @@ impl Treatment {
         Self(owned | limited | dscp)
     }
 
+    /// Whether this gateway is the overlay's owner, and there is no limit to what enters it.
+    #[inline]
+    pub(crate) fn is_usual(self) -> bool {
+        self.0 & (Self::OWNED | Self::LIMITED) == Self::OWNED
+    }
+
     /// Whether this gateway is the overlay's owner.
     #[inline]
     pub(crate) fn is_owned(self) -> bool {
@@ -103,6 +109,12 @@ impl OverlayTable {
     #[inline]
     pub(crate) fn treatment(&self, index: OverlayIndex) -> Treatment {
         self.treatments[index.0 as usize]
+    }
+
+    /// Hints that [`treatment`](Self::treatment) will be asked.
+    #[inline]
+    pub(crate) fn prefetch_treatment(&self, index: OverlayIndex) {
+        sys::prefetch::read_at(&self.treatments, index.0 as usize);
     }
 
     /// What the router's side of an overlay that this gateway does not own sends from.
@@ -159,10 +171,18 @@ impl OverlayTable {
     }
 
     /// Whether a station of the overlay may send from `address`: inside a subnet, and not the router's.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_station_source(&self, index: OverlayIndex, address: IpAddr) -> bool {
         let check = &self.sources[index.0 as usize];
         if check.is_exact { check.passes(address) } else { self.passes_slowly(index, address) }
+    }
+
+    /// The same where there is no limit to what leaves the overlay; `false` where there is.
+    #[inline(always)]
+    pub(crate) fn is_unlimited_station_source(&self, index: OverlayIndex, address: IpAddr) -> bool {
+        let check = &self.sources[index.0 as usize];
+        !check.is_limited
+            && if check.is_exact { check.passes(address) } else { self.passes_slowly(index, address) }
     }
 
     #[cold]
@@ -251,7 +271,7 @@ impl SourceCheck {
         check
     }
 
-    #[inline]
+    #[inline(always)]
     fn passes(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => {

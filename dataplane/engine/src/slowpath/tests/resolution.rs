@@ -141,7 +141,7 @@ fn a_station_that_falls_silent_is_asked_alone_and_forgotten() {
             macs: (ROUTER_MAC, NEWCOMER_MAC),
             message: Message::Question { target: address(NEWCOMER[family]), asker, mac: ROUTER_MAC },
         };
-        assert_eq!(heard(&at(&mut gateway, now)), [probe.clone()]);
+        assert_eq!(heard(&at(&mut gateway, now)), std::slice::from_ref(&probe));
         assert_eq!(say(&mut gateway, ENDPOINT_V6, &newcomer_answers(family)), []);
         assert_eq!(
             state(&mut gateway, NEWCOMER[family]),
@@ -149,7 +149,7 @@ fn a_station_that_falls_silent_is_asked_alone_and_forgotten() {
         );
         now += Duration::from_secs(460);
         for _ in 0..3 {
-            assert_eq!(heard(&at(&mut gateway, now)), [probe.clone()]);
+            assert_eq!(heard(&at(&mut gateway, now)), std::slice::from_ref(&probe));
             assert_eq!(to_newcomer(&call(&mut gateway, NEWCOMER[family], 5), family), [5], "meanwhile");
             now += RETRANSMISSION;
         }

@@ -87,7 +87,7 @@ use std::sync::Arc;
 pub use hash::{Hash, Secret};
 pub use key::FlowKey;
 pub use reader::{Candidate, FlowReader, FlowReaders, View};
-pub use record::Flow;
+pub use record::{Flow, PackedFlow};
 pub use writer::{FlowStatistics, FlowWriter};
 
 use bucket::{Buckets, SLOTS};

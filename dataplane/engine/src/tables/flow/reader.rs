@@ -8,7 +8,7 @@ use super::bucket::Bucket;
 use super::hash::Hash;
 use super::key::FlowKey;
 use super::layout::{Layout, Place, Rows};
-use super::record::{Flow, Slab};
+use super::record::{Flow, PackedFlow, Slab};
 use super::sync::Subscription;
 
 /// Makes the readers of a table.
@@ -124,7 +124,7 @@ impl<'r> View<'r> {
     }
 
     /// Reads the first bucket, and asks for the cache line that is needed next.
-    #[inline]
+    #[inline(always)]
     pub fn candidate(&self, hash: Hash) -> Candidate<'r> {
         let bucket = self.first(hash).bucket();
         let entry = bucket.first_match(hash.signature());
@@ -143,9 +143,15 @@ impl<'r> View<'r> {
     /// The key's flow.
     #[inline]
     pub fn flow(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<Flow> {
+        self.packed(key, hash, candidate).and_then(PackedFlow::unpack)
+    }
+
+    /// The same as it lies in its record.
+    #[inline(always)]
+    pub fn packed(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<PackedFlow> {
         match candidate.at {
             At::Record(record) => {
-                let flow = self.slab.flow(record, key);
+                let flow = self.slab.packed(record, key);
                 if flow.is_some() { flow } else { self.search(key, hash) }
             }
             At::Second => self.search_second(key, hash),
@@ -212,7 +218,7 @@ impl<'r> View<'r> {
 
     /// All slots of both buckets: the first of equal signature was another key's.
     #[cold]
-    fn search(&self, key: FlowKey, hash: Hash) -> Option<Flow> {
+    fn search(&self, key: FlowKey, hash: Hash) -> Option<PackedFlow> {
         let first = self.first(hash).bucket();
         let found = self.search_bucket(first, key, hash);
         if found.is_none() && first.may_overflow(hash.signature()) {
@@ -222,12 +228,12 @@ impl<'r> View<'r> {
     }
 
     #[inline(never)]
-    fn search_second(&self, key: FlowKey, hash: Hash) -> Option<Flow> {
+    fn search_second(&self, key: FlowKey, hash: Hash) -> Option<PackedFlow> {
         self.search_bucket(self.second(hash).bucket(), key, hash)
     }
 
-    fn search_bucket(&self, bucket: Bucket<'r>, key: FlowKey, hash: Hash) -> Option<Flow> {
+    fn search_bucket(&self, bucket: Bucket<'r>, key: FlowKey, hash: Hash) -> Option<PackedFlow> {
         let mut matches = bucket.matches(hash.signature());
-        matches.find_map(|(_, entry)| self.slab.flow(entry.record(), key))
+        matches.find_map(|(_, entry)| self.slab.packed(entry.record(), key))
     }
 }

@@ -1,6 +1,7 @@
 //! Flows as they lie in memory: records of half a cache line.
 
 use std::io;
+use std::num::NonZeroU64;
 
 use sys::pages::Pages;
 use wire::{MacAddr, Vni};
@@ -39,43 +40,90 @@ const WORDS: usize = 4;
 /// Bytes of a record.
 pub(super) const BYTES: usize = WORDS * size_of::<u64>();
 
+/// The largest VNI.
+const LAST: Vni = Vni::new(Vni::MAX).unwrap();
 const OVERLAY_BITS: u32 = 24;
 const ENDPOINT_BITS: u32 = 16;
 
+/// A flow as it lies in a record: two words, of which a reader unpacks what it needs.
+///
 /// ```text
-///  63                                16 15      0
-/// ┌────────────────────────────────────┬─────────┐
-/// │ MAC address                        │ MTU     │
-/// ├──────────────────┬────────────┬────┴─────────┤
-/// │ VNI              │ endpoint   │ overlay      │
-/// └──────────────────┴────────────┴──────────────┘
-///  63              40 39        24 23           0
+///  63      48 47                                0
+/// ┌──────────┬──────────────────────────────────┐
+/// │ MTU      │ MAC address, first byte lowest   │
+/// ├──────────┴───────┬────────────┬─────────────┤
+/// │ VNI              │ endpoint   │ overlay     │
+/// └──────────────────┴────────────┴─────────────┘
+///  63              40 39        24 23          0
 /// ```
-impl Flow {
-    #[inline]
-    fn pack(self) -> [u64; 2] {
-        let [a, b, c, d, e, f] = self.mac.0;
-        let [g, h] = self.mtu.to_be_bytes();
-        let overlay = u64::from(self.overlay) & ((1 << OVERLAY_BITS) - 1);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedFlow {
+    station: u64,
+    /// Never zero, since no VNI is.
+    place: NonZeroU64,
+}
+
+impl PackedFlow {
+    /// As words.
+    fn pack(flow: Flow) -> [u64; 2] {
+        let [a, b, c, d, e, f] = flow.mac.0;
+        let [g, h] = flow.mtu.to_le_bytes();
+        let overlay = u64::from(flow.overlay) & ((1 << OVERLAY_BITS) - 1);
         [
-            u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            u64::from(self.vni.value()) << (OVERLAY_BITS + ENDPOINT_BITS)
-                | u64::from(self.endpoint) << OVERLAY_BITS
+            u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            u64::from(flow.vni.value()) << (OVERLAY_BITS + ENDPOINT_BITS)
+                | u64::from(flow.endpoint) << OVERLAY_BITS
                 | overlay,
         ]
     }
 
     /// `None` only for words that no flow packs to.
+    #[inline(always)]
+    fn from_words([station, place]: [u64; 2]) -> Option<Self> {
+        Some(Self { station, place: NonZeroU64::new(place)? })
+    }
+
     #[inline]
-    fn unpack(words: [u64; 2]) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h] = words[0].to_be_bytes();
-        Some(Self {
-            vni: Vni::new((words[1] >> (OVERLAY_BITS + ENDPOINT_BITS)) as u32)?,
-            overlay: words[1] as u32 & ((1 << OVERLAY_BITS) - 1),
-            endpoint: (words[1] >> OVERLAY_BITS) as u16,
-            mac: MacAddr([a, b, c, d, e, f]),
-            mtu: u16::from_be_bytes([g, h]),
+    pub(super) fn unpack(self) -> Option<Flow> {
+        Some(Flow {
+            vni: Vni::new((self.place.get() >> (OVERLAY_BITS + ENDPOINT_BITS)) as u32)?,
+            overlay: self.overlay(),
+            endpoint: self.endpoint(),
+            mac: self.mac(),
+            mtu: self.mtu(),
         })
+    }
+
+    /// [`Flow::vni`].
+    #[inline]
+    pub(crate) fn vni(self) -> Vni {
+        // What is packed has one.
+        Vni::new((self.place.get() >> (OVERLAY_BITS + ENDPOINT_BITS)) as u32).unwrap_or(LAST)
+    }
+
+    /// [`Flow::overlay`].
+    #[inline]
+    pub(crate) fn overlay(self) -> u32 {
+        self.place.get() as u32 & ((1 << OVERLAY_BITS) - 1)
+    }
+
+    /// [`Flow::endpoint`].
+    #[inline]
+    pub(crate) fn endpoint(self) -> u16 {
+        (self.place.get() >> OVERLAY_BITS) as u16
+    }
+
+    /// [`Flow::mac`].
+    #[inline]
+    pub(crate) fn mac(self) -> MacAddr {
+        let [a, b, c, d, e, f, ..] = self.station.to_le_bytes();
+        MacAddr([a, b, c, d, e, f])
+    }
+
+    /// [`Flow::mtu`].
+    #[inline]
+    pub(crate) fn mtu(self) -> u16 {
+        (self.station >> 48) as u16
     }
 }
 
@@ -107,15 +155,21 @@ pub(super) struct Slab<'a>(&'a [[AtomicU64; WORDS]]);
 /// them and read before them, and quiescence lies between the last reader and the next writer.
 impl Slab<'_> {
     /// The flow, if the record is that of `key`.
-    #[inline]
     pub(super) fn flow(self, index: u32, key: FlowKey) -> Option<Flow> {
+        self.packed(index, key).and_then(PackedFlow::unpack)
+    }
+
+    /// The same as it lies there.
+    #[inline(always)]
+    pub(super) fn packed(self, index: u32, key: FlowKey) -> Option<PackedFlow> {
         let record = self.0.get(index as usize)?;
         let high = record[0].load(Ordering::Relaxed) ^ (key.0 >> 64) as u64;
         let low = record[1].load(Ordering::Relaxed) ^ key.0 as u64;
         if high | low != 0 {
             return None;
         }
-        Flow::unpack([record[2].load(Ordering::Relaxed), record[3].load(Ordering::Relaxed)])
+        let [station, place] = [2, 3].map(|word| record[word].load(Ordering::Relaxed));
+        PackedFlow::from_words([station, place])
     }
 
     #[inline]
@@ -131,7 +185,7 @@ impl Slab<'_> {
     }
 
     fn write(self, index: u32, key: FlowKey, flow: Flow) {
-        let [station, place] = flow.pack();
+        let [station, place] = PackedFlow::pack(flow);
         let words = [(key.0 >> 64) as u64, key.0 as u64, station, place];
         for (word, value) in self.0[index as usize].iter().zip(words) {
             word.store(value, Ordering::Relaxed);
@@ -203,8 +257,12 @@ mod tests {
 
     #[test]
     fn packed_words() {
-        assert_eq!(flow().pack(), [0x0203_0405_0607_2328, 0x1234_5677_88ab_cdef]);
-        assert_eq!(Flow::unpack(flow().pack()), Some(flow()));
+        let words = [0x2328_0706_0504_0302, 0x1234_5677_88ab_cdef];
+        assert_eq!(PackedFlow::pack(flow()), words);
+        let packed = PackedFlow::from_words(words).unwrap();
+        assert_eq!(packed.unpack(), Some(flow()));
+        assert_eq!((packed.vni(), packed.overlay()), (flow().vni, flow().overlay));
+        assert_eq!((packed.endpoint(), packed.mac(), packed.mtu()), (0x7788, flow().mac, 9000));
         let widest = Flow {
             vni: Vni::new(Vni::MAX).unwrap(),
             overlay: (1 << 24) - 1,
@@ -212,9 +270,9 @@ mod tests {
             mac: MacAddr::BROADCAST,
             mtu: u16::MAX,
         };
-        assert_eq!(widest.pack(), [u64::MAX; 2]);
-        assert_eq!(Flow::unpack(widest.pack()), Some(widest));
-        assert_eq!(Flow::unpack([0; 2]), None);
+        assert_eq!(PackedFlow::pack(widest), [u64::MAX; 2]);
+        assert_eq!(PackedFlow::from_words([u64::MAX; 2]).and_then(PackedFlow::unpack), Some(widest));
+        assert_eq!(PackedFlow::from_words([0; 2]), None);
     }
 
     #[test]
