@@ -9,8 +9,9 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use port::{BATCH, Batch, Umem};
+use sys::pages::Pages;
 use sys::prefetch;
-use sys::words::{Pages, Words};
+use sys::words::Words;
 use vxgate_bench::frames::{Direction, OVERHEAD_V4, OVERHEAD_V6, Shape, overhead};
 use vxgate_bench::population::{Family, Population};
 use wire::{checksum, ethernet};

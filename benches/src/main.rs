@@ -11,9 +11,11 @@ mod report;
 mod rules;
 mod startup;
 mod table;
+mod workers;
 
 use std::process::ExitCode;
 
+use core_affinity::CoreId;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -35,27 +37,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn pipeline(core: usize) -> Result<(), Error> {
+fn pipeline(cores: Cores) -> Result<(), Error> {
     let mut figures = startup::figures()?;
     let (pipeline, modes) = pipeline::figures()?;
     figures.extend(pipeline);
-    Report::new(core, modes, figures).publish("pipeline")
+    if let Some(other) = cores.other {
+        figures.extend(workers::figures([cores.own, other])?);
+    }
+    Report::new(cores.own.id, modes, figures).publish("pipeline")
 }
 
-fn table(core: usize) -> Result<(), Error> {
-    Report::new(core, table::modes(), table::figures(core)?).publish("table")
+fn table(cores: Cores) -> Result<(), Error> {
+    Report::new(cores.own.id, table::modes(), table::figures(cores.other)?).publish("table")
 }
 
-fn rules(core: usize) -> Result<(), Error> {
-    Report::new(core, rules::modes(), rules::figures()?).publish("rules")
+fn rules(cores: Cores) -> Result<(), Error> {
+    Report::new(cores.own.id, rules::modes(), rules::figures()?).publish("rules")
 }
 
 /// What a bench fails with: only an operator reads it.
 type Error = Box<dyn std::error::Error>;
 
-/// Pins this thread to the last core: the first one usually takes the machine's interrupts.
-fn pin() -> Result<usize, Error> {
-    let core = core_affinity::get_core_ids().and_then(|cores| cores.last().copied());
-    let core = core.ok_or("the cores of this machine cannot be listed")?;
-    core_affinity::set_for_current(core).then_some(core.id).ok_or_else(|| "pinning to a core failed".into())
+/// Where things run.
+#[derive(Clone, Copy)]
+struct Cores {
+    /// The last one, which this thread is pinned to: the first usually takes the machine's interrupts.
+    own: CoreId,
+    /// Another, for a second thread. Once a thread is pinned it sees only its own.
+    other: Option<CoreId>,
+}
+
+/// Pins this thread.
+fn pin() -> Result<Cores, Error> {
+    let mut cores = core_affinity::get_core_ids().ok_or("the cores of this machine cannot be listed")?;
+    let own = cores.pop().ok_or("this process may run on no core")?;
+    match core_affinity::set_for_current(own) {
+        true => Ok(Cores { own, other: cores.pop() }),
+        false => Err("pinning to a core failed".into()),
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use engine::offline::Pipeline;
 use port::{BATCH, Batch};
 use serde_json::{Value, json};
-use sys::words::Pages;
+use sys::pages::Pages;
 use vxgate_bench::frames::{self, Direction, Shape};
 use vxgate_bench::population::{Family, Population};
 

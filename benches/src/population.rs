@@ -10,7 +10,7 @@ use engine::{
     Config, NextHop, Overlay, PortConfig, PortIndex, Role, Route, RouteTarget, Station, Subnet, Update,
 };
 use ipnet::{Ipv4Net, Ipv6Net};
-use port::{BindRequest, Idle, XdpRequest};
+use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 /// The gateway's port toward the endpoints.
@@ -190,8 +190,8 @@ impl Population {
                     1500,
                 ),
             ],
-            idle: Idle::Spin,
-            core: None,
+            polling: Polling::Busy,
+            workers: vec![None],
             router_mac: ROUTER_MAC,
             blocks: vec![Ipv4Net::new_assert(BLOCK_V4, 8).into(), Ipv6Net::new_assert(BLOCK_V6, 16).into()],
             overlays: (0..self.overlays).map(|index| self.overlay(index, &endpoints)).collect(),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use core_affinity::CoreId;
 use engine::offline::flow::{Flow, FlowKey, FlowReader, FlowWriter, Secret, flow_table};
 use port::BATCH;
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ pub(crate) fn modes() -> Value {
 }
 
 /// Measures everything.
-pub(crate) fn figures(core: usize) -> Result<Vec<Figure>, Error> {
+pub(crate) fn figures(other: Option<CoreId>) -> Result<Vec<Figure>, Error> {
     let entries = entries();
     let runs = (0..REPETITIONS).map(|_| throughput(&entries)).collect::<Result<Vec<_>, _>>()?;
     let rate = |value: fn(&Throughput) -> f64| median(runs.iter().map(value));
@@ -47,7 +48,7 @@ pub(crate) fn figures(core: usize) -> Result<Vec<Figure>, Error> {
         Figure::new("inserts without growth", rate(|run| run.inserts), "M/s"),
         Figure::new("deletes", rate(|run| run.deletes), "M/s"),
     ];
-    let runs = (0..REPETITIONS).map(|_| interference(&entries, core)).collect::<Result<Vec<_>, _>>()?;
+    let runs = (0..REPETITIONS).map(|_| interference(&entries, other)).collect::<Result<Vec<_>, _>>()?;
     let value = |value: fn(&Interference) -> f64| median(runs.iter().map(value));
     figures.extend([
         Figure::new("readers' p99.99, writer idle", value(|run| run.idle), "ns a batch"),
@@ -160,9 +161,9 @@ struct Interference {
     hurried: f64,
 }
 
-/// A reader on this core, in a table of a third of all keys, while the writer on another core is idle, and while it
+/// A reader on this core, in a table of a third of all keys, while the writer on the `other` core is idle, and while it
 /// inserts another third.
-fn interference(entries: &[(FlowKey, Flow)], core: usize) -> Result<Interference, Error> {
+fn interference(entries: &[(FlowKey, Flow)], other: Option<CoreId>) -> Result<Interference, Error> {
     let (mut writer, readers) = flow_table(engine::DEFAULT_MAX_FLOWS as usize, 1, SECRET)?;
     let (present, added) = (&entries[..ADDED], &entries[ADDED..2 * ADDED]);
     insert(&mut writer, present)?;
@@ -182,8 +183,6 @@ fn interference(entries: &[(FlowKey, Flow)], core: usize) -> Result<Interference
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let inserting = scope.spawn(|| {
-            let other =
-                core_affinity::get_core_ids().and_then(|cores| cores.into_iter().find(|id| id.id != core));
             if let Some(other) = other {
                 core_affinity::set_for_current(other);
             }

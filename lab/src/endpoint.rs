@@ -11,9 +11,6 @@ use crate::namespace::Namespace;
 use crate::segment::{Attach, Host, Nic, Segment};
 use crate::state::Lab;
 
-/// MTU inside overlays, in bytes.
-const OVERLAY_MTU: u16 = 1500;
-
 /// A VTEP of the kernel in a namespace of its own.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -23,6 +20,8 @@ pub struct Endpoint {
     pub nic: Nic,
     /// The address that it tunnels from.
     pub vtep: IpAddr,
+    /// MTU inside overlays, in bytes.
+    pub overlay_mtu: u16,
 }
 
 /// What an endpoint is told about an overlay.
@@ -55,11 +54,11 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Command`](crate::Error::Command) if it has joined already, or a VTEP is of the other family.
     pub fn join(&self, overlay: &Overlay) -> Result<OverlayLink> {
-        let vni = overlay.vni;
-        let segment = Segment::new(&self.namespace, &format!("br{vni}"), OVERLAY_MTU, Offloads::Off)?;
+        let (vni, mtu) = (overlay.vni, self.overlay_mtu);
+        let segment = Segment::new(&self.namespace, &format!("br{vni}"), mtu, Offloads::Off)?;
         let device = format!("vx{vni}");
         self.namespace.ip(&format!(
-            "link add {device} mtu {OVERLAY_MTU} type vxlan id {vni} local {} dstport 4789 {}",
+            "link add {device} mtu {mtu} type vxlan id {vni} local {} dstport 4789 {}",
             self.vtep,
             // RFC 7348 §5 wants no checksum, which RFC 6935 allows only by agreement over IPv6.
             if self.vtep.is_ipv4() { "noudpcsum" } else { "" },

@@ -45,7 +45,8 @@ impl<'a> VethEnd<'a> {
 pub struct VethOptions {
     /// Bytes of the longest IP packet.
     pub mtu: u16,
-    /// Receive queues, and as many for transmission.
+    /// Receive queues, and as many for transmission. What a kernel sends is spread over them by a hash of its flows, as
+    /// a NIC does that receives it: on a veth the sender's queue is the receiver's.
     pub queues: u16,
     /// Whether frames may be unfinished.
     pub offloads: Offloads,
@@ -76,9 +77,25 @@ pub fn veth(one: VethEnd<'_>, other: VethEnd<'_>, options: VethOptions) -> Resul
     one.namespace.ip(&lines)?;
     for end in [one, other] {
         set_offloads(end.namespace, end.interface, offloads)?;
+        if queues > 1 {
+            spread(end, queues)?;
+        }
         end.namespace.ip(&format!("link set {} up", end.interface))?;
     }
     [one, other].into_iter().try_for_each(|end| wait_link_up(end.namespace, end.interface))
+}
+
+/// Lets each core send on all queues, so that flows decide (Linux, Documentation/networking/scaling.rst, XPS): what is
+/// forwarded would else stay on the queue that it was received on.
+fn spread(end: VethEnd<'_>, queues: u16) -> Result<()> {
+    let script = format!(
+        "cores=$(getconf _NPROCESSORS_CONF)\n\
+         mask=$(printf %x $(( (1 << (cores < 32 ? cores : 32)) - 1 )))\n\
+         for queue in $(seq 0 {}); do echo $mask > /sys/class/net/{}/queues/tx-$queue/xps_cpus || exit; done",
+        queues - 1,
+        end.interface
+    );
+    end.namespace.run("sh", &["-c", &script]).map(drop)
 }
 
 /// Waits until a netdev that was set up carries frames: the kernel notices a carrier only after a while, and

@@ -177,7 +177,7 @@ impl Scene {
     /// The tables `[gateway]` and `[[port]]`, to be followed by those that there is something to route between.
     pub fn base_config(&self) -> String {
         format!(
-            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\nidle = \"block\"\n\n\
+            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\npolling = \"adaptive\"\n\n\
              [[port]]\ninterface = \"underlay0\"\nrole = \"underlay\"\n\n\
              [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n",
             Self::BLOCKS,

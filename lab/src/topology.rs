@@ -97,12 +97,15 @@ pub struct TopologyOptions {
     pub offloads: Offloads,
     /// Queues of the gateway's netdevs.
     pub queues: u16,
+    /// Bytes of the longest packet in overlays and outside; the underlay carries 100 more: an Ethernet header (14, and 4
+    /// to spare), and VXLAN, UDP and IPv6 (56) fit.
+    pub mtu: u16,
 }
 
 impl TopologyOptions {
-    /// One queue, and frames as on a wire.
+    /// One queue, frames as on a wire, packets of at most 1 500 bytes.
     pub fn new(blocks: &[IpNet]) -> Self {
-        Self { blocks: blocks.to_vec(), offloads: Offloads::Off, queues: 1 }
+        Self { blocks: blocks.to_vec(), offloads: Offloads::Off, queues: 1, mtu: 1500 }
     }
 }
 
@@ -128,6 +131,7 @@ pub struct Topology {
     /// Behind the router.
     pub outer: Segment,
     blocks: Vec<IpNet>,
+    mtu: u16,
 }
 
 impl Topology {
@@ -137,8 +141,7 @@ impl Topology {
     pub const UPLINK: Subnets = Subnets { v4: [198, 18, 1], v6: [0x2001, 0xdb8, 0, 2] };
     /// Subnets of the outer network: the router is number 1.
     pub const OUTER: Subnets = Subnets { v4: [198, 18, 2], v6: [0x2001, 0xdb8, 0, 3] };
-    /// MTU of the underlay in bytes: an inner packet of 1 500, its Ethernet header (14, and 4 to spare), and
-    /// VXLAN, UDP and IPv6 (56) fit.
+    /// MTU of the underlay in bytes, unless it is [made otherwise](TopologyOptions::mtu).
     pub const UNDERLAY_MTU: u16 = 1600;
     /// The gateway's number on underlay and uplink.
     pub const GATEWAY: u8 = 1;
@@ -155,9 +158,9 @@ impl Topology {
         let gateway = lab.namespace("gw")?;
         let router = lab.namespace("router")?;
         let segment = |name, mtu| Segment::new(&lab.namespace(name)?, "bridge", mtu, options.offloads);
-        let underlay = segment("underlay", Self::UNDERLAY_MTU)?;
-        let uplink = segment("uplink", 1500)?;
-        let outer = segment("outer", 1500)?;
+        let underlay = segment("underlay", options.mtu + 100)?;
+        let uplink = segment("uplink", options.mtu)?;
+        let outer = segment("outer", options.mtu)?;
 
         let attach = |addresses, queues| Attach { mac: None, addresses, queues };
         let underlay0 = underlay.attach(
@@ -179,8 +182,20 @@ impl Topology {
         router.set("net.ipv6.conf.all.forwarding", "1")?;
         router.ip(&block_routes(&options.blocks))?;
 
-        let (lab, blocks) = (lab.clone(), options.blocks.clone());
-        Ok(Self { lab, gateway, underlay0, uplink0, router, router_uplink, underlay, uplink, outer, blocks })
+        let (lab, blocks, mtu) = (lab.clone(), options.blocks.clone(), options.mtu);
+        Ok(Self {
+            lab,
+            gateway,
+            underlay0,
+            uplink0,
+            router,
+            router_uplink,
+            underlay,
+            uplink,
+            outer,
+            blocks,
+            mtu,
+        })
     }
 
     /// An endpoint `name`, number `number` on the underlay, that tunnels over `family`.
@@ -190,7 +205,7 @@ impl Topology {
     pub fn endpoint(&self, name: &str, number: u8, family: Family) -> Result<Endpoint> {
         let attach = Attach { addresses: Self::UNDERLAY.addresses(number), ..Attach::default() };
         let Host { namespace, nic } = self.underlay.host(&self.lab, name, attach, &[])?;
-        Ok(Endpoint { namespace, nic, vtep: Self::UNDERLAY.address(family, number) })
+        Ok(Endpoint { namespace, nic, vtep: Self::UNDERLAY.address(family, number), overlay_mtu: self.mtu })
     }
 
     /// The address at which an endpoint of `family` finds the gateway.

@@ -5,5 +5,6 @@
 
 pub mod ethtool;
 pub mod packet;
+pub mod pages;
 pub mod prefetch;
 pub mod words;

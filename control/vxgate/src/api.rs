@@ -25,7 +25,8 @@ use crate::observe::{self, Observe};
 #[cfg(test)]
 pub(crate) use rows::SubnetRow;
 pub(crate) use rows::{
-    BindingRow, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow, TapRow,
+    BindingRow, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow,
+    TapRow, WorkerRow,
 };
 
 /// Longest request, in bytes.
@@ -64,6 +65,8 @@ pub(crate) enum Question {
     Neighbours { vni: Option<u32> },
     /// The ports.
     Ports,
+    /// The workers.
+    Workers,
     /// The rules.
     Rules,
     /// What the slow path is given.
@@ -82,6 +85,7 @@ pub(crate) enum Answer {
     Stations(Vec<StationRow>),
     Neighbours(Vec<NeighbourRow>),
     Ports(Vec<PortRow>),
+    Workers(Vec<WorkerRow>),
     Rules(Vec<RuleRow>),
     Punts(Vec<PuntRow>),
     Taps(Vec<TapRow>),
@@ -206,6 +210,7 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             Answer::Neighbours(neighbours.into_iter().map(NeighbourRow::from).collect())
         }
         Question::Ports => Answer::Ports(engine.ports().into_iter().map(PortRow::from).collect()),
+        Question::Workers => Answer::Workers(engine.workers().into_iter().map(WorkerRow::from).collect()),
         Question::Rules => Answer::Rules(
             (1..).zip(&settings.rules).map(|(number, rule)| RuleRow::new(number, rule)).collect(),
         ),

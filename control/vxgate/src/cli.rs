@@ -172,6 +172,8 @@ pub(crate) enum What {
     Neighbours(OneVni),
     /// Ports: the XDP and socket modes that were really got, packets and bytes, verdicts of the XDP program.
     Ports,
+    /// Workers: cores, NUMA nodes, and how much of the time they have nothing to do.
+    Workers,
     /// Rules about packets from overlays, in the order in which they are looked at.
     Rules,
     /// What the slow path is given, and what not, by class, beside the limits.

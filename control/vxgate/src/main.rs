@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod doctor;
 mod mirror;
+mod numa;
 mod observe;
 mod preflight;
 mod run;

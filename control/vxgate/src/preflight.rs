@@ -24,9 +24,6 @@ const OVERHEAD_IPV6: u16 = 40 + 8 + 8 + 14;
 /// An overlay's MTU where neither the configuration nor the underlay says less.
 const DEFAULT_MTU: u16 = 1500;
 
-/// Sockets a port: one worker owns one queue of each port.
-const SOCKETS: u32 = 1;
-
 /// Number and name of a capability (linux/capability.h).
 type Capability = (u32, &'static str);
 const NET_ADMIN: Capability = (12, "CAP_NET_ADMIN");
@@ -41,7 +38,7 @@ pub(crate) enum Obstacle {
     #[error("this process lacks {}: run as root, or grant them (systemd: AmbientCapabilities=)", missing.join(", "))]
     Capabilities { missing: Vec<&'static str> },
     #[error(
-        "core {core} is not open to this process ({allowed} are): correct core in [gateway], or its affinity"
+        "core {core} is not open to this process ({allowed} are): correct cores in [gateway], or its affinity"
     )]
     Core { core: usize, allowed: String },
     #[error("there is no interface {interface}: correct the [[port]], or create it; there are {}", there.join(", "))]
@@ -61,10 +58,12 @@ pub(crate) enum Obstacle {
     )]
     MtuTooSmall { interface: String, mtu: u32, wanted: u32, place: String },
     #[error(
-        "interface {interface} receives on {queues} queues and {SOCKETS} would have a socket; packets of the others \
-         would be lost: `ethtool -L {interface} combined {SOCKETS}`, on a veth `ethtool -L {interface} rx {SOCKETS} tx {SOCKETS}`"
+        "interface {interface} receives on {} queues and sends on {}, and each worker serves one of each port: set \
+         workers = {} in [gateway], or `ethtool -L {interface} combined {workers}`, on a veth `ethtool -L {interface} rx \
+         {workers} tx {workers}` (made with `numrxqueues {workers} numtxqueues {workers}`)",
+        queues.rx, queues.tx, queues.rx
     )]
-    Queues { interface: String, queues: u32 },
+    Queues { interface: String, queues: Queues, workers: u32 },
     #[error(
         "cannot tell on how many queues {interface} receives: /sys shows another network namespace; enter this one \
          with `ip netns exec`, which mounts its /sys"
@@ -125,8 +124,8 @@ pub(crate) struct Machine {
     cores: String,
     forwards_ipv4: bool,
     forwards_ipv6: bool,
-    /// Queues that each netdev with more than one receives on; missing if /sys does not tell.
-    queues: HashMap<u32, u32>,
+    /// Queues that each netdev uses; missing if /sys does not tell.
+    queues: HashMap<u32, Queues>,
 }
 
 impl Machine {
@@ -150,6 +149,13 @@ impl Machine {
     }
 }
 
+/// How many queues a netdev receives and sends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Queues {
+    pub(crate) rx: u32,
+    pub(crate) tx: u32,
+}
+
 /// Whether the kernel forwards what it receives on any netdev; it does if nothing says that it does not.
 fn forwards(conf: &str) -> bool {
     let Ok(entries) = fs::read_dir(conf) else { return true };
@@ -159,9 +165,10 @@ fn forwards(conf: &str) -> bool {
 }
 
 /// Netlink tells how many queues a netdev was made with, only /sys how many it uses.
-fn queues_in_use(link: &Link) -> Option<u32> {
+fn queues_in_use(link: &Link) -> Option<Queues> {
     if link.rx_queues <= 1 {
-        return Some(link.rx_queues);
+        // There is one to send on at least.
+        return Some(Queues { rx: link.rx_queues, tx: 1 });
     }
     let directory = Path::new("/sys/class/net").join(&link.name);
     // /sys belongs to the network namespace that it was mounted in: is it the same netdev?
@@ -171,16 +178,22 @@ fn queues_in_use(link: &Link) -> Option<u32> {
     {
         return None;
     }
-    let queues = fs::read_dir(directory.join("queues")).ok()?.flatten();
-    Some(queues.filter(|queue| queue.file_name().to_string_lossy().starts_with("rx-")).count() as u32)
+    let queues: Vec<_> = fs::read_dir(directory.join("queues")).ok()?.flatten().collect();
+    let count = |prefix| {
+        queues.iter().filter(|queue| queue.file_name().to_string_lossy().starts_with(prefix)).count() as u32
+    };
+    Some(Queues { rx: count("rx-"), tx: count("tx-") })
 }
 
 /// Completes the configuration, or says all that is in the way.
 pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, Obstacles> {
     let mut obstacles = Vec::new();
     check_process(settings, machine, &mut obstacles);
-    let ports: Vec<PortConfig> =
-        settings.ports.iter().filter_map(|port| prepare_port(port, machine, &mut obstacles)).collect();
+    let ports: Vec<PortConfig> = settings
+        .ports
+        .iter()
+        .filter_map(|port| prepare_port(port, settings, machine, &mut obstacles))
+        .collect();
     check_blocks(settings, machine, &mut obstacles);
 
     let underlay = ports.iter().find(|port| port.role.is_underlay());
@@ -209,8 +222,8 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
     });
     Ok(Config {
         ports,
-        idle: settings.idle,
-        core: settings.core,
+        polling: settings.polling,
+        workers: settings.workers.clone(),
         router_mac: settings.router_mac,
         blocks: settings.blocks.clone(),
         overlays: overlays.collect(),
@@ -235,8 +248,10 @@ fn check_process(settings: &Settings, machine: &Machine, obstacles: &mut Vec<Obs
     if !missing.is_empty() {
         obstacles.push(Obstacle::Capabilities { missing });
     }
-    if let Some(core) = settings.core.filter(|&core| !is_in_list(core, &machine.cores)) {
-        obstacles.push(Obstacle::Core { core, allowed: machine.cores.clone() });
+    for &core in settings.workers.iter().flatten() {
+        if !is_in_list(core, &machine.cores) {
+            obstacles.push(Obstacle::Core { core, allowed: machine.cores.clone() });
+        }
     }
 }
 
@@ -248,7 +263,12 @@ fn is_in_list(number: usize, list: &str) -> bool {
     })
 }
 
-fn prepare_port(port: &PortSettings, machine: &Machine, obstacles: &mut Vec<Obstacle>) -> Option<PortConfig> {
+fn prepare_port(
+    port: &PortSettings,
+    settings: &Settings,
+    machine: &Machine,
+    obstacles: &mut Vec<Obstacle>,
+) -> Option<PortConfig> {
     let interface = port.interface.clone();
     let links = &machine.tables.links;
     let Some(link) = links.iter().find(|link| link.name == interface) else {
@@ -262,10 +282,12 @@ fn prepare_port(port: &PortSettings, machine: &Machine, obstacles: &mut Vec<Obst
     if let Some(program) = link.xdp_program {
         obstacles.push(Obstacle::XdpInUse { interface: interface.clone(), program });
     }
+    let workers = settings.workers.len() as u32;
     match machine.queues.get(&link.index) {
         None => obstacles.push(Obstacle::QueuesUnknown { interface: interface.clone() }),
-        Some(&queues) if queues > SOCKETS => {
-            obstacles.push(Obstacle::Queues { interface: interface.clone(), queues });
+        // A sender's queue that is not there would be taken all the same (`__dev_direct_xmit`).
+        Some(&queues) if queues.rx != workers || queues.tx < workers => {
+            obstacles.push(Obstacle::Queues { interface: interface.clone(), queues, workers });
         }
         Some(_) => {}
     }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::api::{self, Server, SocketError};
+use crate::api::{self, Server, SocketError, WorkerRow};
 use crate::blackhole::{self, InstallError};
 use crate::config::{ConfigError, Settings, role_name};
 use crate::mirror::netlink::{Netlink, NetlinkError};
@@ -82,18 +82,29 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     };
     for port in engine.ports() {
         info!(
-            "port {}: {}, XDP {}, socket {}, queue {}, MAC {}, MTU {}",
+            "port {}: {}, XDP {}, socket {}, queues {}, MAC {}, MTU {}",
             port.interface,
             role_name(port.role),
             port.xdp,
             port.bind,
-            port.queue,
+            port.queues,
             port.mac,
             port.mtu
         );
         if let Some(fallback) = port.fallback {
             info!("port {}: no native XDP: {fallback}", port.interface);
         }
+    }
+    for worker in engine.workers().into_iter().map(WorkerRow::from) {
+        let or_any = |number: Option<String>| number.unwrap_or_else(|| "any".into());
+        info!(
+            "worker {}: core {}, NUMA node {}, polling {}, frame memory of {} pages",
+            worker.number,
+            or_any(worker.core.map(|core| core.to_string())),
+            or_any(worker.node.map(|node| node.to_string())),
+            worker.polling,
+            worker.pages
+        );
     }
     if let Some(refusal) = engine.zero_copy_refusal() {
         info!("copy mode on all ports: {refusal}");

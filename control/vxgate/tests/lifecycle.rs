@@ -270,7 +270,7 @@ fn check_passes_and_changes_nothing() {
 fn a_spinning_worker_forwards_too() {
     let mut scene = scene();
     let config = scene.config(&scene.overlays());
-    let spinning = config.replace("idle = \"block\"", "idle = \"spin\"");
+    let spinning = config.replace("polling = \"adaptive\"", "polling = \"busy\"");
     assert_ne!(config, spinning);
     scene.gateway.configure(&spinning).unwrap();
     scene.gateway.start().unwrap();

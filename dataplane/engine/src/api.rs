@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use port::{BindRequest, Idle, XdpRequest};
+use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 /// Index of a port in [`Config::ports`].
@@ -67,10 +67,10 @@ pub struct PortConfig {
 pub struct Config {
     /// Ports; for now exactly one of each role.
     pub ports: Vec<PortConfig>,
-    /// What a worker does when there is nothing to do.
-    pub idle: Idle,
-    /// Core that the worker is pinned to.
-    pub core: Option<usize>,
+    /// What workers do when there is nothing to do.
+    pub polling: Polling,
+    /// One worker each, pinned to this core if one is named. The n-th serves the n-th queue of each port.
+    pub workers: Vec<Option<usize>>,
     /// MAC address of every overlay's router.
     pub router_mac: MacAddr,
     /// Prefixes that hold all overlay prefixes: what is inside is never forwarded by the kernel, nor between

@@ -3,6 +3,7 @@
 //! Each frame that a worker receives ends in exactly one of these counters. A counter has one writer, its worker;
 //! readers add up the workers.
 
+use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::api::PuntClass;
@@ -196,6 +197,19 @@ pub struct OverlayTraffic {
     pub ingress_bytes: u64,
 }
 
+macro_rules! sum {
+    ($name:ident { $($field:ident),+ }) => {
+        impl Sum for $name {
+            fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+                parts.fold(Self::default(), |sum, part| Self { $($field: sum.$field + part.$field),+ })
+            }
+        }
+    };
+}
+
+sum!(Traffic { rx_packets, rx_bytes, tx_packets, tx_bytes });
+sum!(OverlayTraffic { egress_packets, egress_bytes, ingress_packets, ingress_bytes });
+
 /// A counter that only one thread writes: no locked instruction is needed.
 #[derive(Default)]
 struct SingleWriter(AtomicU64);
@@ -219,6 +233,8 @@ pub(crate) struct Counters {
     punts: [[SingleWriter; 2]; PuntClass::ALL.len()],
     /// Frames that the slow path gave back to be looked at again: received once, counted twice.
     again: SingleWriter,
+    /// Rounds of the worker, and its sleeps.
+    activity: [SingleWriter; 2],
     ports: Box<[[SingleWriter; 4]]>,
     /// Half a cache line each.
     overlays: Box<[OverlayCells]>,
@@ -234,6 +250,7 @@ impl Counters {
             reasons: std::array::from_fn(|_| SingleWriter::default()),
             punts: Default::default(),
             again: SingleWriter::default(),
+            activity: Default::default(),
             ports: (0..ports).map(|_| Default::default()).collect(),
             overlays: (0..overlays).map(|_| Default::default()).collect(),
         }
@@ -252,6 +269,22 @@ impl Counters {
     /// Counts a frame that the slow path gave back.
     pub(crate) fn again(&self) {
         self.again.add(1);
+    }
+
+    /// Counts a look at the ports.
+    #[inline]
+    pub(crate) fn looked(&self) {
+        self.activity[0].add(1);
+    }
+
+    /// Counts a sleep.
+    pub(crate) fn slept(&self) {
+        self.activity[1].add(1);
+    }
+
+    /// How often the worker has looked at its ports, and slept.
+    pub(crate) fn activity(&self) -> (u64, u64) {
+        (self.activity[0].read(), self.activity[1].read())
     }
 
     /// What was handed over and what was not, by class.

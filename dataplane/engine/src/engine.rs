@@ -11,9 +11,10 @@ use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::Sender;
 use port::xdp::{Classifier, ClassifierConfig, PortRole, XdpError};
 use port::{
-    BindMode, BindRequest, MAX_FRAME, Opened, Port, PortError, Queue, SocketStatistics, StatisticsReader,
-    Umem, Waker, XdpMode,
+    BindMode, BindRequest, ChunkSize, FramePool, Opened, Polling, Port, PortError, Queue, SocketStatistics,
+    StatisticsReader, Umem, Waker, XdpMode,
 };
+use sys::pages::Pages;
 use thiserror::Error;
 use wire::{MacAddr, Vni};
 
@@ -21,10 +22,10 @@ use crate::api::{
     Config, Event, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role,
     Station, Update,
 };
-use crate::counters::{Counter, Counters, OverlayTraffic, Traffic};
+use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::pipeline::Scratch;
 use crate::police::Police;
-use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
+use crate::slowpath::{Command, Deed, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
 use crate::tables::{Snapshot, TablesError, Writer};
 use crate::tap::{Explainer, Explanation, Tap, TapBusy, TapFilter, TapStatus, Tapped, Taps, WorkerTaps};
@@ -32,10 +33,6 @@ use crate::worker::Worker;
 
 /// Commands that wait for the slow path before [`Engine::update`] blocks.
 const COMMAND_QUEUE: usize = 65_536;
-/// Who reads the flow table: the worker, and `Engine::stations`.
-const READERS: usize = 2;
-/// The one queue of each port that the one worker serves.
-const QUEUE: u32 = 0;
 
 /// Why the engine could not start. Nothing is left behind then.
 #[derive(Debug, Error)]
@@ -43,6 +40,12 @@ pub enum StartError {
     /// Not one port of each role.
     #[error("{0} ports with role {1}: exactly one is supported")]
     Roles(usize, &'static str),
+    /// Nobody would forward.
+    #[error("no worker: the configuration must have one at least")]
+    NoWorkers,
+    /// A port's frames fit no buffer.
+    #[error("MTU {0} is more than {max}, what the engine's buffers hold: set the port's MTU lower", max = port::MAX_MTU)]
+    Mtu(u16),
     /// Two ports ask for different bind modes, which sockets over one memory can't have.
     #[error(
         "one port asks for copy and another for zero-copy: ports share one memory and so one mode; set the same bind for both"
@@ -92,8 +95,8 @@ pub struct PortStatus {
     pub interface: String,
     /// What it is for.
     pub role: Role,
-    /// Its queue.
-    pub queue: u32,
+    /// How many of its queues are served: all of them.
+    pub queues: usize,
     /// Where the XDP program was attached.
     pub xdp: XdpMode,
     /// How the socket was bound.
@@ -134,13 +137,42 @@ pub struct PuntCount {
     pub refused: u64,
 }
 
+/// How a worker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Its number, which is that of the queue that it serves of each port.
+    pub number: usize,
+    /// The core that it is pinned to.
+    pub core: Option<usize>,
+    /// What it does when there is nothing to do.
+    pub polling: Polling,
+    /// What pages the memory of its frames is made of. They are of its core's NUMA node, if that has enough.
+    pub pages: Pages,
+    /// How often it has looked at its ports.
+    pub rounds: u64,
+    /// How often it has gone to sleep.
+    pub sleeps: u64,
+    /// Frames that it has received, from all ports.
+    pub frames: u64,
+}
+
 /// A port with its XDP program.
 struct AttachedPort {
     config: PortConfig,
     classifier: Classifier,
     xdp: XdpMode,
     bind: BindMode,
-    statistics: Option<StatisticsReader>,
+    /// By queue.
+    statistics: Vec<Option<StatisticsReader>>,
+}
+
+/// A worker that runs.
+struct RunningWorker {
+    core: Option<usize>,
+    pages: Pages,
+    counters: Arc<Counters>,
+    waker: Waker,
+    thread: JoinHandle<()>,
 }
 
 /// A running data plane. Dropped without [`stop`](Self::stop) its threads go on until the process ends.
@@ -150,14 +182,13 @@ pub struct Engine {
     /// For `stations`; offline in between.
     flows: Mutex<flow::FlowReader>,
     commands: Sender<Command>,
-    counters: Arc<Counters>,
     tally: Arc<Tally>,
     taps: Arc<Taps>,
     explainer: Mutex<Explainer>,
     stop: Arc<AtomicBool>,
-    waker: Waker,
     slow_path: JoinHandle<()>,
-    worker: JoinHandle<()>,
+    workers: Vec<RunningWorker>,
+    polling: Polling,
     zero_copy_refusal: Option<String>,
 }
 
@@ -169,60 +200,67 @@ impl Engine {
     /// [`StartError`]; then nothing is attached, bound or running any more.
     pub fn start(config: Config, events: Box<dyn Fn(Event) + Send>) -> Result<Self, StartError> {
         check_roles(&config.ports)?;
-        let request = common_request(&config.ports)?;
+        if config.workers.is_empty() {
+            return Err(StartError::NoWorkers);
+        }
         let classifiers = load_classifiers(&config)?;
-        let chunks = port::frames_for(config.ports.len() as u32);
-        let (umem, pool) = Umem::new(chunks).map_err(StartError::resource("frame memory"))?;
-        let queues: Vec<Queue<'_>> = config
-            .ports
-            .iter()
-            .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue: QUEUE })
-            .collect();
-        let Opened { ports, mode: bind, zero_copy_refusal } = port::open(&umem, &queues, request)?;
-        let zero_copy_refusal = zero_copy_refusal.map(|refusal| refusal.summary());
-        let mut attached = join(&config.ports, classifiers, &ports, bind)?;
+        let chunk_size = chunk_size(&config.ports)?;
+        let sockets = open_sockets(&config, chunk_size)?;
+        let mut attached = join(&config.ports, classifiers, &sockets)?;
+        let Sockets { workers: sockets, zero_copy_refusal, .. } = sockets;
 
-        let (idle, core) = (config.idle, config.core);
-        let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
-        let police = Police::new(&config.punt_limits, config.overlays.len());
         let tally = Arc::new(Tally::new());
-        let taps = Arc::<Taps>::default();
+        let taps = Taps::new(sockets.len());
         let explainer = Mutex::new(Explainer::new().map_err(StartError::resource("frame memory"))?);
-        let (writer, flow_readers) = Writer::new(config, READERS)?;
-        let tables = Arc::clone(writer.published());
         let stop = Arc::new(AtomicBool::new(false));
-        let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
         let (commands, command_queue) = crossbeam_channel::bounded(COMMAND_QUEUE);
-        let (punts_in, punts) = rtrb::RingBuffer::new(RING);
-        let (answers, answers_out) = rtrb::RingBuffer::new(RING);
-
-        let workers = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
-        let slow_path =
-            SlowPath::new(writer, command_queue, workers, events, Arc::clone(&stop), Arc::clone(&tally));
-        let slow_path = spawn("slow-path", None, move || slow_path.run())?;
+        let (mut links, mut rings) = (Vec::new(), Vec::new());
+        for _ in &sockets {
+            let waker = Waker::new().map_err(StartError::resource("event descriptor"))?;
+            let (link, punts, answers) = WorkerLink::new(waker.clone());
+            links.push(link);
+            rings.push((punts, answers, waker));
+        }
+        let (polling, limits, overlays) = (config.polling, config.punt_limits, config.overlays.len());
+        let cores = config.workers.clone();
+        // Beside the workers, `for_each_flow` and `explain` read.
+        let (writer, flow_readers) = Writer::new(config, sockets.len() + 1)?;
         let reader = || flow_readers.reader().expect("as many as were asked for");
-        let own_reader = reader();
-        let worker = Worker {
-            flows: reader(),
-            scratch: Scratch::new(),
-            umem,
-            pool,
-            ports,
-            tables: Cache::new(Arc::clone(&tables)),
-            counters: Arc::clone(&counters),
-            punts: punts_in,
-            police,
-            punted: false,
-            answers: answers_out,
-            taps: WorkerTaps::new(Arc::clone(&taps)),
-            slow_path: slow_path.thread().clone(),
-            waker: waker.clone(),
-            idle,
-            stop: Arc::clone(&stop),
-        };
-        let worker = spawn("worker-0", core, move || worker.run()).inspect_err(|_| {
-            stop.store(true, Ordering::Relaxed);
-        })?;
+        let tables = Arc::clone(writer.published());
+        let slow_path =
+            SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally));
+        let slow_path = spawn("slow-path", None, move || slow_path.run())?;
+        let mut workers = Vec::new();
+        for (
+            ((number, core), OpenedWorker { umem, pool, ports, counters, scratch }),
+            (punts, answers, waker),
+        ) in cores.into_iter().enumerate().zip(sockets).zip(rings)
+        {
+            let pages = umem.pages();
+            let worker = Worker {
+                flows: reader(),
+                scratch,
+                umem,
+                pool,
+                ports,
+                tables: Cache::new(Arc::clone(&tables)),
+                counters: Arc::clone(&counters),
+                punts,
+                police: Police::new(&limits, overlays),
+                punted: false,
+                answers,
+                taps: WorkerTaps::new(Arc::clone(&taps), number),
+                slow_path: slow_path.thread().clone(),
+                waker: waker.clone(),
+                polling,
+                stop: Arc::clone(&stop),
+            };
+            let thread =
+                spawn(&format!("worker-{number}"), core, move || worker.run()).inspect_err(|_| {
+                    stop.store(true, Ordering::Relaxed);
+                })?;
+            workers.push(RunningWorker { core, pages, counters, waker, thread });
+        }
         // Last, so that the first frame finds somebody at home; before this the kernel has the traffic.
         let attach = attached.iter_mut().try_for_each(|port| {
             let PortConfig { interface, ifindex, xdp, .. } = &port.config;
@@ -233,16 +271,15 @@ impl Engine {
         let engine = Self {
             ports: attached,
             tables,
-            flows: Mutex::new(own_reader),
+            flows: Mutex::new(reader()),
             commands,
-            counters,
             tally,
             taps,
             explainer,
             stop,
-            waker,
             slow_path,
-            worker,
+            workers,
+            polling,
             zero_copy_refusal,
         };
         match attach {
@@ -301,13 +338,13 @@ impl Engine {
         let status = |(index, port): (usize, &AttachedPort)| PortStatus {
             interface: port.config.interface.clone(),
             role: port.config.role,
-            queue: QUEUE,
+            queues: self.workers.len(),
             xdp: port.xdp,
             bind: port.bind,
             fallback: port.classifier.native_refusal().map(ToString::to_string),
             mac: fixed.port_mac(PortIndex(index as u8)),
             mtu: port.config.mtu,
-            traffic: self.counters.traffic(index),
+            traffic: self.worker_counters().map(|counters| counters.traffic(index)).sum(),
             verdicts: port
                 .classifier
                 .counters()
@@ -315,7 +352,7 @@ impl Engine {
                 .into_iter()
                 .map(|(verdict, count)| (verdict.to_string(), count))
                 .collect(),
-            socket: port.statistics.as_ref().and_then(|reader| reader.read().ok()).unwrap_or_default(),
+            socket: port.statistics.iter().flatten().filter_map(|reader| reader.read().ok()).sum(),
         };
         self.ports.iter().enumerate().map(status).collect()
     }
@@ -327,7 +364,12 @@ impl Engine {
 
     /// What happened to all frames since the start, each reason once.
     pub fn counters(&self) -> Vec<Counter> {
-        self.counters.all()
+        let sum = |reason: &Reason| Counter {
+            reason: *reason,
+            outcome: reason.outcome(),
+            value: self.worker_counters().map(|counters| counters.reason(*reason)).sum(),
+        };
+        Reason::ALL.iter().map(sum).collect()
     }
 
     /// What the slow path did since the start, each deed once.
@@ -337,16 +379,16 @@ impl Engine {
 
     /// How many frames the slow path was given, and how many it was not because of limits or for want of room, by class.
     pub fn punts(&self) -> [PuntCount; PuntClass::ALL.len()] {
-        let counts = self.counters.punts();
         PuntClass::ALL.map(|class| {
-            let [handed_over, refused] = counts[class as usize];
+            let counts = self.worker_counters().map(|counters| counters.punts()[class as usize]);
+            let [handed_over, refused] = counts.fold([0; 2], |[a, b], [c, d]| [a + c, b + d]);
             PuntCount { class, handed_over, refused }
         })
     }
 
     /// How many frames the slow path gave back to be looked at again: each was counted twice, and received once.
     pub fn given_back(&self) -> u64 {
-        self.counters.given_back()
+        self.worker_counters().map(Counters::given_back).sum()
     }
 
     /// The overlays, or the one with this VNI.
@@ -365,7 +407,7 @@ impl Engine {
             .filter(|(_, overlay)| vni.is_none_or(|vni| overlay.vni == vni))
             .map(|(index, overlay)| OverlayStatus {
                 overlay: overlay.clone(),
-                traffic: self.counters.overlay(index),
+                traffic: self.worker_counters().map(|counters| counters.overlay(index)).sum(),
                 stations: counts.get(&overlay.vni).copied().unwrap_or(0),
             })
             .collect()
@@ -407,8 +449,8 @@ impl Engine {
     /// [`TapBusy`] if there are as many as there may be.
     pub fn tap(&self, filter: TapFilter) -> Result<Tap, TapBusy> {
         let tap = self.taps.open(filter, &self.tables.load())?;
-        // It may be asleep.
-        self.waker.wake();
+        // They may be asleep.
+        self.workers.iter().for_each(|worker| worker.waker.wake());
         Ok(tap)
     }
 
@@ -425,7 +467,8 @@ impl Engine {
         // A panic elsewhere while they were held cannot have left them half-changed.
         let mut reader = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
         let mut explainer = self.explainer.lock().unwrap_or_else(PoisonError::into_inner);
-        let explanation = explainer.explain(&tables, &reader.view(), &self.counters, &interfaces, tapped);
+        let counters = &self.workers[0].counters;
+        let explanation = explainer.explain(&tables, &reader.view(), counters, &interfaces, tapped);
         reader.offline();
         explanation
     }
@@ -435,12 +478,34 @@ impl Engine {
         // Programs first: what arrives from now on is the kernel's.
         drop(self.ports);
         self.stop.store(true, Ordering::Relaxed);
-        self.waker.wake();
+        self.workers.iter().for_each(|worker| worker.waker.wake());
         self.slow_path.thread().unpark();
-        for thread in [self.worker, self.slow_path] {
+        let workers = self.workers.into_iter().map(|worker| worker.thread);
+        for thread in workers.chain([self.slow_path]) {
             // A panic has been printed by the thread itself.
             let _ = thread.join();
         }
+    }
+
+    /// How the workers are.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let status = |(number, worker): (usize, &RunningWorker)| {
+            let (rounds, sleeps) = worker.counters.activity();
+            WorkerStatus {
+                number,
+                core: worker.core,
+                polling: self.polling,
+                pages: worker.pages,
+                rounds,
+                sleeps,
+                frames: (0..self.ports.len()).map(|port| worker.counters.traffic(port).rx_packets).sum(),
+            }
+        };
+        self.workers.iter().enumerate().map(status).collect()
+    }
+
+    fn worker_counters(&self) -> impl Iterator<Item = &Counters> {
+        self.workers.iter().map(|worker| &*worker.counters)
     }
 }
 
@@ -467,6 +532,7 @@ fn common_request(ports: &[PortConfig]) -> Result<BindRequest, StartError> {
 }
 
 fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
+    let frame_limit = chunk_size(&config.ports)?.max_frame();
     let vteps: Vec<IpAddr> = config
         .ports
         .iter()
@@ -483,8 +549,8 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
             mac: port.mac,
             vteps: vteps.clone(),
             blocks: config.blocks.clone(),
-            queues: QUEUE + 1,
-            frame_limit: MAX_FRAME as u16,
+            queues: config.workers.len() as u32,
+            frame_limit: frame_limit as u16,
         };
         Classifier::load(&classifier)
             .map_err(|cause| StartError::Xdp { interface: port.interface.clone(), cause })
@@ -492,24 +558,100 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
     config.ports.iter().map(load).collect()
 }
 
+/// Chunks that hold the frames of all ports.
+fn chunk_size(ports: &[PortConfig]) -> Result<ChunkSize, StartError> {
+    let largest = ports.iter().map(|port| port.mtu).max().unwrap_or(0);
+    ChunkSize::for_mtu(largest).ok_or(StartError::Mtu(largest))
+}
+
+/// The sockets of all workers.
+struct Sockets {
+    workers: Vec<OpenedWorker>,
+    mode: BindMode,
+    zero_copy_refusal: Option<String>,
+}
+
+/// The sockets of one worker, and the memory that it alone writes.
+struct OpenedWorker {
+    umem: Arc<Umem>,
+    pool: FramePool,
+    /// By [`PortIndex`].
+    ports: Vec<Port>,
+    counters: Arc<Counters>,
+    scratch: Box<Scratch>,
+}
+
+/// Opens the sockets of all workers, all in one mode, which the first finds out.
+fn open_sockets(config: &Config, chunk_size: ChunkSize) -> Result<Sockets, StartError> {
+    let mut request = common_request(&config.ports)?;
+    let mut sockets = Sockets { workers: Vec::new(), mode: BindMode::Copy, zero_copy_refusal: None };
+    for (queue, core) in (0..).zip(&config.workers) {
+        let (worker, mode, refusal) = on_core(*core, || open_worker(config, chunk_size, queue, request))??;
+        request = match mode {
+            BindMode::Copy => BindRequest::Copy,
+            BindMode::ZeroCopy => BindRequest::ZeroCopy,
+        };
+        sockets.mode = mode;
+        sockets.zero_copy_refusal = sockets.zero_copy_refusal.or(refusal);
+        sockets.workers.push(worker);
+    }
+    Ok(sockets)
+}
+
+/// What one worker needs, the mode of its sockets, and why that is not zero-copy if it was to be found out.
+fn open_worker(
+    config: &Config,
+    chunk_size: ChunkSize,
+    queue: u32,
+    request: BindRequest,
+) -> Result<(OpenedWorker, BindMode, Option<String>), StartError> {
+    let chunks = port::frames_for(config.ports.len() as u32);
+    let (umem, pool) = Umem::new(chunks, chunk_size).map_err(StartError::resource("frame memory"))?;
+    let queues: Vec<Queue<'_>> = config
+        .ports
+        .iter()
+        .map(|port| Queue { interface: &port.interface, ifindex: port.ifindex, queue })
+        .collect();
+    let Opened { ports, mode, zero_copy_refusal } = port::open(&umem, &queues, request)?;
+    let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
+    let worker = OpenedWorker { umem, pool, ports, counters, scratch: Scratch::new() };
+    Ok((worker, mode, zero_copy_refusal.map(|refusal| refusal.summary())))
+}
+
 /// Enters each socket into the map of its port's program. Not attached yet.
 fn join(
     configs: &[PortConfig],
     classifiers: Vec<Classifier>,
-    ports: &[Port],
-    bind: BindMode,
+    sockets: &Sockets,
 ) -> Result<Vec<AttachedPort>, StartError> {
-    let join_one = |((config, classifier), port): ((&PortConfig, Classifier), &Port)| {
-        if let Some(socket) = port.socket() {
-            classifier
-                .set_socket(QUEUE, socket)
-                .map_err(|cause| StartError::Xdp { interface: config.interface.clone(), cause })?;
+    let join_port = |(index, (config, classifier)): (usize, (&PortConfig, Classifier))| {
+        let mut statistics = Vec::new();
+        for (queue, worker) in sockets.workers.iter().enumerate() {
+            let port = &worker.ports[index];
+            if let Some(socket) = port.socket() {
+                classifier
+                    .set_socket(queue as u32, socket)
+                    .map_err(|cause| StartError::Xdp { interface: config.interface.clone(), cause })?;
+            }
+            statistics.push(port.statistics_reader().map_err(StartError::resource("socket statistics"))?);
         }
-        let statistics = port.statistics_reader().map_err(StartError::resource("socket statistics"))?;
         // The mode is known when it is attached.
-        Ok(AttachedPort { config: config.clone(), classifier, xdp: XdpMode::Native, bind, statistics })
+        let (config, xdp) = (config.clone(), XdpMode::Native);
+        Ok(AttachedPort { config, classifier, xdp, bind: sockets.mode, statistics })
     };
-    configs.iter().zip(classifiers).zip(ports).map(join_one).collect()
+    configs.iter().zip(classifiers).enumerate().map(join_port).collect()
+}
+
+/// Does `work` on a core, so that the memory that it writes first, and that the kernel takes for it, is of that core's
+/// NUMA node.
+fn on_core<T: Send>(core: Option<usize>, work: impl FnOnce() -> T + Send) -> Result<T, StartError> {
+    let Some(id) = core else { return Ok(work()) };
+    std::thread::scope(|scope| {
+        let pinned = || core_affinity::set_for_current(core_affinity::CoreId { id }).then(work);
+        let thread = std::thread::Builder::new().spawn_scoped(scope, pinned);
+        let done = thread.map_err(StartError::resource("thread"))?.join();
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).ok_or(StartError::Core(id))
+    })
 }
 
 fn spawn(

@@ -20,7 +20,7 @@ mod worker;
 
 pub use api::*;
 pub use counters::{Counter, Outcome, OverlayTraffic, Reason, Traffic};
-pub use engine::{Engine, OverlayStatus, PortStatus, PuntCount, StartError};
+pub use engine::{Engine, OverlayStatus, PortStatus, PuntCount, StartError, WorkerStatus};
 pub use slowpath::Deed;
 pub use tables::TablesError;
 pub use tables::rules::MAX_RULES;

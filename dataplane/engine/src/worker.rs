@@ -6,7 +6,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use port::{Batch, Frame, FramePool, Idle, Port, Umem, Waker};
+use port::{Batch, Frame, FramePool, Polling, Port, Umem, Waker};
 
 use crate::api::{PortIndex, PuntClass};
 use crate::counters::{Counters, Outcome, Reason};
@@ -22,6 +22,9 @@ use crate::tap::WorkerTaps;
 const SLEEP: Duration = Duration::from_millis(4);
 /// Sleep while frames wait that the kernel did not take.
 const RETRY: Duration = Duration::from_millis(1);
+/// Rounds without work before an adaptive worker sleeps: some tens of microseconds, in which the next frame of a flow
+/// comes if it comes soon.
+const SPIN: u32 = 200;
 /// Answers of the slow path that are sent in one round.
 const ANSWERS: usize = 32;
 
@@ -44,33 +47,43 @@ pub(crate) struct Worker {
     /// To be unparked when there are punts.
     pub(crate) slow_path: Thread,
     pub(crate) waker: Waker,
-    pub(crate) idle: Idle,
+    pub(crate) polling: Polling,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
 impl Worker {
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
+        let mut idle_rounds = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            let busy = self.round();
-            if busy {
+            if self.round() {
+                idle_rounds = 0;
                 continue;
             }
-            match self.idle {
-                Idle::Spin => std::hint::spin_loop(),
-                Idle::Block => {
-                    let unsent = self.ports.iter_mut().any(Port::has_unsent);
-                    // The writer need not wait for a worker that holds nothing.
-                    self.flows.offline();
-                    port::wait(&self.ports, &self.waker, if unsent { RETRY } else { SLEEP });
-                }
+            idle_rounds += 1;
+            if self.polling == Polling::Busy || idle_rounds < SPIN {
+                std::hint::spin_loop();
+            } else {
+                self.sleep();
+                // Another such look after each wake-up would cost more than sleeping saves.
+                idle_rounds = SPIN - 1;
             }
         }
+    }
+
+    /// Sleeps until a frame comes or the time is up.
+    fn sleep(&mut self) {
+        let unsent = self.ports.iter_mut().any(Port::has_unsent);
+        // The writer need not wait for a worker that holds nothing.
+        self.flows.offline();
+        self.counters.slept();
+        port::wait(&self.ports, &self.waker, if unsent { RETRY } else { SLEEP });
     }
 
     /// Serves each port once; whether there was anything to do.
     pub(crate) fn round(&mut self) -> bool {
         let mut busy = false;
+        self.counters.looked();
         self.taps.refresh();
         for port in 0..self.ports.len() {
             self.ports[port].reclaim(&mut self.pool);
@@ -178,8 +191,10 @@ impl Worker {
                 continue;
             };
             let bytes = copy.bytes();
-            let fits = frame.reset(bytes.len());
-            assert!(fits, "a copy holds no more than a frame");
+            if !frame.reset(bytes.len()) {
+                self.drop_frame(frame, Reason::TooBig);
+                continue;
+            }
             self.umem.data_mut(&mut frame).copy_from_slice(bytes);
             match answer {
                 Answer::Send { .. } => {

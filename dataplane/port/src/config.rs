@@ -28,12 +28,21 @@ pub enum BindRequest {
 
 /// What a worker does when there is nothing to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Idle {
+pub enum Polling {
     /// Polls its rings without a pause.
     #[default]
-    Spin,
-    /// Sleeps in `poll` until a frame comes.
-    Block,
+    Busy,
+    /// Polls a little longer, then sleeps until a frame comes; wakes every 4 ms.
+    Adaptive,
+}
+
+impl fmt::Display for Polling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "busy",
+            Self::Adaptive => "adaptive",
+        })
+    }
 }
 
 /// Where the XDP program was attached.

@@ -18,9 +18,9 @@ mod umem;
 mod wait;
 pub mod xdp;
 
-pub use config::{BindMode, BindRequest, Idle, XdpMode, XdpRequest};
+pub use config::{BindMode, BindRequest, Polling, XdpMode, XdpRequest};
 pub use error::PortError;
 pub use port::{Opened, Port, Queue, SocketStatistics, StatisticsReader, frames_for, open};
 pub use socket::RING_SIZE;
-pub use umem::{BATCH, Batch, CHUNK_SIZE, Frame, FramePool, HEADROOM, MAX_FRAME, MAX_MTU, Umem};
+pub use umem::{BATCH, Batch, ChunkSize, Frame, FramePool, HEADROOM, MAX_FRAME, MAX_MTU, Umem};
 pub use wait::{Waker, wait};

@@ -81,6 +81,7 @@ mod tests {
     use super::*;
     use crate::port::frames_for;
     use crate::umem::Batch;
+    use crate::umem::ChunkSize;
 
     fn reflect(port: &mut Port, pool: &mut crate::umem::FramePool) -> usize {
         let mut batch = Batch::new();
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_frames_there_and_back() {
-        let (umem, mut pool) = Umem::new(frames_for(1)).unwrap();
+        let (umem, mut pool) = Umem::new(frames_for(1), ChunkSize::Small).unwrap();
         let (mut port, mut wire) = port(&umem).unwrap();
         port.refill(&mut pool);
         for number in 0..10_000_u32 {
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_is_received_may_still_have_its_place_in_the_fill_ring() {
-        let (umem, mut pool) = Umem::new(frames_for(1)).unwrap();
+        let (umem, mut pool) = Umem::new(frames_for(1), ChunkSize::Small).unwrap();
         let (mut port, mut wire) = port(&umem).unwrap();
         port.refill(&mut pool);
         assert!(wire.deliver_unreleased(&[1; 60]));
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_stalled_transmit_side_starves_no_receive_side() {
-        let (umem, mut pool) = Umem::new(frames_for(2)).unwrap();
+        let (umem, mut pool) = Umem::new(frames_for(2), ChunkSize::Small).unwrap();
         let (mut stalled, mut stalled_wire) = port(&umem).unwrap();
         let (mut healthy, mut wire) = port(&umem).unwrap();
         for round in 0..3 * RING_SIZE {
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn completions_carry_the_moved_start() {
-        let (umem, mut pool) = Umem::new(frames_for(1)).unwrap();
+        let (umem, mut pool) = Umem::new(frames_for(1), ChunkSize::Small).unwrap();
         let (mut port, mut wire) = port(&umem).unwrap();
         for moved in [50, 70] {
             port.refill(&mut pool);

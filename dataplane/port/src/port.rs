@@ -1,6 +1,7 @@
 //! A port as a worker sees it: frames come from it and go to it.
 
 use std::io;
+use std::iter::Sum;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -35,6 +36,17 @@ pub struct SocketStatistics {
     pub fill_ring_empty: u64,
     /// Descriptors that the kernel refused to send.
     pub tx_invalid: u64,
+}
+
+impl Sum for SocketStatistics {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            rx_dropped: sum.rx_dropped + part.rx_dropped,
+            rx_ring_full: sum.rx_ring_full + part.rx_ring_full,
+            fill_ring_empty: sum.fill_ring_empty + part.fill_ring_empty,
+            tx_invalid: sum.tx_invalid + part.tx_invalid,
+        })
+    }
 }
 
 /// A queue of a netdev.

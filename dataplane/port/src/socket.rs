@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::config::BindMode;
 use crate::ring::{Consumer, Descriptor, Producer};
-use crate::umem::{CHUNK_SIZE, Umem};
+use crate::umem::Umem;
 
 /// Entries of each ring. Also the budget of a port: as many frames may wait to be received into, and as many may be
 /// on their way out, so that a stalled transmit side cannot take frames from anybody's receive side.
@@ -56,8 +56,8 @@ impl Socket {
                 &fd,
                 XdpUmemReg {
                     addr: umem.memory().start().as_ptr() as u64,
-                    len: umem.memory().len() as u64,
-                    chunk_size: CHUNK_SIZE as u32,
+                    len: umem.memory().bytes() as u64,
+                    chunk_size: umem.chunk_size().bytes() as u32,
                     headroom: 0,
                     flags: XdpUmemRegFlags::empty(),
                     tx_metadata_len: 0,

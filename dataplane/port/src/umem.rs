@@ -9,27 +9,67 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use arrayvec::ArrayVec;
 
-use crate::mapping::Mapping;
+use sys::pages::{Pages, Region};
 
-/// Bytes of a chunk.
-pub const CHUNK_SIZE: usize = 2048;
 /// Bytes that the kernel leaves free before a received frame (`XDP_PACKET_HEADROOM`): room for any encapsulation.
 pub const HEADROOM: usize = 256;
-/// Longest frame that can be received into a chunk.
-pub const MAX_FRAME: usize = CHUNK_SIZE - HEADROOM;
-/// Largest MTU of a port: a frame with an Ethernet header and one VLAN tag must fit.
-pub const MAX_MTU: u16 = (MAX_FRAME - 14 - 4) as u16;
+/// Longest frame that can be received into the largest chunk.
+pub const MAX_FRAME: usize = ChunkSize::Large.max_frame();
+/// Largest MTU of a port.
+pub const MAX_MTU: u16 = ChunkSize::Large.max_mtu();
 /// Most frames that are handled at once.
 pub const BATCH: usize = 64;
 
 /// Frames that are handled together.
 pub type Batch = ArrayVec<Frame, BATCH>;
 
+/// Bytes of a chunk: those that AF_XDP has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChunkSize {
+    /// 2 048.
+    #[default]
+    Small,
+    /// 4 096.
+    Large,
+}
+
+impl ChunkSize {
+    /// The smallest that holds frames of ports with this MTU.
+    pub const fn for_mtu(mtu: u16) -> Option<Self> {
+        if mtu <= Self::Small.max_mtu() {
+            Some(Self::Small)
+        } else if mtu <= Self::Large.max_mtu() {
+            Some(Self::Large)
+        } else {
+            None
+        }
+    }
+
+    /// In bytes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Small => 2048,
+            Self::Large => 4096,
+        }
+    }
+
+    /// Longest frame that can be received into such a chunk.
+    pub const fn max_frame(self) -> usize {
+        self.bytes() - HEADROOM
+    }
+
+    /// Largest MTU of a port: a frame with an Ethernet header and one VLAN tag must fit.
+    pub const fn max_mtu(self) -> u16 {
+        (self.max_frame() - 14 - 4) as u16
+    }
+}
+
 static NEXT_ID: AtomicU16 = AtomicU16::new(0);
 
 /// The memory of all frames of a worker.
 pub struct Umem {
-    memory: Mapping,
+    memory: Region,
+    chunk_size: ChunkSize,
     id: u16,
 }
 
@@ -41,24 +81,38 @@ pub struct Frame {
     start: u16,
     len: u16,
     umem: u16,
+    /// Bytes of the chunk.
+    size: u16,
 }
 
 impl Umem {
-    /// Maps memory for `chunks` frames and hands out all of them.
+    /// Maps memory for `chunks` frames and hands out all of them. It is of the NUMA node of this thread.
     ///
     /// # Errors
     /// When there is not enough memory, or 65 535 areas were made by this process already.
-    pub fn new(chunks: u32) -> io::Result<(Arc<Self>, FramePool)> {
+    pub fn new(chunks: u32, chunk_size: ChunkSize) -> io::Result<(Arc<Self>, FramePool)> {
         let id = NEXT_ID
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| id.checked_add(1))
             .map_err(|_| io::Error::other("too many frame memories in one process"))?;
-        let memory = Mapping::anonymous(chunks as usize * CHUNK_SIZE)?;
-        let frames =
-            (0..chunks).map(|chunk| Frame { chunk, start: HEADROOM as u16, len: 0, umem: id }).collect();
-        Ok((Arc::new(Self { memory, id }), FramePool { frames }))
+        let memory = Region::populated(chunks as usize * chunk_size.bytes())?;
+        let size = chunk_size.bytes() as u16;
+        let frames = (0..chunks)
+            .map(|chunk| Frame { chunk, start: HEADROOM as u16, len: 0, umem: id, size })
+            .collect();
+        Ok((Arc::new(Self { memory, chunk_size, id }), FramePool { frames }))
     }
 
-    pub(crate) fn memory(&self) -> &Mapping {
+    /// How large its chunks are.
+    pub fn chunk_size(&self) -> ChunkSize {
+        self.chunk_size
+    }
+
+    /// What pages it is made of. No chunk lies on two.
+    pub fn pages(&self) -> Pages {
+        self.memory.pages()
+    }
+
+    pub(crate) fn memory(&self) -> &Region {
         &self.memory
     }
 
@@ -67,7 +121,7 @@ impl Umem {
     pub fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.check(frame);
         // SAFETY: `check` proved that the frame is of this memory; its constructors and movers keep
-        // `start + len <= CHUNK_SIZE` and `chunk` below the count of chunks, so the range is mapped. The frame is the
+        // `start + len <= size` and `chunk` below the count of chunks, so the range is mapped. The frame is the
         // only owner of its chunk and is borrowed for as long as the slice lives, so that nobody writes meanwhile.
         unsafe {
             std::slice::from_raw_parts(self.memory.start().as_ptr().add(frame.offset()), frame.len.into())
@@ -97,20 +151,18 @@ impl Umem {
     #[inline]
     pub(crate) unsafe fn reclaim(&self, address: u64, len: u32) -> Frame {
         let offset = address as usize;
-        let (chunk, start) = (offset / CHUNK_SIZE, offset % CHUNK_SIZE);
+        let size = self.chunk_size.bytes();
+        let (chunk, start) = (offset / size, offset % size);
         // The kernel is trusted with ownership, not with arithmetic: this keeps every slice inside the mapping.
-        assert!(
-            offset < self.memory.len() && start + len as usize <= CHUNK_SIZE,
-            "a descriptor outside memory"
-        );
-        Frame { chunk: chunk as u32, start: start as u16, len: len as u16, umem: self.id }
+        assert!(offset < self.memory.bytes() && start + len as usize <= size, "a descriptor outside memory");
+        Frame { chunk: chunk as u32, start: start as u16, len: len as u16, umem: self.id, size: size as u16 }
     }
 }
 
 impl Frame {
     #[inline]
     fn offset(&self) -> usize {
-        self.chunk as usize * CHUNK_SIZE + usize::from(self.start)
+        self.chunk as usize * usize::from(self.size) + usize::from(self.start)
     }
 
     /// Length in bytes.
@@ -156,7 +208,7 @@ impl Frame {
     #[inline]
     #[must_use]
     pub fn reset(&mut self, len: usize) -> bool {
-        if len > MAX_FRAME {
+        if len > usize::from(self.size) - HEADROOM {
             return false;
         }
         self.start = HEADROOM as u16;
@@ -173,7 +225,7 @@ impl Frame {
     /// Gives the chunk up as an empty one: the address of its first byte.
     #[inline]
     pub(crate) fn into_chunk_address(self) -> u64 {
-        u64::from(self.chunk) * CHUNK_SIZE as u64
+        u64::from(self.chunk) * u64::from(self.size)
     }
 
     pub(crate) fn is_of(&self, umem: &Umem) -> bool {
@@ -212,30 +264,41 @@ mod tests {
 
     #[test]
     fn frames_own_disjoint_chunks_and_move_both_ways() {
-        let (umem, mut pool) = Umem::new(4).unwrap();
-        let mut frames: Vec<Frame> = std::iter::from_fn(|| pool.take()).collect();
-        assert_eq!(frames.len(), 4);
-        for (mark, frame) in frames.iter_mut().enumerate() {
-            assert!(frame.reset(MAX_FRAME));
-            umem.data_mut(frame).fill(mark as u8);
+        for size in [ChunkSize::Small, ChunkSize::Large] {
+            let (umem, mut pool) = Umem::new(4, size).unwrap();
+            let max = size.max_frame();
+            let mut frames: Vec<Frame> = std::iter::from_fn(|| pool.take()).collect();
+            assert_eq!(frames.len(), 4);
+            for (mark, frame) in frames.iter_mut().enumerate() {
+                assert!(frame.reset(max));
+                umem.data_mut(frame).fill(mark as u8);
+            }
+            for (mark, frame) in frames.iter().enumerate() {
+                assert!(umem.data(frame).iter().all(|byte| usize::from(*byte) == mark));
+            }
+            let frame = &mut frames[1];
+            assert!(frame.push(70));
+            umem.data_mut(frame)[..70].fill(0xa5);
+            assert!(frame.pull(70) && umem.data(frame)[0] == 1);
+            assert!(!frame.push(HEADROOM + 1) && !frame.pull(max + 1) && !frame.reset(max + 1));
+            frame.truncate(60);
+            assert_eq!(umem.data(frame), [1; 60]);
         }
-        for (mark, frame) in frames.iter().enumerate() {
-            assert!(umem.data(frame).iter().all(|byte| usize::from(*byte) == mark));
-        }
-        let frame = &mut frames[1];
-        assert!(frame.push(70));
-        umem.data_mut(frame)[..70].fill(0xa5);
-        assert!(frame.pull(70) && umem.data(frame)[0] == 1);
-        assert!(!frame.push(HEADROOM + 1) && !frame.pull(MAX_FRAME + 1) && !frame.reset(MAX_FRAME + 1));
-        frame.truncate(60);
-        assert_eq!(umem.data(frame), [1; 60]);
+    }
+
+    #[test]
+    fn chunks_are_as_large_as_the_mtu_needs() {
+        let size = |mtu| ChunkSize::for_mtu(mtu);
+        assert_eq!([1500, 1774].map(size), [Some(ChunkSize::Small); 2]);
+        assert_eq!([1775, MAX_MTU].map(size), [Some(ChunkSize::Large); 2]);
+        assert_eq!(size(MAX_MTU + 1), None);
     }
 
     #[test]
     #[should_panic(expected = "another memory")]
     fn a_frame_opens_only_its_own_memory() {
-        let (_first, mut pool) = Umem::new(1).unwrap();
-        let (second, _pool) = Umem::new(1).unwrap();
+        let (_first, mut pool) = Umem::new(1, ChunkSize::Small).unwrap();
+        let (second, _pool) = Umem::new(1, ChunkSize::Small).unwrap();
         second.data(&pool.take().unwrap());
     }
 }

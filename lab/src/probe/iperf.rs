@@ -23,6 +23,7 @@ pub struct Iperf {
     /// Bits of UDP payload a second; `None`: TCP.
     udp: Option<u64>,
     seconds: u32,
+    streams: u32,
     reverse: bool,
 }
 
@@ -42,17 +43,22 @@ pub struct IperfReport {
 impl Iperf {
     /// One TCP stream for a second, from the client to the server.
     pub fn tcp() -> Self {
-        Self { udp: None, seconds: 1, reverse: false }
+        Self { udp: None, seconds: 1, streams: 1, reverse: false }
     }
 
     /// One UDP stream of so many bits a second, for a second, from the client to the server.
     pub fn udp(bits_per_second: u64) -> Self {
-        Self { udp: Some(bits_per_second), seconds: 1, reverse: false }
+        Self { udp: Some(bits_per_second), seconds: 1, streams: 1, reverse: false }
     }
 
     /// For how many seconds.
     pub fn seconds(self, seconds: u32) -> Self {
         Self { seconds, ..self }
+    }
+
+    /// So many streams at once, each with its own ports.
+    pub fn streams(self, streams: u32) -> Self {
+        Self { streams, ..self }
     }
 
     /// From the server to the client instead.
@@ -78,8 +84,9 @@ impl Iperf {
         })?;
         let seconds = self.seconds.to_string();
         let connect = CONNECT_TIMEOUT.as_millis().to_string();
-        let mut arguments =
-            vec!["-c", &address, "-p", &port, "-t", &seconds, "-J", "--connect-timeout", &connect];
+        let streams = self.streams.to_string();
+        let mut arguments = vec!["-c", &address, "-p", &port, "-t", &seconds, "-P", &streams];
+        arguments.extend(["-J", "--connect-timeout", &connect]);
         let rate = self.udp.map(|rate| rate.to_string());
         if let Some(rate) = &rate {
             arguments.extend(["-u", "-b", rate]);

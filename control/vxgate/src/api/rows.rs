@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wire::{IpProtocol, Vni};
 
 use crate::config::{RuleSettings, role_name};
+use crate::numa;
 
 /// An overlay.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
@@ -70,7 +71,10 @@ pub(crate) struct PortRow {
     pub(crate) bind: String,
     /// Why `auto` did not end in native XDP, if it did not.
     pub(crate) fallback: Option<String>,
-    pub(crate) queue: u32,
+    /// How many it has; each worker serves one.
+    pub(crate) queues: usize,
+    /// The NUMA node that it is attached to, if that is known.
+    pub(crate) node: Option<u32>,
     pub(crate) mac: String,
     pub(crate) mtu: u16,
     pub(crate) rx_packets: u64,
@@ -81,6 +85,26 @@ pub(crate) struct PortRow {
     pub(crate) verdicts: BTreeMap<String, u64>,
     /// The socket's counters.
     pub(crate) socket: BTreeMap<String, u64>,
+}
+
+/// A worker.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub(crate) struct WorkerRow {
+    /// Also the number of the queue that it serves of each port.
+    pub(crate) number: usize,
+    /// The core that it is pinned to.
+    pub(crate) core: Option<usize>,
+    /// The NUMA node of that core, which its memory is of.
+    pub(crate) node: Option<u32>,
+    /// `busy` or `adaptive`.
+    pub(crate) polling: String,
+    /// The pages that the memory of its frames is made of: `huge`, `transparent` or `small`.
+    pub(crate) pages: String,
+    /// How often it has looked at its ports, and slept.
+    pub(crate) rounds: u64,
+    pub(crate) sleeps: u64,
+    /// Frames that it has received.
+    pub(crate) frames: u64,
 }
 
 /// A counter.
@@ -242,12 +266,13 @@ impl BindingRow {
 impl From<engine::PortStatus> for PortRow {
     fn from(port: engine::PortStatus) -> Self {
         Self {
+            node: numa::node_of_netdev(&port.interface),
             interface: port.interface,
             role: role_name(port.role).into(),
             xdp: port.xdp.to_string(),
             bind: port.bind.to_string(),
             fallback: port.fallback,
-            queue: port.queue,
+            queues: port.queues,
             mac: port.mac.to_string(),
             mtu: port.mtu,
             rx_packets: port.traffic.rx_packets,
@@ -261,6 +286,21 @@ impl From<engine::PortStatus> for PortRow {
                 ("fill_ring_empty".into(), port.socket.fill_ring_empty),
                 ("tx_invalid".into(), port.socket.tx_invalid),
             ]),
+        }
+    }
+}
+
+impl From<engine::WorkerStatus> for WorkerRow {
+    fn from(worker: engine::WorkerStatus) -> Self {
+        Self {
+            number: worker.number,
+            core: worker.core,
+            node: worker.core.and_then(numa::node_of_core),
+            polling: worker.polling.to_string(),
+            pages: worker.pages.to_string(),
+            rounds: worker.rounds,
+            sleeps: worker.sleeps,
+            frames: worker.frames,
         }
     }
 }

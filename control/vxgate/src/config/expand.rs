@@ -16,7 +16,7 @@ use super::stations::Collector;
 use super::validate::{self, Placed};
 use super::{
     DEFAULT_SOCKET, Fault, Lines, OverlayGroup, OverlaySettings, Place, PortSettings, Problem, Settings,
-    rules,
+    rules, workers,
 };
 
 /// Expands blocks, fills in what was left out, and checks the whole.
@@ -35,6 +35,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     validate::blocks(blocks_place, &blocks)?;
     let blocks: Vec<IpNet> = blocks.into_iter().map(|(_, block)| block).collect();
 
+    let workers = workers::expand(file.gateway.workers, file.gateway.cores, lines)?;
     let mut ports = Vec::new();
     for table in file.port {
         let (place, port) = placed(table, lines);
@@ -98,8 +99,8 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         router_mac: router_mac.1.0,
         blocks,
         socket: file.gateway.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
-        idle: file.gateway.idle.into(),
-        core: file.gateway.core,
+        polling: file.gateway.polling.into(),
+        workers,
         max_flows,
         punt_limits: punt_limits(&file.gateway.punts),
         ports,

@@ -20,8 +20,8 @@ use toml::Spanned;
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{
-    AddressesPerStation, AdmissionName, BindName, Domain, DscpValue, IdleName, Interface, Mac, OneOrMany,
-    PerSecond, Prefix, ProxyName, Roles, VniNumber, VniRange, XdpName,
+    AddressesPerStation, AdmissionName, BindName, Domain, DscpValue, Interface, Mac, OneOrMany, PerSecond,
+    PollingName, Prefix, ProxyName, Roles, VniNumber, VniRange, XdpName,
 };
 
 /// The whole file.
@@ -53,8 +53,9 @@ pub(super) struct Gateway {
     pub(super) blocks: Spanned<Vec<Spanned<Prefix>>>,
     pub(super) socket: Option<PathBuf>,
     #[serde(default)]
-    pub(super) idle: IdleName,
-    pub(super) core: Option<usize>,
+    pub(super) polling: PollingName,
+    pub(super) workers: Option<Spanned<NonZeroU32>>,
+    pub(super) cores: Option<Spanned<Vec<Spanned<usize>>>>,
     pub(super) max_flows: Option<u32>,
     #[serde(default)]
     pub(super) punts: Punts,

@@ -7,6 +7,7 @@ mod problem;
 mod rules;
 mod stations;
 mod validate;
+mod workers;
 
 use std::fs;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use engine::{OverlayPolicy, PuntLimits, Role, Subnet};
 use ipnet::IpNet;
-use port::{BindRequest, Idle, XdpRequest};
+use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
@@ -38,10 +39,10 @@ pub(crate) struct Settings {
     pub(crate) blocks: Vec<IpNet>,
     /// Path of the control socket.
     pub(crate) socket: PathBuf,
-    /// What a worker does when there is nothing to do.
-    pub(crate) idle: Idle,
-    /// Core that the worker is pinned to.
-    pub(crate) core: Option<usize>,
+    /// What workers do when there is nothing to do.
+    pub(crate) polling: Polling,
+    /// One worker each, pinned to this core if one is named.
+    pub(crate) workers: Vec<Option<usize>>,
     /// Most entries of the flow table.
     pub(crate) max_flows: u32,
     /// How much the slow path is given.

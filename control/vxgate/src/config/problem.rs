@@ -60,6 +60,19 @@ pub(crate) enum Problem {
     #[error("block {block} overlaps {reserved}, which is never routed: take private or global unicast space")]
     BlockReserved { block: IpNet, reserved: IpNet },
 
+    #[error(
+        "{count} workers are more than {max}, and than any NIC has queues: take one for each queue of a port"
+    )]
+    TooManyWorkers { count: u32, max: u32 },
+    #[error("cores is empty: name one for each worker, or leave it out")]
+    NoCores,
+    #[error(
+        "cores names {cores}, and workers ({place}) says {workers}: name one for each worker, or leave workers out"
+    )]
+    CoresAndWorkers { cores: usize, workers: u32, place: Place },
+    #[error("core {core} is named twice: each worker needs one of its own")]
+    CoreTwice { core: usize },
+
     #[error("no port has the role {role}: add a [[port]] with role = \"{role}\"")]
     RoleMissing { role: &'static str },
     #[error("the role {role} is taken by the port of {place}: exactly one port of each role is supported")]

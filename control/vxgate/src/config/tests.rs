@@ -15,8 +15,8 @@ const GOOD: &str = r#"
 [gateway]
 router-mac = "02:00:5e:00:00:01"
 blocks = ["10.0.0.0/8", "fd00::/16"]
-idle = "block"
-core = 1
+polling = "adaptive"
+cores = [1]
 
 [[port]]
 interface = "underlay0"
@@ -83,7 +83,7 @@ fn a_good_file_says_all() {
     let settings = parse(GOOD).unwrap();
     assert_eq!(settings.router_mac.to_string(), "02:00:5e:00:00:01");
     assert_eq!(settings.socket, Path::new(DEFAULT_SOCKET));
-    assert_eq!((settings.idle, settings.core), (Idle::Block, Some(1)));
+    assert_eq!((settings.polling, &settings.workers[..]), (Polling::Adaptive, &[Some(1)][..]));
     assert_eq!(settings.ports[1].xdp, XdpRequest::Generic);
     assert_eq!(settings.ports[1].bind, BindRequest::ZeroCopy);
     let vnis: Vec<u32> = settings.overlays.iter().map(|overlay| overlay.vni.value()).collect();
@@ -112,7 +112,8 @@ fn overlays_without_endpoints_and_stations_without_addresses_are_allowed() {
 
 #[test]
 fn texts_and_keys() {
-    refused("idle =", "idel =", "idel", &["unknown field `idel`", "`idle`"]);
+    refused("polling =", "poling =", "poling", &["unknown field `poling`", "`polling`"]);
+    refused("\"adaptive\"", "\"spin\"", "\"spin\"", &["`busy` or `adaptive`"]);
     refused("role = \"uplink\"", "role = \"core\"", "\"core\"", &["`underlay` or `uplink`"]);
     refused("[gateway]", "[gateway", "[gateway", &["expected"]);
     refused("02:00:5e:00:00:01", "02-00-5e-00-00-01", "02-00", &["six pairs"]);
@@ -124,6 +125,26 @@ fn texts_and_keys() {
     refused("\"10.200.1.0/24\"", "\"10.200.1.0\"", "\"10.200.1.0\"", &["an address and a length"]);
     refused("\"10.200.1.0/24\"", "\"10.200.1.0/33\"", "/33", &["an address and a length"]);
     refused("\"uplink0\"", "\"a-very-long-name-for-a-netdev\"", "a-very", &["ip link"]);
+}
+
+#[test]
+fn workers() {
+    let workers = |new: &str| with("cores = [1]", new).unwrap().workers;
+    assert_eq!(workers(""), [None]);
+    assert_eq!(workers("workers = 3"), [None; 3]);
+    assert_eq!(workers("cores = [5, 2]"), [Some(5), Some(2)]);
+    assert_eq!(workers("workers = 2\ncores = [0, 1]"), [Some(0), Some(1)]);
+    refused("cores = [1]", "workers = 0", "workers", &["nonzero"]);
+    refused("cores = [1]", "workers = 4000000000", "workers", &["4000000000 workers", "1024"]);
+    refused("cores = [1]", "cores = []", "cores", &["name one for each worker"]);
+    refused("cores = [1]", "cores = [1,\n2,\n1]", "1]\n\n[[port]]", &["core 1 is named twice"]);
+    refused("cores = [1]", "cores = [-1]", "-1", &["-1"]);
+    refused(
+        "cores = [1]",
+        "workers = 3\ncores = [0, 1]",
+        "cores",
+        &["names 2", "line 6", "says 3", "leave workers out"],
+    );
 }
 
 #[test]
@@ -183,19 +204,19 @@ fn a_port_may_have_both_roles() {
 fn limits_of_what_the_slow_path_is_given() {
     let defaults = parse(GOOD).unwrap().punt_limits;
     assert_eq!(defaults, PuntLimits::default());
-    let punts = "core = 1\n[gateway.punts]\nstranger = { overlay = { rate = 7 }, total = { rate = 70, burst = 9 } }\n\
+    let punts = "cores = [1]\n[gateway.punts]\nstranger = { overlay = { rate = 7 }, total = { rate = 70, burst = 9 } }\n\
                  error.overlay.burst = 3\n";
-    let limits = with("core = 1\n", punts).unwrap().punt_limits;
+    let limits = with("cores = [1]\n", punts).unwrap().punt_limits;
     let mut expected = defaults;
     expected.overlay[2].rate = 7;
     expected.total[2] = PacketRate { rate: 70, burst: 9 };
     expected.overlay[4].burst = 3;
     assert_eq!(limits, expected);
-    let wrong = |keys: &str| format!("core = 1\n[gateway.punts]\n{keys}\n");
-    refused("core = 1\n", &wrong("host.total.rate = 0"), "host", &["nonzero"]);
-    refused("core = 1\n", &wrong("hosts.total.rate = 1"), "hosts", &["unknown field `hosts`", "`host`"]);
-    refused("core = 1\n", &wrong("host.each.rate = 1"), "host", &["unknown field `each`"]);
-    refused("core = 1\n", &wrong("host.total.rat = 1"), "host", &["unknown field `rat`"]);
+    let wrong = |keys: &str| format!("cores = [1]\n[gateway.punts]\n{keys}\n");
+    refused("cores = [1]\n", &wrong("host.total.rate = 0"), "host", &["nonzero"]);
+    refused("cores = [1]\n", &wrong("hosts.total.rate = 1"), "hosts", &["unknown field `hosts`", "`host`"]);
+    refused("cores = [1]\n", &wrong("host.each.rate = 1"), "host", &["unknown field `each`"]);
+    refused("cores = [1]\n", &wrong("host.total.rat = 1"), "host", &["unknown field `rat`"]);
 }
 
 #[test]

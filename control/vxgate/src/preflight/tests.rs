@@ -9,7 +9,7 @@ const CONFIG: &str = r#"
 [gateway]
 router-mac = "02:00:5e:00:00:01"
 blocks = ["10.0.0.0/8", "fd00::/16"]
-core = 1
+cores = [1]
 
 [[port]]
 interface = "underlay0"
@@ -77,7 +77,7 @@ fn machine() -> Machine {
         cores: "0-1".into(),
         forwards_ipv4: true,
         forwards_ipv6: true,
-        queues: HashMap::from([(1, 1), (2, 1), (3, 1)]),
+        queues: [1, 2, 3].map(|link| (link, Queues { rx: 1, tx: 1 })).into(),
     }
 }
 
@@ -146,10 +146,28 @@ fn interfaces() {
     refused(
         CONFIG,
         |m| {
-            m.queues.insert(2, 4);
+            m.queues.insert(2, Queues { rx: 4, tx: 3 });
         },
-        &["4 queues", "ethtool -L underlay0 combined 1", "ethtool -L underlay0 rx 1 tx 1"],
+        &[
+            "on 4 queues",
+            "on 3,",
+            "workers = 4",
+            "ethtool -L underlay0 combined 1",
+            "ethtool -L underlay0 rx 1 tx 1",
+        ],
     );
+    let with_queues =
+        |queues: Queues| move |m: &mut Machine| m.queues = [2, 3].map(|link| (link, queues)).into();
+    let two = CONFIG.replace("cores = [1]", "workers = 2");
+    let mut right = machine();
+    with_queues(Queues { rx: 2, tx: 4 })(&mut right);
+    assert_eq!(prepare(&settings(&two), &right).unwrap().workers, [None; 2]);
+    for queues in [Queues { rx: 1, tx: 2 }, Queues { rx: 3, tx: 3 }, Queues { rx: 2, tx: 1 }] {
+        let mut machine = machine();
+        with_queues(queues)(&mut machine);
+        let obstacles = prepare(&settings(&two), &machine).unwrap_err();
+        assert!(matches!(obstacles.0[..], [Obstacle::Queues { .. }, Obstacle::Queues { .. }]), "{obstacles}");
+    }
     refused(
         CONFIG,
         |m| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::{
     Answer, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow, TapRow,
+    WorkerRow,
 };
 
 /// The answer in columns.
@@ -35,6 +36,11 @@ pub(super) fn table(answer: &Answer) -> String {
             columns(&["VNI", "ADDRESS", "MAC", "STATE", "AGE"], &[0, 4], rows.iter().map(neighbour_cells))
         }
         Answer::Ports(rows) => ports(rows),
+        Answer::Workers(rows) => columns(
+            &["WORKER", "CORE", "NODE", "POLLING", "PAGES", "ROUNDS", "SLEEPS", "FRAMES"],
+            &[0, 1, 2, 5, 6, 7],
+            rows.iter().map(worker_cells),
+        ),
         Answer::Rules(rows) => rules(rows),
         Answer::Punts(rows) => columns(
             &["CLASS", "OVERLAY RATE", "BURST", "TOTAL RATE", "BURST", "HANDED OVER", "REFUSED"],
@@ -142,6 +148,19 @@ fn and_zeros(count: usize) -> String {
     format!("and {count} counters that are zero (-o json has them)\n")
 }
 
+fn worker_cells(row: &WorkerRow) -> Vec<String> {
+    vec![
+        row.number.to_string(),
+        join(row.core),
+        join(row.node),
+        row.polling.clone(),
+        row.pages.clone(),
+        row.rounds.to_string(),
+        row.sleeps.to_string(),
+        row.frames.to_string(),
+    ]
+}
+
 fn ports(rows: &[PortRow]) -> String {
     let mut text = columns(
         &[
@@ -149,7 +168,8 @@ fn ports(rows: &[PortRow]) -> String {
             "ROLE",
             "XDP",
             "BIND",
-            "QUEUE",
+            "QUEUES",
+            "NODE",
             "MAC",
             "MTU",
             "RX PACKETS",
@@ -157,14 +177,15 @@ fn ports(rows: &[PortRow]) -> String {
             "TX PACKETS",
             "TX BYTES",
         ],
-        &[4, 6, 7, 8, 9, 10],
+        &[4, 5, 7, 8, 9, 10, 11],
         rows.iter().map(|row| {
             vec![
                 row.interface.clone(),
                 row.role.clone(),
                 row.xdp.clone(),
                 row.bind.clone(),
-                row.queue.to_string(),
+                row.queues.to_string(),
+                join(row.node),
                 row.mac.clone(),
                 row.mtu.to_string(),
                 row.rx_packets.to_string(),

@@ -62,7 +62,7 @@ impl Stick {
                 routers: site.routers().to_vec(),
                 remotes: Vec::new(),
             };
-            let link = Endpoint { namespace, nic, vtep: address }.join(&overlay).unwrap();
+            let link = Endpoint { namespace, nic, vtep: address, overlay_mtu: 1500 }.join(&overlay).unwrap();
             let [v4, v6] = Family::BOTH.map(|family| site.address(family, Scene::STATION));
             let addresses = [format!("{v4}/24"), format!("{v6}/64")].map(|net| net.parse().unwrap());
             let station = link.station(&lab, &format!("station{number}"), mac(number), &addresses).unwrap();

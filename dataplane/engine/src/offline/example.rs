@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use port::{BindRequest, Idle, XdpRequest};
+use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 use crate::api::*;
@@ -36,8 +36,8 @@ pub(crate) fn config() -> Config {
             port("underlay0", 1, Role::Underlay, ["198.18.0.1", "2001:db8:0:1::1"], UNDERLAY_MAC, 1600),
             port("uplink0", 2, Role::Uplink, ["198.18.1.1", "2001:db8:0:2::1"], UPLINK_MAC, 1500),
         ],
-        idle: Idle::Spin,
-        core: None,
+        polling: Polling::Busy,
+        workers: vec![None],
         router_mac: ROUTER_MAC,
         blocks: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/16".parse().unwrap()],
         overlays: vec![

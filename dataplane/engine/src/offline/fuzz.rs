@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use port::{Batch, MAX_FRAME};
+use port::{Batch, ChunkSize};
 use wire::ethernet::EthernetFrame;
 use wire::ipv4::Ipv4Packet;
 use wire::ipv6::Ipv6Packet;
@@ -37,7 +37,9 @@ thread_local! {
 pub fn pipeline(data: &[u8]) -> bool {
     let Some((port, frame)) = data.split_first() else { return false };
     let port = if port & 1 == 0 { example::UNDERLAY } else { example::UPLINK };
-    TARGET.with_borrow_mut(|target| target.forward(port, &frame[..frame.len().min(MAX_FRAME)]))
+    TARGET.with_borrow_mut(|target| {
+        target.forward(port, &frame[..frame.len().min(ChunkSize::Small.max_frame())])
+    })
 }
 
 impl Target {
@@ -50,7 +52,7 @@ impl Target {
             umem.data_mut(&mut frame).copy_from_slice(bytes);
             frame
         });
-        self.pipeline.go_both_ways(port, &mut short, &mut general);
+        self.pipeline.forwarder.go_both_ways(port, &mut short, &mut general);
         self.pipeline.pool().put(short);
         self.pipeline.pool().put(general);
         let mut batch = Batch::new();

@@ -7,20 +7,31 @@ pub mod rules;
 
 use std::sync::Arc;
 
-use port::{BATCH, Batch, Frame, FramePool, Umem};
+use arc_swap::{ArcSwap, Cache};
+use port::{BATCH, Batch, ChunkSize, Frame, FramePool, Umem};
 
 use crate::api::{Config, PortIndex, Station, Update};
 use crate::counters::{Counter, Counters};
 use crate::pipeline::{self, Context, Scratch, Verdict, lane};
-use crate::tables::Writer;
 use crate::tables::flow::TableFull;
+use crate::tables::{Snapshot, Writer};
 
 /// Frames of an offline pipeline's memory: enough for a batch in hand and one being made.
 const FRAMES: u32 = 16 * BATCH as u32;
 
-/// Tables and a worker's half of the pipeline, in the caller's thread.
+/// Who may read the tables at once.
+const MAX_FORWARDERS: usize = 16;
+
+/// Tables and one forwarder, in the caller's thread.
 pub struct Pipeline {
     writer: Writer,
+    readers: flow::FlowReaders,
+    forwarder: Forwarder,
+}
+
+/// A worker's own half of the pipeline: all that it does not share with others.
+pub struct Forwarder {
+    tables: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     flows: flow::FlowReader,
     scratch: Box<Scratch>,
     umem: Arc<Umem>,
@@ -34,11 +45,17 @@ impl Pipeline {
     /// # Panics
     /// If there is no memory, or the stations do not fit the flow table.
     pub fn new(config: Config) -> Self {
-        let counters = Counters::new(config.ports.len(), config.overlays.len());
-        let (umem, pool) = Umem::new(FRAMES).expect("memory for a thousand frames");
-        let (writer, readers) = Writer::new(config, 1).expect("tables for the configuration");
-        let flows = readers.reader().expect("one was asked for");
-        Self { writer, flows, scratch: Scratch::new(), umem, pool, counters }
+        let (writer, readers) = Writer::new(config, MAX_FORWARDERS).expect("tables for the configuration");
+        let forwarder = Forwarder::new(&writer, &readers);
+        Self { writer, readers, forwarder }
+    }
+
+    /// Another forwarder with the same tables, for another thread; its memory is of this thread's NUMA node.
+    ///
+    /// # Panics
+    /// If there are 16 already, or there is no memory.
+    pub fn forwarder(&self) -> Forwarder {
+        Forwarder::new(&self.writer, &self.readers)
     }
 
     /// Enters a station, or moves it to another endpoint.
@@ -60,6 +77,43 @@ impl Pipeline {
         self.writer.publish();
     }
 
+    /// The frame memory of its own forwarder.
+    pub fn umem(&self) -> &Arc<Umem> {
+        self.forwarder.umem()
+    }
+
+    /// Frames to be filled.
+    pub fn pool(&mut self) -> &mut FramePool {
+        self.forwarder.pool()
+    }
+
+    /// As [`Forwarder::process`].
+    pub fn process(&mut self, port: PortIndex, batch: &mut Batch) -> usize {
+        self.forwarder.process(port, batch)
+    }
+
+    /// What happened to all frames of its own forwarder.
+    pub fn counters(&self) -> Vec<Counter> {
+        self.forwarder.counters()
+    }
+}
+
+impl Forwarder {
+    fn new(writer: &Writer, readers: &flow::FlowReaders) -> Self {
+        let tables = Cache::new(Arc::clone(writer.published()));
+        let (ports, overlays) =
+            (writer.current().fixed.ports.len(), writer.current().overlays.iter().count());
+        let (umem, pool) = Umem::new(FRAMES, ChunkSize::Small).expect("memory for a thousand frames");
+        Self {
+            tables,
+            flows: readers.reader().expect("not more than there may be"),
+            scratch: Scratch::new(),
+            umem,
+            pool,
+            counters: Counters::new(ports, overlays),
+        }
+    }
+
     /// The frame memory.
     pub fn umem(&self) -> &Arc<Umem> {
         &self.umem
@@ -73,12 +127,8 @@ impl Pipeline {
     /// Takes frames from `port` through the pipeline; they are rewritten in place. How many are to be sent.
     pub fn process(&mut self, port: PortIndex, batch: &mut Batch) -> usize {
         let flows = self.flows.view();
-        let context = Context {
-            tables: self.writer.current(),
-            flows: &flows,
-            umem: &self.umem,
-            counters: &self.counters,
-        };
+        let context =
+            Context { tables: self.tables.load(), flows: &flows, umem: &self.umem, counters: &self.counters };
         let mut sent = 0;
         pipeline::process(context, &mut self.scratch, port, batch);
         for verdict in &self.scratch.verdicts {
@@ -100,12 +150,8 @@ impl Pipeline {
     /// Unless both do the same, or the short way leaves it to the other.
     fn go_both_ways(&mut self, port: PortIndex, short: &mut Frame, general: &mut Frame) {
         let flows = self.flows.view();
-        let context = Context {
-            tables: self.writer.current(),
-            flows: &flows,
-            umem: &self.umem,
-            counters: &self.counters,
-        };
+        let context =
+            Context { tables: self.tables.load(), flows: &flows, umem: &self.umem, counters: &self.counters };
         lane::agree(context, port, short, general);
     }
 

@@ -5,6 +5,7 @@ mod arp;
 mod dhcp;
 mod fragment;
 mod icmp;
+mod link;
 mod ndp;
 mod neighbours;
 mod outbox;
@@ -15,7 +16,6 @@ mod strangers;
 mod tally;
 mod waiting;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,11 +36,10 @@ use received::{Origin, Received};
 use strangers::Strangers;
 use waiting::WaitingPackets;
 
+pub(crate) use link::{RING, WorkerLink};
 pub use tally::Deed;
 pub(crate) use tally::Tally;
 
-/// Entries of the rings between a worker and the slow path.
-pub(crate) const RING: usize = 256;
 /// Longest sleep: a bound on how late the thread notices that it is to stop.
 const SLEEP: Duration = Duration::from_millis(100);
 /// Sleep while frames wait for room in the ring to a worker.
@@ -110,24 +109,17 @@ pub(crate) enum Answer {
     Again { port: PortIndex, frame: FrameCopy },
 }
 
-/// The slow path's ends of the rings to a worker.
-pub(crate) struct WorkerLink {
-    pub(crate) punts: rtrb::Consumer<Punted>,
-    pub(crate) answers: rtrb::Producer<Answer>,
-    pub(crate) waker: port::Waker,
-    /// Whether it must be woken for answers.
-    pub(crate) answered: bool,
-}
-
 /// The thread's state.
 pub(crate) struct SlowPath {
     writer: Writer,
     commands: Receiver<Command>,
     workers: Vec<WorkerLink>,
+    /// Which of them sends what the slow path makes now. Any could; the one that handed something over does, so that no
+    /// one's load is another's.
+    sender: usize,
     events: Box<dyn Fn(Event) + Send>,
     stop: Arc<AtomicBool>,
     tally: Arc<Tally>,
-    backlog: VecDeque<Box<Answer>>,
     waiting: WaitingPackets,
     strangers: Strangers,
     neighbours: Neighbours<Box<Punted>>,
@@ -150,10 +142,10 @@ impl SlowPath {
             writer,
             commands,
             workers,
+            sender: 0,
             events,
             stop,
             tally,
-            backlog: VecDeque::new(),
             waiting: WaitingPackets::default(),
             strangers: Strangers::default(),
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
@@ -209,6 +201,7 @@ impl SlowPath {
     pub(crate) fn take_punts(&mut self) -> bool {
         let (mut any, now) = (false, Instant::now());
         for worker in 0..self.workers.len() {
+            self.sender = worker;
             // One ring's worth at most, so that updates get their turn under a storm.
             for _ in 0..RING {
                 let Ok(punted) = self.workers[worker].punts.pop() else { break };
@@ -222,7 +215,7 @@ impl SlowPath {
 
     /// Does what is due at `now`.
     pub(crate) fn poll(&mut self, now: Instant) {
-        self.outbox(now).make_up();
+        self.workers.iter_mut().for_each(WorkerLink::make_up);
         let writer = &mut self.writer;
         self.strangers.poll(now, |overlay, mac| writer.end_visit(overlay, mac));
         let mut actions = Vec::new();
@@ -234,7 +227,7 @@ impl SlowPath {
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
-        if !self.backlog.is_empty() {
+        if self.workers.iter().any(WorkerLink::has_backlog) {
             return RETRY;
         }
         let deadlines =
@@ -244,18 +237,13 @@ impl SlowPath {
     }
 
     fn wake_workers(&mut self) {
-        for worker in &mut self.workers {
-            if std::mem::take(&mut worker.answered) {
-                worker.waker.wake();
-            }
-        }
+        self.workers.iter_mut().for_each(WorkerLink::wake);
     }
 
     fn outbox(&mut self, now: Instant) -> Outbox<'_> {
         Outbox {
             tables: self.writer.current(),
-            workers: &mut self.workers,
-            backlog: &mut self.backlog,
+            worker: &mut self.workers[self.sender],
             waiting: &mut self.waiting,
             events: &self.events,
             tally: &self.tally,

@@ -1,10 +1,8 @@
 //! What the slow path sends: frames of the router's own, and frames that it kept for a while.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use rtrb::PushError;
 use wire::ethernet::{self, EthernetRepr};
 use wire::{EtherType, MacAddr};
 
@@ -17,10 +15,6 @@ use crate::tables::{OverlayIndex, Snapshot, Way};
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §4.2.3.3): what is shorter is padded, because a bridge behind the
 /// endpoint may send it as it is.
 const MIN_FRAME: usize = 60;
-
-/// Frames that wait for room in the ring to a worker: so much that a question reaches all endpoints of a large overlay,
-/// and 30 MB at most.
-pub(super) const BACKLOG: usize = 8192;
 
 /// What is to be sent. Protocols only say what; whether and how it leaves is decided in one place.
 #[derive(Debug)]
@@ -38,9 +32,8 @@ pub(super) enum Output {
 /// Sends to the workers.
 pub(super) struct Outbox<'a> {
     pub(super) tables: &'a Snapshot,
-    pub(super) workers: &'a mut [WorkerLink],
-    /// What the ring had no room for, the oldest first.
-    pub(super) backlog: &'a mut VecDeque<Box<Answer>>,
+    /// The worker that sends.
+    pub(super) worker: &'a mut WorkerLink,
     pub(super) waiting: &'a mut WaitingPackets,
     pub(super) events: &'a dyn Fn(Event),
     pub(super) tally: &'a Tally,
@@ -155,33 +148,10 @@ impl Outbox<'_> {
         self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }
 
-    /// Gives the worker what there was no room for, as far as there is now.
-    pub(super) fn make_up(&mut self) {
-        let worker = &mut self.workers[0];
-        while !worker.answers.is_full()
-            && let Some(answer) = self.backlog.pop_front()
-        {
-            worker.answered = true;
-            if worker.answers.push(*answer).is_err() {
-                // Nobody else fills the ring.
-                self.tally.count(Deed::AnswerFull);
-            }
-        }
-    }
-
-    /// Any worker can send it: the first always exists. What there is no room for waits; what there is no room for
-    /// even then is lost, and who wants something asks again.
+    /// What cannot even wait is lost, and who wants something asks again.
     fn hand(&mut self, answer: Answer) {
-        let worker = &mut self.workers[0];
-        worker.answered = true;
-        let refused = match self.backlog.is_empty() {
-            true => worker.answers.push(answer).err().map(|PushError::Full(answer)| answer),
-            false => Some(answer),
-        };
-        match refused {
-            None => {}
-            Some(answer) if self.backlog.len() < BACKLOG => self.backlog.push_back(Box::new(answer)),
-            Some(_) => self.tally.count(Deed::AnswerFull),
+        if !self.worker.hand(answer) {
+            self.tally.count(Deed::AnswerFull);
         }
     }
 }

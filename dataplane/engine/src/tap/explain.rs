@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use port::{Batch, FramePool, Umem};
+use port::{Batch, ChunkSize, FramePool, Umem};
 use wire::Vni;
 
 use super::narrate::{self, Scene};
@@ -45,7 +45,7 @@ pub(crate) struct Explainer {
 
 impl Explainer {
     pub(crate) fn new() -> io::Result<Self> {
-        let (umem, pool) = Umem::new(1)?;
+        let (umem, pool) = Umem::new(1, ChunkSize::Large)?;
         Ok(Self { umem, pool, scratch: Scratch::new() })
     }
 

@@ -31,7 +31,7 @@ pub struct TapFilter {
     pub l4_port: Option<u16>,
     /// Only frames that were dropped.
     pub dropped: bool,
-    /// One of so many of the frames that meet the other conditions; `None`: all.
+    /// One of so many of each worker's frames that meet the other conditions; `None`: all.
     pub every: Option<NonZeroU32>,
 }
 

@@ -14,7 +14,7 @@ mod headers;
 mod narrate;
 mod worker;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,7 +34,7 @@ use crate::tables::Snapshot;
 
 /// Taps at a time.
 pub const MAX_TAPS: usize = 8;
-/// Frames that a tap's ring holds, of less than 2 KB each.
+/// Frames that a tap's ring from a worker holds, of less than 4 KB each.
 const RING: usize = 4096;
 /// How often a reader looks into an empty ring. That a worker would have to wake it costs the worker more.
 const POLL: Duration = Duration::from_millis(1);
@@ -101,18 +101,19 @@ struct Probe {
     filter: Filter,
     /// Set by the reader when it goes.
     closed: AtomicBool,
-    /// Set by the worker when it has seen the tap.
-    on: AtomicBool,
+    /// How many workers have seen the tap.
+    on: AtomicUsize,
     frames: AtomicU64,
     /// By port; received and transmitted.
     lost: Box<[[AtomicU64; 2]]>,
-    /// Here before a worker has taken it, and again when it has given it back.
-    inlet: Mutex<Option<Inlet>>,
+    /// By worker: here before it has taken it, and again when it has given it back.
+    inlets: Mutex<Vec<Option<Inlet>>>,
 }
 
 /// The registry: which taps there are.
-#[derive(Default)]
 pub(crate) struct Taps {
+    /// How many there are.
+    workers: usize,
     /// Counts changes: all that a worker looks at.
     changes: AtomicU64,
     /// Closed ones stay until no worker has them: whoever lets go of the last reference frees a ring, and that is to be
@@ -121,25 +122,35 @@ pub(crate) struct Taps {
 }
 
 impl Taps {
+    /// None yet, of so many workers.
+    pub(crate) fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self { workers, changes: AtomicU64::new(0), probes: Mutex::default() })
+    }
+
     /// Begins a tap. Workers see it at their next round.
     pub(crate) fn open(self: &Arc<Self>, filter: TapFilter, tables: &Snapshot) -> Result<Tap, TapBusy> {
         let mut probes = self.swept();
         if probes.len() >= MAX_TAPS {
             return Err(TapBusy);
         }
-        let (inlet, ring) = Inlet::new(RING);
+        let (inlets, rings) = (0..self.workers)
+            .map(|_| {
+                let (inlet, ring) = Inlet::new(RING);
+                (Some(inlet), ring)
+            })
+            .unzip();
         let probe = Arc::new(Probe {
             filter: Filter::new(filter, tables),
             closed: AtomicBool::new(false),
-            on: AtomicBool::new(false),
+            on: AtomicUsize::new(0),
             frames: AtomicU64::new(0),
             lost: tables.fixed.ports.iter().map(|_| Default::default()).collect(),
-            inlet: Mutex::new(Some(inlet)),
+            inlets: Mutex::new(inlets),
         });
         probes.push(Arc::clone(&probe));
         drop(probes);
         self.changes.fetch_add(1, Ordering::Release);
-        Ok(Tap { probe, ring, taps: Arc::clone(self) })
+        Ok(Tap { probe, rings, taps: Arc::clone(self) })
     }
 
     /// The taps that there are.
@@ -170,28 +181,34 @@ impl Probe {
         self.lost.iter().flatten().map(|lost| lost.load(Ordering::Relaxed)).sum()
     }
 
-    fn take_inlet(&self) -> Option<Inlet> {
-        self.inlet.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take_inlet(&self, worker: usize) -> Option<Inlet> {
+        self.inlets()[worker].take()
     }
 
-    fn give_back(&self, inlet: Inlet) {
-        *self.inlet.lock().unwrap_or_else(PoisonError::into_inner) = Some(inlet);
+    fn give_back(&self, worker: usize, inlet: Inlet) {
+        self.inlets()[worker] = Some(inlet);
+    }
+
+    fn inlets(&self) -> MutexGuard<'_, Vec<Option<Inlet>>> {
+        self.inlets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A tap, as its reader has it. Dropped, it is off.
 pub struct Tap {
     probe: Arc<Probe>,
-    ring: rtrb::Consumer<Record>,
+    /// By worker.
+    rings: Vec<rtrb::Consumer<Record>>,
     taps: Arc<Taps>,
 }
 
 impl Tap {
-    /// The next frame, in the order in which the worker was done with them; waits up to `timeout` for it.
+    /// The next frame, in the order in which its worker was done with them, and of several workers the earlier first;
+    /// waits up to `timeout` for it.
     pub fn next(&mut self, timeout: Duration) -> Option<Tapped> {
         let deadline = Instant::now() + timeout;
         loop {
-            if let Ok(Record { port, direction, reason, time, frame }) = self.ring.pop() {
+            if let Some(Record { port, direction, reason, time, frame }) = self.pop() {
                 return Some(Tapped { port, direction, reason, time, frame: frame.bytes().to_vec() });
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -202,9 +219,15 @@ impl Tap {
         }
     }
 
-    /// Whether the worker has seen the tap: from then on no frame is missed.
+    fn pop(&mut self) -> Option<Record> {
+        let filled = self.rings.iter_mut().filter(|ring| !ring.is_empty());
+        let earliest = filled.min_by_key(|ring| ring.peek().map(|record| record.time).ok());
+        earliest.and_then(|ring| ring.pop().ok())
+    }
+
+    /// Whether all workers have seen the tap: from then on no frame is missed.
     pub fn is_on(&self) -> bool {
-        self.probe.on.load(Ordering::Acquire)
+        self.probe.on.load(Ordering::Acquire) == self.rings.len()
     }
 
     /// How many frames matched and found the ring full: the reader is too slow.

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use port::{Batch, ChunkSize, Umem};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use wire::{MacAddr, Vni};
@@ -424,4 +425,36 @@ fn fragments_have_a_protocol_and_only_the_first_has_ports() {
             }
         }
     }
+}
+
+#[test]
+fn frames_of_two_workers_come_in_the_order_of_time() {
+    let mut gateway = Harness::new();
+    let tables = Arc::clone(gateway.worker.tables.load());
+    let taps = Taps::new(2);
+    let mut workers = [0, 1].map(|number| WorkerTaps::new(Arc::clone(&taps), number));
+    let mut tap = taps.open(TapFilter::default(), &tables).unwrap();
+    workers[0].refresh();
+    assert!(!tap.is_on(), "one has not seen it");
+    workers[1].refresh();
+    assert!(tap.is_on());
+    let (umem, mut pool) = Umem::new(1, ChunkSize::Small).unwrap();
+    let mut batch = Batch::from_iter(pool.take());
+    for mark in 0..20 {
+        assert!(batch[0].reset(60));
+        umem.data_mut(&mut batch[0]).fill(mark);
+        let worker = &mut workers[usize::from(mark % 3 == 0)];
+        worker.received(UNDERLAY, &batch, &umem);
+        worker.ended(0, Reason::Malformed);
+    }
+    let marks: Vec<u8> = all(&mut tap).iter().map(|tapped| tapped.frame[0]).collect();
+    assert_eq!(marks, (0..20).collect::<Vec<u8>>());
+    assert_eq!(taps.status()[0].frames, 20);
+    let probe = Arc::downgrade(&tap.probe);
+    drop(tap);
+    for worker in &mut workers {
+        worker.refresh();
+        assert!(!worker.are_on() && probe.upgrade().is_some(), "freed by no worker");
+    }
+    assert!(taps.status().is_empty() && probe.upgrade().is_none());
 }

@@ -59,14 +59,16 @@ impl Record {
 /// The taps that a worker serves.
 pub(crate) struct WorkerTaps {
     taps: Arc<Taps>,
+    /// The number of the worker.
+    worker: usize,
     /// The changes of the registry that are known.
     seen: u64,
     served: ArrayVec<(Arc<Probe>, Inlet), MAX_TAPS>,
 }
 
 impl WorkerTaps {
-    pub(crate) fn new(taps: Arc<Taps>) -> Self {
-        Self { taps, seen: 0, served: ArrayVec::new() }
+    pub(crate) fn new(taps: Arc<Taps>, worker: usize) -> Self {
+        Self { taps, worker, seen: 0, served: ArrayVec::new() }
     }
 
     /// To be called once a round: begins with new taps, and ends with closed ones.
@@ -92,12 +94,12 @@ impl WorkerTaps {
             match probe.is_open() {
                 true => self.served.push((probe, inlet)),
                 // Freed by whoever looks next, who is no worker.
-                false => probe.give_back(inlet),
+                false => probe.give_back(self.worker, inlet),
             }
         }
         for probe in probes.iter().filter(|probe| probe.is_open()) {
-            if let Some(inlet) = probe.take_inlet() {
-                probe.on.store(true, Ordering::Release);
+            if let Some(inlet) = probe.take_inlet(self.worker) {
+                probe.on.fetch_add(1, Ordering::Release);
                 self.served.push((Arc::clone(probe), inlet));
             }
         }

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use arc_swap::Cache;
 use crossbeam_channel::Sender;
 use port::memory::Wire;
-use port::{Idle, Umem, Waker};
+use port::{ChunkSize, Polling, Umem, Waker};
 
 use crate::api::*;
 use crate::counters::{Counters, Reason};
 use crate::pipeline::Scratch;
 use crate::police::Police;
-use crate::slowpath::{Command, Deed, RING, SlowPath, Tally, WorkerLink};
+use crate::slowpath::{Command, Deed, SlowPath, Tally, WorkerLink};
 use crate::tables::Writer;
 use crate::tap::{Taps, WorkerTaps};
 use crate::worker::Worker;
@@ -40,7 +40,7 @@ impl Harness {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        let (umem, pool) = Umem::new(port::frames_for(config.ports.len() as u32)).unwrap();
+        let (umem, pool) = Umem::new(port::frames_for(config.ports.len() as u32), ChunkSize::Small).unwrap();
         let (ports, wires): (Vec<_>, Vec<_>) =
             config.ports.iter().map(|_| port::memory::port(&umem).unwrap()).unzip();
         let counters = Arc::new(Counters::new(ports.len(), config.overlays.len()));
@@ -48,17 +48,15 @@ impl Harness {
         let tally = Arc::new(Tally::new());
         let (writer, flow_readers) = Writer::new(config, 1).unwrap();
         let tables = Cache::new(Arc::clone(writer.published()));
-        let (punts_in, punts) = rtrb::RingBuffer::new(RING);
-        let (answers, answers_out) = rtrb::RingBuffer::new(RING);
         let (control, commands) = crossbeam_channel::unbounded();
         let waker = Waker::new().unwrap();
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let heard = Arc::clone(&events);
         let events_in = Box::new(move |event| heard.lock().unwrap().push(event));
-        let links = vec![WorkerLink { punts, answers, waker: waker.clone(), answered: false }];
+        let (link, punts, answers) = WorkerLink::new(waker.clone());
         let stop = Arc::default();
-        let taps = Arc::<Taps>::default();
-        let slow_path = SlowPath::new(writer, commands, links, events_in, stop, Arc::clone(&tally));
+        let taps = Taps::new(1);
+        let slow_path = SlowPath::new(writer, commands, vec![link], events_in, stop, Arc::clone(&tally));
         let worker = Worker {
             flows: flow_readers.reader().unwrap(),
             scratch: Scratch::new(),
@@ -67,14 +65,14 @@ impl Harness {
             ports,
             tables,
             counters,
-            punts: punts_in,
+            punts,
             police,
             punted: false,
-            answers: answers_out,
-            taps: WorkerTaps::new(Arc::clone(&taps)),
+            answers,
+            taps: WorkerTaps::new(Arc::clone(&taps), 0),
             slow_path: std::thread::current(),
             waker,
-            idle: Idle::Spin,
+            polling: Polling::Busy,
             stop: Arc::default(),
         };
         let mut harness = Self { worker, slow_path, wires, control, events, tally, taps };

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use engine::{Admission, Dscp, Proxy, Role};
 use ipnet::IpNet;
-use port::{BindRequest, Idle, XdpRequest};
+use port::{BindRequest, Polling, XdpRequest};
 use serde::de::value::{I64Deserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -299,9 +299,9 @@ enum RoleName {
 }
 
 names!(
-    /// What a worker does when there is nothing to do.
+    /// What workers do when there is nothing to do.
     #[derive(Default)]
-    IdleName => Idle { #[default] Spin, Block }
+    PollingName => Polling { #[default] Busy, Adaptive }
 );
 names!(
     /// How the XDP program is attached.

@@ -107,7 +107,7 @@ fn what_stations_have_they_have_alone() {
 
 #[test]
 fn the_flow_table_bounds_them() {
-    let with_max = |max: u32| GOOD.replace("core = 1", &format!("core = 1\nmax-flows = {max}"));
+    let with_max = |max: u32| GOOD.replace("cores = [1]", &format!("cores = [1]\nmax-flows = {max}"));
     // Ten stations, two addresses each.
     parse(&format!("{}{BLOCK}", with_max(30))).unwrap();
     let error = parse(&format!("{}{BLOCK}", with_max(29))).unwrap_err().to_string();

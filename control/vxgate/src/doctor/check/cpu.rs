@@ -1,6 +1,6 @@
-//! Cores, and what may take them from the worker.
+//! Cores, and what may take them from the workers.
 
-use port::Idle;
+use port::Polling;
 
 use super::super::finding::{Finding, Findings, Topic, Verdict};
 use super::super::machine::Cpu;
@@ -13,19 +13,22 @@ const FAST_CLOCKS: [&str; 4] = ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page
 pub(super) fn check(cpu: &Cpu, settings: Option<&Settings>, all: &mut Vec<Finding>) {
     let mut findings = Findings::new(Topic::Cpu, all);
     let (online, allowed) = (cpu.online.len(), cores(&cpu.allowed));
-    let spins = settings.is_some_and(|settings| matches!(settings.idle, Idle::Spin));
-    if spins && cpu.allowed.len() == 1 {
+    let busy = settings.is_some_and(|settings| settings.polling == Polling::Busy);
+    let workers = settings.map_or(0, |settings| settings.workers.len());
+    if busy && cpu.allowed.len() <= workers {
         findings.bad(
             Verdict::Warning,
             "cores",
-            format!("{online} online, and one, {allowed}, open to this process: a spinning worker starves the rest"),
-            "give the process more cores, or set idle = \"block\" in [gateway]",
+            format!(
+                "{online} online; {allowed} open to this process, none beside those of the workers, which leave nothing"
+            ),
+            "give the process more cores, or set polling = \"adaptive\" in [gateway]",
         );
     } else {
         findings.ok("cores", format!("{online} online; {allowed} open to this process"));
     }
     if let Some(settings) = settings {
-        worker(cpu, settings, &mut findings);
+        check_workers(cpu, settings, &mut findings);
     } else {
         findings.ok("isolated cores", cores(&cpu.isolated));
     }
@@ -49,7 +52,7 @@ pub(super) fn check(cpu: &Cpu, settings: Option<&Settings>, all: &mut Vec<Findin
         Some(true) => findings.bad(
             Verdict::Note,
             "SMT",
-            "on: a busy sibling slows the worker's core",
+            "on: a busy sibling slows a worker's core",
             "keep the sibling idle (/sys/devices/system/cpu/cpu*/topology/thread_siblings_list), or boot with nosmt",
         ),
         Some(false) => findings.ok("SMT", "off"),
@@ -74,34 +77,38 @@ pub(super) fn check(cpu: &Cpu, settings: Option<&Settings>, all: &mut Vec<Findin
         true => findings.bad(
             Verdict::Note,
             "irqbalance",
-            "runs: it moves the NIC's interrupts, onto the worker's core too",
-            "ban that core from it (IRQBALANCE_BANNED_CPULIST), or stop it and set /proc/irq/*/smp_affinity_list",
+            "runs: it moves the NIC's interrupts, onto the workers' cores too",
+            "ban those cores from it (IRQBALANCE_BANNED_CPULIST), or stop it and set /proc/irq/*/smp_affinity_list",
         ),
         false => findings.ok("irqbalance", "does not run"),
     }
 }
 
-/// The core that the worker is pinned to. That it may run there is preflight's to say.
-fn worker(cpu: &Cpu, settings: &Settings, findings: &mut Findings<'_>) {
-    let Some(core) = settings.core else {
-        let advice = match cpu.isolated.intersection(&cpu.allowed).next() {
-            Some(isolated) => format!("set core = {isolated} in [gateway]: it is isolated"),
-            None => "set core in [gateway]".into(),
+/// The cores that the workers are pinned to. That they may run there is preflight's to say.
+fn check_workers(cpu: &Cpu, settings: &Settings, findings: &mut Findings<'_>) {
+    let workers = &settings.workers;
+    if workers.contains(&None) {
+        let isolated: Vec<_> = cpu.isolated.intersection(&cpu.allowed).take(workers.len()).collect();
+        let advice = match isolated.len() == workers.len() {
+            true => format!("set cores = {isolated:?} in [gateway]: isolated ones"),
+            false => "set cores in [gateway]".into(),
         };
-        findings.bad(Verdict::Note, "worker", "pinned to no core: the scheduler moves it", advice);
+        findings.bad(Verdict::Note, "workers", "pinned to no core: the scheduler moves them", advice);
         return;
-    };
-    match (cpu.isolated.contains(&core), cpu.nohz_full.contains(&core)) {
-        (true, true) => findings.ok("worker", format!("core {core}, isolated and without a tick")),
-        (isolated, _) => findings.bad(
-            Verdict::Note,
-            "worker",
-            match isolated {
-                true => format!("core {core}, isolated; its tick goes on"),
-                false => format!("core {core} is shared with other tasks"),
-            },
-            format!("boot with isolcpus={core} nohz_full={core}"),
-        ),
+    }
+    for core in workers.iter().flatten() {
+        match (cpu.isolated.contains(core), cpu.nohz_full.contains(core)) {
+            (true, true) => findings.ok("workers", format!("core {core}, isolated and without a tick")),
+            (isolated, _) => findings.bad(
+                Verdict::Note,
+                "workers",
+                match isolated {
+                    true => format!("core {core}, isolated; its tick goes on"),
+                    false => format!("core {core} is shared with other tasks"),
+                },
+                format!("boot with isolcpus={core} nohz_full={core}"),
+            ),
+        }
     }
 }
 
@@ -135,7 +142,7 @@ mod tests {
             cpu.clock = Some("hpet".into());
             cpu.irqbalance = true;
         });
-        for subject in ["worker", "governor", "SMT", "irqbalance"] {
+        for subject in ["workers", "governor", "SMT", "irqbalance"] {
             assert_eq!(verdicts(&all, subject), [Verdict::Note], "{subject}");
         }
         assert_eq!(verdicts(&all, "clock"), [Verdict::Warning]);
@@ -143,16 +150,22 @@ mod tests {
 
     #[test]
     fn the_isolated_core_is_proposed() {
-        let all = judge(&CONFIG.replace("core = 2", ""), |_| {});
-        let worker = all.iter().find(|finding| finding.subject == "worker").unwrap();
-        assert!(worker.remedy.as_ref().unwrap().starts_with("set core = 2"), "{worker:?}");
+        let all = judge(&CONFIG.replace("cores = [2]", ""), |_| {});
+        let worker = all.iter().find(|finding| finding.subject == "workers").unwrap();
+        assert!(worker.remedy.as_ref().unwrap().starts_with("set cores = [2]"), "{worker:?}");
     }
 
     #[test]
-    fn a_worker_that_spins_needs_a_second_core() {
+    fn workers_that_never_sleep_need_one_more_core() {
         let one = |cpu: &mut Cpu| cpu.allowed = BTreeSet::from([2]);
         assert_eq!(verdicts(&judge(CONFIG, one), "cores"), [Verdict::Warning]);
-        let blocks = CONFIG.replace("core = 2", "core = 2\nidle = \"block\"");
-        assert_eq!(verdicts(&judge(&blocks, one), "cores"), [Verdict::Ok]);
+        let adaptive = CONFIG.replace("cores = [2]", "cores = [2]\npolling = \"adaptive\"");
+        assert_eq!(verdicts(&judge(&adaptive, one), "cores"), [Verdict::Ok]);
+        let two = |cpu: &mut Cpu| cpu.allowed = BTreeSet::from([2, 3]);
+        assert_eq!(verdicts(&judge(CONFIG, two), "cores"), [Verdict::Ok]);
+        let both = CONFIG.replace("cores = [2]", "cores = [2, 3]");
+        let all = judge(&both, two);
+        assert_eq!(verdicts(&all, "cores"), [Verdict::Warning]);
+        assert_eq!(verdicts(&all, "workers"), [Verdict::Ok, Verdict::Note], "core 3 is not isolated");
     }
 }

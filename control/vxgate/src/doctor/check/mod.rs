@@ -14,15 +14,17 @@ mod testing;
 
 use std::collections::BTreeSet;
 
+use ::port::ChunkSize;
 use engine::Role;
 
 use super::finding::{Finding, Findings, Topic, Verdict};
 use super::machine::{Machine, Netdev};
 use crate::config::{ConfigError, Settings};
 use crate::preflight::Obstacle;
+use process::Gateway;
 
 /// Ports of a gateway that is not configured yet: one of each role.
-const USUAL_PORTS: usize = 2;
+const USUAL_PORTS: u64 = 2;
 
 /// All findings, by topic. With a valid `file` its ports are judged by what it needs, and `obstacles` are what keeps the
 /// gateway from running on them; without, all netdevs are looked at.
@@ -37,7 +39,7 @@ pub(super) fn check(
     }
     let settings = file.and_then(|file| file.as_ref().ok());
     kernel::check(&machine.kernel, &mut all);
-    process::check(&machine.process, settings.map_or(USUAL_PORTS, |settings| settings.ports.len()), &mut all);
+    process::check(&machine.process, gateway(settings, &machine.netdevs), &mut all);
     memory::check(&machine.memory, &mut all);
     cpu::check(&machine.cpu, settings, &mut all);
     obstacles::check(obstacles, &mut all);
@@ -60,6 +62,17 @@ pub(super) fn check(
     let port = |finding: &Finding| (finding.topic == Topic::Port).then(|| finding.subject.clone());
     all.sort_by_key(|finding| (finding.topic, port(finding)));
     all
+}
+
+/// The gateway that is to run, or the smallest.
+fn gateway(settings: Option<&Settings>, netdevs: &[Netdev]) -> Gateway {
+    let Some(settings) = settings else {
+        return Gateway { workers: 1, ports: USUAL_PORTS, chunk_size: ChunkSize::Small };
+    };
+    let is_port = |netdev: &&Netdev| settings.ports.iter().any(|port| port.interface == netdev.link.name);
+    let mtus = netdevs.iter().filter(is_port).filter_map(|netdev| u16::try_from(netdev.link.mtu).ok());
+    let chunk_size = mtus.max().and_then(ChunkSize::for_mtu).unwrap_or(ChunkSize::Large);
+    Gateway { workers: settings.workers.len() as u64, ports: settings.ports.len() as u64, chunk_size }
 }
 
 fn check_file(file: &Result<Settings, ConfigError>, all: &mut Vec<Finding>) {

@@ -60,7 +60,7 @@ fn split(text: &str, part: impl Fn(&str) -> Option<(&str, &str)>) -> (String, St
 fn place(obstacle: &Obstacle) -> Option<(Topic, String)> {
     Some(match obstacle {
         Obstacle::Capabilities { .. } => return None,
-        Obstacle::Core { .. } => (Topic::Cpu, "worker".into()),
+        Obstacle::Core { .. } => (Topic::Cpu, "workers".into()),
         Obstacle::NoInterface { interface, .. }
         | Obstacle::Down { interface }
         | Obstacle::NotEthernet { interface }

@@ -1,5 +1,7 @@
 //! One netdev: what it is, what its driver can do, who else has it.
 
+use std::collections::BTreeSet;
+
 use port::{BindRequest, MAX_MTU, XdpRequest};
 
 use super::super::finding::{Finding, Findings, Topic, Verdict};
@@ -24,7 +26,7 @@ pub(super) fn check(
     link(netdev, &mut judge);
     stacking(netdev, &mut judge);
     xdp(netdev, port, machine, &mut judge);
-    queues(netdev, &mut judge);
+    queues(netdev, settings, &mut judge);
     frames(netdev, &mut judge);
     offloads::check(netdev, &mut judge);
     node(netdev, settings, machine, &mut judge);
@@ -177,35 +179,42 @@ fn xdp(netdev: &Netdev, port: Option<&PortSettings>, machine: &Machine, judge: &
     }
 }
 
-fn queues(netdev: &Netdev, judge: &mut Judge<'_, '_>) {
+fn queues(netdev: &Netdev, settings: Option<&Settings>, judge: &mut Judge<'_, '_>) {
     let name = judge.name;
+    let workers = settings.map_or(1, |settings| settings.workers.len() as u32);
+    let served = match workers {
+        1 => "1 worker serves".into(),
+        _ => format!("{workers} workers serve"),
+    };
     let rss = netdev
         .rss_entries
         .map_or_else(String::new, |entries| format!("; RSS over {entries} entries possible"));
     match netdev.channels {
         Some(channels) => {
             let (used, most) = (channels.rx + channels.combined, channels.max_rx + channels.max_combined);
-            if used == 1 {
-                judge.ok(format!("receives on 1 queue of {most}, as the gateway does{rss}"));
+            if used == workers {
+                judge.ok(format!("receives on {used} of at most {most} queues, which {served}{rss}"));
             } else {
                 let line = match channels.max_combined {
-                    0 => format!("`ethtool -L {name} rx 1 tx 1`"),
-                    _ => format!("`ethtool -L {name} combined 1`"),
+                    0 => format!("`ethtool -L {name} rx {workers} tx {workers}`"),
+                    _ => format!("`ethtool -L {name} combined {workers}`"),
                 };
                 judge.note_unless_configured(
-                    format!("receives on {used} queues of {most}, and the gateway on 1{rss}"),
-                    format!("{line} before it is a port"),
+                    format!("receives on {used} of at most {most} queues, and {served} as many as there are workers{rss}"),
+                    format!("{line} before it is a port, or workers = {used} in [gateway]"),
                 );
             }
         }
-        None if netdev.link.rx_queues <= 1 => judge.ok("has 1 receive queue"),
+        None if netdev.link.rx_queues == workers => {
+            judge.ok(format!("has as many queues as {served}: {workers}"))
+        }
         None => judge.bad(
             Verdict::Note,
             format!(
                 "was made with {} receive queues; the driver does not tell how many it uses",
                 netdev.link.rx_queues
             ),
-            "the gateway wants 1",
+            format!("there must be one for each worker: {workers}"),
         ),
     }
     if let Some(rings) = netdev.rings.filter(|rings| rings.rx > 0) {
@@ -243,18 +252,27 @@ fn node(netdev: &Netdev, settings: Option<&Settings>, machine: &Machine, judge: 
         return;
     };
     let near = cores(&node.cores);
-    match settings.map(|settings| settings.core) {
-        Some(Some(core)) if !node.cores.contains(&core) => judge.bad(
+    let workers = settings.map_or(&[][..], |settings| &settings.workers);
+    let far: BTreeSet<usize> =
+        workers.iter().flatten().copied().filter(|core| !node.cores.contains(core)).collect();
+    if !far.is_empty() {
+        judge.bad(
             Verdict::Warning,
-            format!("is attached to NUMA node {}, and the worker's core {core} is of another", node.number),
-            format!("set core in [gateway] to one of {near}"),
-        ),
-        Some(None) if machine.memory.nodes.len() > 1 => judge.bad(
+            format!(
+                "is attached to NUMA node {}, and cores of workers are of another: {}",
+                node.number,
+                cores(&far)
+            ),
+            format!("set cores in [gateway] to some of {near}"),
+        );
+    } else if workers.contains(&None) && machine.memory.nodes.len() > 1 {
+        judge.bad(
             Verdict::Note,
-            format!("is attached to NUMA node {}, and the worker may run on any", node.number),
-            format!("set core in [gateway] to one of {near}"),
-        ),
-        _ => judge.ok(format!("is attached to NUMA node {} (cores {near})", node.number)),
+            format!("is attached to NUMA node {}, and workers may run on any", node.number),
+            format!("set cores in [gateway] to some of {near}"),
+        );
+    } else {
+        judge.ok(format!("is attached to NUMA node {} (cores {near})", node.number));
     }
 }
 
@@ -364,8 +382,8 @@ mod tests {
     #[test]
     fn the_node_of_the_port_and_of_the_core() {
         let far = judge(Some(CONFIG), |machine| machine.netdevs[1].node = Some(1));
-        assert!(matches!(&far[..], [(Verdict::Warning, text)] if text.contains("one of 4-7")), "{far:?}");
-        let free = judge(Some(&CONFIG.replace("core = 2", "")), |_| {});
-        assert!(matches!(&free[..], [(Verdict::Note, text)] if text.contains("one of 0-3")), "{free:?}");
+        assert!(matches!(&far[..], [(Verdict::Warning, text)] if text.contains("some of 4-7")), "{far:?}");
+        let free = judge(Some(&CONFIG.replace("cores = [2]", "")), |_| {});
+        assert!(matches!(&free[..], [(Verdict::Note, text)] if text.contains("some of 0-3")), "{free:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Privileges and limits of this process: a gateway started in the same way has the same.
 
+use port::ChunkSize;
+
 use super::super::finding::{Finding, Findings, Topic, Verdict};
 use super::super::machine::Process;
 
@@ -19,11 +21,22 @@ const NEEDED: [(u32, &str, Option<u32>, &str); 4] = [
     (PERFMON, "CAP_PERFMON", Some(SYS_ADMIN), "so that the verifier accepts it"),
 ];
 
-/// Open files that are enough: sockets, maps, 16 clients of the control socket.
-const FILES: u64 = 128;
+/// Open files that are enough beside those of workers: maps, netlink, 16 clients of the control socket.
+const FILES: u64 = 100;
+/// Those of a worker: for each port a socket and another handle on it, and what wakes it.
+const fn files_of(Gateway { workers, ports, .. }: Gateway) -> u64 {
+    FILES + workers * (2 * ports + 1)
+}
 
-/// `ports`: how many ports the gateway will have.
-pub(super) fn check(process: &Process, ports: usize, all: &mut Vec<Finding>) {
+/// What counts of the gateway that is to run.
+#[derive(Clone, Copy)]
+pub(super) struct Gateway {
+    pub(super) workers: u64,
+    pub(super) ports: u64,
+    pub(super) chunk_size: ChunkSize,
+}
+
+pub(super) fn check(process: &Process, gateway: Gateway, all: &mut Vec<Finding>) {
     let mut findings = Findings::new(Topic::Process, all);
     let has = |bit: u32| process.capabilities >> bit & 1 != 0;
     let missing = NEEDED.iter().filter(|(bit, _, stand_in, _)| !has(*bit) && !stand_in.is_some_and(has));
@@ -41,14 +54,15 @@ pub(super) fn check(process: &Process, ports: usize, all: &mut Vec<Finding>) {
         findings.ok("capabilities", "all that are needed");
     }
 
-    let frames = u64::from(port::frames_for(ports as u32)) * port::CHUNK_SIZE as u64;
+    let Gateway { workers, ports, chunk_size } = gateway;
+    let frames = workers * u64::from(port::frames_for(ports as u32)) * chunk_size.bytes() as u64;
     let limit = process.locked_memory.filter(|_| !has(IPC_LOCK));
     match limit {
         Some(limit) if limit < frames => findings.bad(
             Verdict::Failure,
             "locked memory",
             format!(
-                "{} KiB may be locked, and the frame memory of {ports} ports takes {}",
+                "{} KiB may be locked, and the frame memory of {workers} workers on {ports} ports takes {}",
                 limit >> 10,
                 frames >> 10
             ),
@@ -58,12 +72,13 @@ pub(super) fn check(process: &Process, ports: usize, all: &mut Vec<Finding>) {
         None => findings.ok("locked memory", format!("no limit ({} KiB taken)", frames >> 10)),
     }
 
+    let files = files_of(gateway);
     match process.open_files {
-        Some(limit) if limit < FILES => findings.bad(
+        Some(limit) if limit < files => findings.bad(
             Verdict::Warning,
             "open files",
             format!("{limit} at most"),
-            format!("allow {FILES} or more (systemd: LimitNOFILE=, shell: `ulimit -n`)"),
+            format!("allow {files} or more (systemd: LimitNOFILE=, shell: `ulimit -n`)"),
         ),
         Some(limit) => findings.ok("open files", format!("{limit} at most")),
         None => findings.ok("open files", "no limit"),
@@ -79,7 +94,7 @@ mod tests {
         let mut process = machine().process;
         spoil(&mut process);
         let mut all = Vec::new();
-        check(&process, 2, &mut all);
+        check(&process, Gateway { workers: 2, ports: 2, chunk_size: ChunkSize::Large }, &mut all);
         all
     }
 
@@ -108,7 +123,10 @@ mod tests {
             tight(process);
             bound(process);
         };
-        assert_eq!(verdicts(&judge(both), "locked memory"), [Verdict::Failure]);
+        let all = judge(both);
+        assert_eq!(verdicts(&all, "locked memory"), [Verdict::Failure]);
+        let taken = 2 * u64::from(port::frames_for(2)) * 4;
+        assert!(all.iter().any(|finding| finding.finding.ends_with(&format!("takes {taken}"))), "{all:?}");
     }
 
     #[test]

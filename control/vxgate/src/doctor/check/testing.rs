@@ -16,7 +16,7 @@ pub(super) const CONFIG: &str = r#"
 [gateway]
 router-mac = "02:00:5e:00:00:01"
 blocks = ["10.0.0.0/8", "fd00::/16"]
-core = 2
+cores = [2]
 
 [[port]]
 interface = "underlay0"

@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 use netlink_packet_route::link::{InfoData, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage};
 use sys::ethtool::{Ethtool, Feature};
 
 use super::super::machine::{Netdev, Peer};
-use super::host::number;
 use super::xdp_features::NetdevFamily;
 use crate::mirror::kernel::Link;
+use crate::numa;
 
 /// What netlink tells of how netdevs are stacked.
 #[derive(Debug, Default)]
@@ -136,9 +135,7 @@ impl Drivers {
             uppers: Vec::new(),
             peer: None,
             vxlan: None,
-            // By the bus and not by /sys/class/net, which shows another network namespace sometimes. A negative
-            // number is no node.
-            node: number(Path::new("/sys/bus/pci/devices").join(bus).join("numa_node")),
+            node: numa::node_of_bus(bus),
             speed: self.ask(|it| it.speed(name)).flatten(),
             channels: self.ask(|it| it.channels(name)),
             rings: self.ask(|it| it.rings(name)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::{Overlay, PortConfig};
-use port::Idle;
+use port::Polling;
 use wire::Vni;
 
 use super::*;
@@ -39,8 +39,8 @@ fn config() -> Config {
     };
     Config {
         ports: vec![port(10, Role::Underlay), port(11, Role::Uplink)],
-        idle: Idle::Spin,
-        core: None,
+        polling: Polling::Busy,
+        workers: vec![None],
         router_mac: MacAddr([2, 0, 0x5e, 0, 0, 1]),
         blocks: vec!["10.0.0.0/8".parse().unwrap()],
         overlays: vec![overlay(1), overlay(2)],

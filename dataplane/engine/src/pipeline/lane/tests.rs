@@ -140,9 +140,12 @@ fn any_frame_is_treated_alike_both_ways() {
                 repair(&mut frame, at);
             }
             if !whole {
-                frame.resize(frame.len().saturating_add_signed(cut).min(port::MAX_FRAME), 0xa5);
+                frame.resize(
+                    frame.len().saturating_add_signed(cut).min(port::ChunkSize::Small.max_frame()),
+                    0xa5,
+                );
             }
-            frame.truncate(port::MAX_FRAME);
+            frame.truncate(port::ChunkSize::Small.max_frame());
             let mut gateways = gateways.borrow_mut();
             let gateway = gateway.index(gateways.len());
             *shorts.borrow_mut() += u32::from(goes_short(&mut gateways[gateway], port, &frame));

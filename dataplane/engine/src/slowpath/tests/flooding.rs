@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::slowpath::RING;
-use crate::slowpath::outbox::BACKLOG;
+use crate::slowpath::link::BACKLOG;
 
 /// More than the ring to a worker holds.
 const ENDPOINTS: u32 = 1000;

@@ -3,7 +3,7 @@
 use std::hint::select_unpredictable;
 use std::io;
 
-use sys::words::Pages;
+use sys::pages::Pages;
 
 use super::sync::{AtomicU64, MODELLED, Ordering, Words, prefetch_at};
 

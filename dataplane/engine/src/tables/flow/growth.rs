@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use sys::words::Pages;
+use sys::pages::Pages;
 
 use super::bucket::{BYTES, Bucket, Buckets, Entry, Overflow, SLOTS};
 use super::hash::{Hash, Secret};

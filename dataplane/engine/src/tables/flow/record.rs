@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroU64;
 
-use sys::words::Pages;
+use sys::pages::Pages;
 use wire::{MacAddr, Vni};
 
 use super::key::FlowKey;

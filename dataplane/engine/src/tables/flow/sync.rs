@@ -61,7 +61,7 @@ mod modelled {
     use std::ops::Deref;
     use std::sync::{Arc, Mutex, PoisonError};
 
-    use sys::words::Pages;
+    use sys::pages::Pages;
 
     pub(in super::super) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sys::words::Pages;
+use sys::pages::Pages;
 
 use super::bucket::{Bucket, Entry};
 use super::growth::{Found, Index, Room, STEP};
