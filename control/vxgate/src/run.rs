@@ -114,6 +114,8 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let tell = |update| engine.update(update);
     let outcome = match Driver::start(netlink, notices, mirror, &tell).await {
         Ok(mut driver) => {
+            // Without its routes the gateway drops what comes.
+            engine.settle();
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
             info!("ready");
             let outcome = tokio::select! {

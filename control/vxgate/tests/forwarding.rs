@@ -129,10 +129,25 @@ fn overlays_do_not_reach_each_other_by_the_gateway() {
     else {
         panic!("two captures")
     };
-    let emitted = format!("eth.src == {}", scene.topology.underlay0.mac);
-    assert_eq!(underlay.count(&format!("{emitted} && (icmp || icmpv6.type == 128)")).unwrap(), 0);
+    // Nothing but that the sender is told (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
+    let [vni, station] = [from.site.vni.to_string(), from.host.nic.mac.to_string()];
+    for (layer, told) in [("icmp", ["3", "13"]), ("icmpv6", ["1", "1"])] {
+        let filter = format!("eth.src == {} && {layer}", scene.topology.underlay0.mac);
+        let filter = format!("{filter} && !(icmpv6.type in {{133..137}})");
+        let fields = ["vxlan.vni", "eth.dst", &format!("{layer}.type"), &format!("{layer}.code")];
+        let rows = underlay.fields(&filter, &fields).unwrap();
+        assert_eq!(rows.len(), 6, "{rows:?}");
+        for row in rows {
+            assert_eq!((&row[0], values(&row[1])[1]), (&vni, &*station), "{row:?}");
+            // Of the echo request that is quoted, the rest.
+            assert_eq!([values(&row[2])[0], values(&row[3])[0]], told, "{row:?}");
+        }
+    }
     let emitted = format!("eth.src == {}", scene.topology.uplink0.mac);
-    assert_eq!(uplink.count(&format!("{emitted} && (icmp || icmpv6.type == 128)")).unwrap(), 0);
+    assert_eq!(
+        uplink.count(&format!("{emitted} && (icmp || icmpv6.type in {{1..4, 128, 129}})")).unwrap(),
+        0
+    );
 }
 
 #[test]

@@ -307,6 +307,15 @@ impl Engine {
         self.slow_path.thread().unpark();
     }
 
+    /// Waits until workers see all that was handed over by [`update`](Self::update) before.
+    pub fn settle(&self) {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let _ = self.commands.send(Command::Settle(answer));
+        self.slow_path.thread().unpark();
+        // Fails only when the slow path is gone, that is, while stopping.
+        let _ = answered.recv();
+    }
+
     /// The addresses that stations were learned to have, and those that are being asked for; of all overlays or of one,
     /// in no order.
     pub fn neighbours(&self, vni: Option<Vni>) -> Vec<NeighbourStatus> {

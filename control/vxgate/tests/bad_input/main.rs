@@ -6,6 +6,7 @@ mod overlay;
 mod stage;
 mod underlay;
 mod uplink;
+mod wires;
 
 use stage::{Case, FAMILIES, Stage};
 
@@ -15,8 +16,6 @@ fn play(stage: &Stage, cases: &[Case]) {
         cases.iter().filter_map(|case| Some(format!("{}: {}", case.name, stage.play(case).err()?))).collect();
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     stage.check_pings();
-    // An answer of the slow path may come late.
-    assert_eq!(stage.look().engine["slow_path"], 0, "nobody asked anything that is to be answered");
 }
 
 #[test]

@@ -6,14 +6,18 @@ use lab::{Family, ROUTER_MAC, Scene};
 use wire::MacAddr;
 
 use crate::frames::*;
-use crate::stage::Expect::{Engine, Forwarded};
+use crate::stage::Expect::{Asked, Engine, Forwarded, Heard, LetIn, Told};
 use crate::stage::{Expect, MARKER, Stage};
-use crate::underlay::{STRANGER, Side};
+use crate::underlay::{STRANGER, Side, stranger};
+use crate::wires::Fault;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const LINK_LOCAL_4: Ipv4Addr = Ipv4Addr::new(169, 254, 7, 7);
 const LINK_LOCAL_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
 const MAPPED: Ipv6Addr = Ipv4Addr::new(198, 18, 2, 10).to_ipv6_mapped();
+
+/// DHCP that is none, or that no server is configured for.
+const DHCP_REFUSED: Expect = Heard("dhcp", Some("dhcp_refused"));
 
 fn any(family: Family) -> IpAddr {
     if family == Family::V4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
@@ -63,9 +67,9 @@ pub(crate) fn senders(side: &mut Side<'_>, family: Family) {
     for (name, destination) in servers {
         let packet = Flow::new(link_local(family), destination).ports(from, to).udp(MARKER);
         let name = format!("DHCP over {family:?} to {name}");
-        side.add_inner_packet(&name, &packet, Engine("to_router"));
+        side.add_inner_packet(&name, &packet, DHCP_REFUSED);
         let flooded = ethernet(MacAddr::BROADCAST, side.station_mac, ethertype(destination), &packet);
-        side.add_inner(&format!("{name}, flooded"), &flooded, Engine("to_router"));
+        side.add_inner(&format!("{name}, flooded"), &flooded, DHCP_REFUSED);
     }
 }
 
@@ -74,31 +78,42 @@ pub(crate) fn destinations(side: &mut Side<'_>, family: Family) {
     let router_link_local = match family {
         Family::V4 => None,
         Family::V6 => {
-            Some(("the router's link-local address", IpAddr::V6(ROUTER_MAC.link_local()), "to_router"))
+            let address = IpAddr::V6(ROUTER_MAC.link_local());
+            Some(("the router's link-local address", address, Told("to_router", Fault::NoPort)))
         }
     };
     let mapped = match family {
-        Family::V4 => ("everybody", IpAddr::V4(Ipv4Addr::BROADCAST), "bad_destination"),
-        Family::V6 => ("an IPv4-mapped address", IpAddr::V6(MAPPED), "bad_destination"),
+        Family::V4 => ("everybody", IpAddr::V4(Ipv4Addr::BROADCAST)),
+        Family::V6 => ("an IPv4-mapped address", IpAddr::V6(MAPPED)),
     };
+    let prohibited = Told("between_overlays", Fault::Prohibited);
     let destinations = [
-        ("another overlay's station", side.other.address(family, Scene::STATION), "between_overlays"),
-        ("another overlay's router", side.other.address(family, 1), "between_overlays"),
-        ("an address of no overlay", nobodys(family), "between_overlays"),
-        ("its own overlay", side.site.address(family, 77), "same_overlay"),
-        ("itself", side.site.address(family, Scene::STATION), "same_overlay"),
-        ("the router", side.site.address(family, 1), "to_router"),
-        ("the gateway's VTEP address", side.stage.vteps(family).0, "to_host"),
-        ("the gateway's uplink address", Stage::uplink_address(family), "to_host"),
-        ("loopback", loopback(family), "bad_destination"),
-        ("a group", group(family), "bad_destination"),
-        ("no address", any(family), "bad_destination"),
-        ("a link-local address", link_local(family), "link_local"),
-        mapped,
+        ("another overlay's station", side.other.address(family, Scene::STATION), prohibited),
+        ("another overlay's router", side.other.address(family, 1), prohibited),
+        ("nobody in another overlay", side.other.address(family, 77), prohibited),
+        ("an address of no overlay", nobodys(family), Told("no_route", Fault::NoRoute)),
+        ("nobody in its own overlay", side.site.address(family, 77), Asked),
+        ("itself", side.site.address(family, Scene::STATION), Forwarded("across")),
+        ("the router", side.site.address(family, 1), Told("to_router", Fault::NoPort)),
+        ("the gateway's VTEP address", side.stage.vteps(family).0, Engine("to_host")),
+        ("the gateway's uplink address", Stage::uplink_address(family), Engine("to_host")),
+        ("loopback", loopback(family), Engine("bad_destination")),
+        ("a group", group(family), Engine("bad_destination")),
+        ("no address", any(family), Engine("bad_destination")),
+        ("a link-local address", link_local(family), Engine("link_local")),
+        (mapped.0, mapped.1, Engine("bad_destination")),
     ];
-    for (name, destination, counter) in destinations.into_iter().chain(router_link_local) {
+    for (name, destination, expect) in destinations.into_iter().chain(router_link_local) {
         let packet = Flow { destination, ..side.flow(family) }.udp(MARKER);
-        side.add_inner_packet(&format!("{family:?} to {name}"), &packet, Engine(counter));
+        side.add_inner_packet(&format!("{family:?} to {name}"), &packet, expect);
+    }
+    if family == Family::V4 {
+        for (name, number) in [("network", 0), ("broadcast", 255)] {
+            let destination = side.site.address(family, number);
+            let packet = Flow { destination, ..side.flow(family) }.udp(MARKER);
+            let name = format!("{family:?} to its overlay's {name} address");
+            side.add_inner_packet(&name, &packet, Engine("directed_broadcast"));
+        }
     }
     // To come back as another endpoint.
     let (vtep, endpoint) = side.stage.vteps(family);
@@ -107,7 +122,8 @@ pub(crate) fn destinations(side: &mut Side<'_>, family: Family) {
     side.add_inner_packet(&format!("{family:?}: VXLAN in VXLAN"), &nested, Engine("spoofed_source"));
     for ttl in [0, 1] {
         let packet = side.flow(family).ttl(ttl).udp(MARKER);
-        side.add_inner_packet(&format!("{family:?} with TTL {ttl}"), &packet, Engine("ttl_exceeded"));
+        let expect = Told("ttl_exceeded", Fault::TimeExceeded);
+        side.add_inner_packet(&format!("{family:?} with TTL {ttl}"), &packet, expect);
     }
 }
 
@@ -143,27 +159,29 @@ pub(crate) fn neighbour_protocols(side: &mut Side<'_>) {
     let foreign = side.other.address(Family::V4, Scene::STATION);
     let mac = side.station_mac;
     let requests = [
-        ("for another station", arp(1, mac, own, side.site.address(Family::V4, 77))),
-        ("for another overlay's router", arp(1, mac, own, side.other.address(Family::V4, 1))),
-        ("for the outer host", arp(1, mac, own, side.stage.scene.outer_address(Family::V4))),
-        ("from another overlay", arp(1, mac, foreign, router)),
-        ("with a sender that is not its source", arp(1, STRANGER, own, router)),
-        ("that announces the router's address", arp(1, mac, router, router)),
-        ("that answers nobody", arp(2, mac, own, router)),
-        ("of an unknown kind", arp(7, mac, own, router)),
-        ("for another protocol", patched(arp(1, mac, own, router), 2, &[0x86, 0xdd])),
-        ("with lying lengths", patched(arp(1, mac, own, router), 4, &[255, 255])),
-        ("cut off", arp(1, mac, own, router)[..27].to_vec()),
-        ("without content", Vec::new()),
+        ("for another station", arp(1, mac, own, side.site.address(Family::V4, 77)), None),
+        ("for another overlay's router", arp(1, mac, own, side.other.address(Family::V4, 1)), None),
+        ("for the outer host", arp(1, mac, own, side.stage.scene.outer_address(Family::V4)), None),
+        ("from another overlay", arp(1, mac, foreign, router), Some("bad_neighbour")),
+        ("with a sender that is not its source", arp(1, STRANGER, own, router), Some("bad_neighbour")),
+        ("that announces the router's address", arp(1, mac, router, router), Some("router_address_claimed")),
+        ("that answers nobody", arp(2, mac, own, router), None),
+        ("of an unknown kind", arp(7, mac, own, router), None),
+        ("for another protocol", patched(arp(1, mac, own, router), 2, &[0x86, 0xdd]), Some("bad_neighbour")),
+        ("with lying lengths", patched(arp(1, mac, own, router), 4, &[255, 255]), Some("bad_neighbour")),
+        ("cut off", arp(1, mac, own, router)[..27].to_vec(), Some("bad_neighbour")),
+        ("without content", Vec::new(), Some("bad_neighbour")),
     ];
-    for (name, request) in requests {
+    for (name, request, deed) in requests {
         for to in [MacAddr::BROADCAST, ROUTER_MAC] {
             let frame = ethernet(to, mac, ARP, &request);
-            side.add_inner(&format!("ARP {name} to {to}"), &frame, Engine("arp"));
+            side.add_inner(&format!("ARP {name} to {to}"), &frame, Heard("arp", deed));
         }
     }
-    let frame = ethernet(MacAddr::BROADCAST, STRANGER, ARP, &arp(1, STRANGER, own, router));
-    side.add_inner("ARP of an unknown station", &frame, Engine("unknown_station"));
+    // For somebody else than the router, which would answer.
+    let (visitor, nobody) = (stranger(10), side.site.address(Family::V4, 77));
+    let frame = ethernet(MacAddr::BROADCAST, visitor, ARP, &arp(1, visitor, own, nobody));
+    side.add_inner("ARP of an unknown station", &frame, LetIn("arp"));
 
     let own = ipv6(side.site.address(Family::V6, Scene::STATION));
     let router = ipv6(side.site.address(Family::V6, 1));
@@ -176,27 +194,55 @@ pub(crate) fn neighbour_protocols(side: &mut Side<'_>) {
     let redirect = [&[0; 4][..], &own.octets(), &foreign.octets()].concat();
     let spoilt = patched(good.clone(), 42, &[good[42] ^ 1]);
     let messages = [
-        ("a solicitation that a router passed on", ask(own).ttl(254).icmpv6(135, &body(router))),
-        ("a solicitation with a wrong checksum", spoilt),
-        ("a solicitation for another overlay's router", ask(own).icmpv6(135, &body(foreign_router))),
-        ("a solicitation for a group", ask(own).icmpv6(135, &body(ALL_NODES))),
-        ("a solicitation from another overlay", ask(foreign).icmpv6(135, &body(router))),
-        ("a solicitation from the router", ask(router).icmpv6(135, &body(router))),
-        ("a solicitation cut off", ask(own).icmpv6(135, &body(router)[..12])),
-        ("a solicitation with an option of length 0", ask(own).icmpv6(135, &patched(body(router), 21, &[0]))),
-        ("a solicitation with an option too long", ask(own).icmpv6(135, &patched(body(router), 21, &[9]))),
-        ("an advertisement of the router's address", ask(own).icmpv6(136, &body(router))),
-        ("a router advertisement", ask(own).icmpv6(134, &[64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0])),
-        ("a redirect", ask(own).icmpv6(137, &redirect)),
-        ("a redirect without content", ask(own).icmpv6(137, &[])),
+        (
+            "a solicitation that a router passed on",
+            ask(own).ttl(254).icmpv6(135, &body(router)),
+            Some("bad_neighbour"),
+        ),
+        ("a solicitation with a wrong checksum", spoilt, Some("bad_neighbour")),
+        ("a solicitation for another overlay's router", ask(own).icmpv6(135, &body(foreign_router)), None),
+        ("a solicitation for a group", ask(own).icmpv6(135, &body(ALL_NODES)), Some("bad_neighbour")),
+        (
+            "a solicitation from another overlay",
+            ask(foreign).icmpv6(135, &body(router)),
+            Some("bad_neighbour"),
+        ),
+        (
+            "a solicitation from the router",
+            ask(router).icmpv6(135, &body(router)),
+            Some("router_address_claimed"),
+        ),
+        ("a solicitation cut off", ask(own).icmpv6(135, &body(router)[..12]), Some("bad_neighbour")),
+        (
+            "a solicitation with an option of length 0",
+            ask(own).icmpv6(135, &patched(body(router), 21, &[0])),
+            Some("bad_neighbour"),
+        ),
+        (
+            "a solicitation with an option too long",
+            ask(own).icmpv6(135, &patched(body(router), 21, &[9])),
+            Some("bad_neighbour"),
+        ),
+        (
+            "an advertisement of the router's address",
+            ask(own).icmpv6(136, &body(router)),
+            Some("router_address_claimed"),
+        ),
+        (
+            "a router advertisement",
+            ask(own).icmpv6(134, &[64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]),
+            Some("rogue_advertisement"),
+        ),
+        ("a redirect", ask(own).icmpv6(137, &redirect), Some("redirect")),
+        ("a redirect without content", ask(own).icmpv6(137, &[]), Some("redirect")),
     ];
-    for (name, message) in messages {
-        side.add_inner_packet(&format!("ND: {name}"), &message, Engine("ndp"));
+    for (name, message, deed) in messages {
+        side.add_inner_packet(&format!("ND: {name}"), &message, Heard("ndp", deed));
     }
     let short = ask(own).ip(ICMPV6, &[135, 0]);
-    side.add_inner_packet("ND: two bytes of a solicitation", &short, Engine("to_router"));
+    side.add_inner_packet("ND: two bytes of a solicitation", &short, Heard("to_router", Some("not_served")));
     let out = Flow { ttl: 255, ..side.flow(Family::V6) }.icmpv6(137, &redirect);
-    side.add_inner_packet("ND: a redirect to the outer host", &out, Engine("ndp"));
+    side.add_inner_packet("ND: a redirect to the outer host", &out, Heard("ndp", Some("redirect")));
 }
 
 fn ipv6(address: IpAddr) -> Ipv6Addr {

@@ -7,12 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use lab::{
-    Family, Namespace, Nic, Offloads, PacketSocket, Ping, Scene, Site, Topology, TopologyOptions, wait_until,
+    Family, Namespace, Offloads, PacketSocket, Ping, Scene, Site, Topology, TopologyOptions, wait_until,
 };
 use serde_json::Value;
 
-/// How long a counter may take to show what has arrived.
-const SOON: Duration = Duration::from_secs(5);
+use crate::wires::{Cause, Fault, Sent, Tally, Wire, Wires};
+
+/// How long a counter may take to show what has arrived, and what was asked because of it.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Frames of each case: one that is counted twice would show.
 const FRAMES: u64 = 3;
@@ -20,12 +22,24 @@ const FRAMES: u64 = 3;
 /// In the payload of each bad frame: where it is seen, the frame or a part of it got.
 pub(crate) const MARKER: &[u8] = b"vxgate bad input";
 
+/// The payload of datagrams that show that the gateway goes on.
+pub(crate) const TOKEN: &[u8] = b"well-formed";
+
 /// UDP port that bad packets are for.
 pub(crate) const PORT: u16 = 5000;
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 pub(crate) type Counters = BTreeMap<String, u64>;
+
+/// Limits of the slow path that no case meets, however fast the machine is.
+const LIMITS: &str = "[gateway.punts]
+neighbour = { overlay = { rate = 100000, burst = 100000 } }
+resolve = { overlay = { rate = 100000, burst = 100000 } }
+stranger = { overlay = { rate = 100000, burst = 100000 } }
+host = { overlay = { rate = 100000, burst = 100000 } }
+error = { overlay = { rate = 100000, burst = 100000 } }
+";
 
 /// Where a frame is sent from.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +55,84 @@ pub(crate) enum From {
 pub(crate) enum Expect {
     /// The engine gets it, and counts it by this name alone; nothing leaves.
     Engine(&'static str),
+    /// The slow path gets it, counted by the first name, and counts what it is by the second, if that is worth it; nothing
+    /// leaves.
+    Heard(&'static str, Option<&'static str>),
+    /// It is counted so, and its sender is told this; nothing else leaves.
+    Told(&'static str, Fault),
+    /// It waits while its overlay is asked three times who has its destination, until its sender is told that nobody has.
+    Asked,
+    /// It is a stranger's, who is let in: it is forwarded, or the slow path gets it, counted by this name.
+    LetIn(&'static str),
     /// The XDP program counts it by this verdict, and the engine never sees it; nothing leaves but, for `pass`, an
     /// ICMP error of the kernel.
     Xdp(&'static str),
     /// It is forwarded, and counted so: bad only to look at, or not the gateway's to judge.
     Forwarded(&'static str),
+}
+
+/// Questions for an address before it is given up (RFC 4861 section 10).
+const QUESTIONS: u64 = 3;
+
+impl Expect {
+    /// What the engine counts, as far as that must be so. `rises`: what it has counted, for what is up to chance.
+    fn counters(&self, rises: &Counters) -> Counters {
+        let named = |counters: &[(&str, u64)]| {
+            let counted = counters.iter().filter(|(_, count)| *count > 0);
+            counted.map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        match *self {
+            Self::Engine(name) | Self::Forwarded(name) | Self::Heard(name, None) => named(&[(name, FRAMES)]),
+            Self::Heard(name, Some(deed)) => named(&[(name, FRAMES), (deed, FRAMES)]),
+            Self::Told(name, _) => named(&[(name, FRAMES), ("error_sent", FRAMES), ("slow_path", FRAMES)]),
+            Self::Asked => named(&[
+                ("unresolved", FRAMES),
+                ("solicitation_sent", QUESTIONS),
+                ("error_sent", FRAMES),
+                ("slow_path", QUESTIONS + FRAMES),
+            ]),
+            Self::LetIn(name) => {
+                // The first is handed over, and counted again; others may come before the door is open, and are refused.
+                let early = rises.get("unknown_station").copied().unwrap_or(0).clamp(1, FRAMES);
+                let refused = early - 1;
+                named(&[
+                    ("unknown_station", early),
+                    ("stranger_admitted", 1),
+                    ("stranger_refused", refused),
+                    (name, FRAMES - refused),
+                ])
+            }
+            Self::Xdp(_) => Counters::new(),
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        if let Self::Xdp(name) = self { name } else { "to_engine" }
+    }
+
+    /// What leaves for a frame of `from`, the engine having counted `rises`.
+    fn sent(&self, from: From, rises: &Counters) -> Tally {
+        let back = match from {
+            From::Endpoint(_) => Wire::Underlay,
+            From::Neighbour => Wire::Uplink,
+        };
+        match *self {
+            Self::Forwarded("egress") => Tally::from([(Sent::Forwarded(Wire::Uplink), FRAMES)]),
+            Self::Forwarded(_) => Tally::from([(Sent::Forwarded(Wire::Underlay), FRAMES)]),
+            Self::Told(..) => Tally::from([(Sent::Told(back), FRAMES)]),
+            Self::Asked => Tally::from([(Sent::Asked, QUESTIONS), (Sent::Told(back), FRAMES)]),
+            Self::LetIn("egress") => Tally::from([(Sent::Forwarded(Wire::Uplink), rises["egress"])]),
+            Self::LetIn(_) | Self::Engine(_) | Self::Heard(..) | Self::Xdp(_) => Tally::new(),
+        }
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        match *self {
+            Self::Told(_, fault) => Some(fault),
+            Self::Asked => Some(Fault::NoAddress),
+            _ => None,
+        }
+    }
 }
 
 /// A frame, and what must become of it.
@@ -62,9 +149,7 @@ pub(crate) struct Stage {
     pub(crate) scene: Scene,
     endpoints: [PacketSocket; 2],
     neighbour: PacketSocket,
-    /// The far ends of the gateway's links: all that it sends arrives there.
-    underlay: PacketSocket,
-    uplink: PacketSocket,
+    wires: Wires,
     /// Of the stations and the outer host.
     hosts: [UdpSocket; 3],
 }
@@ -81,20 +166,19 @@ impl Stage {
     /// The [scene](scene_with), with a gateway that runs and stations that keep silent.
     pub(crate) fn new() -> Self {
         let mut scene = scene_with(Offloads::Off);
-        scene.gateway.configure(&scene.config(&scene.overlays())).expect("its configuration");
+        let config = scene.config(&scene.overlays()).replacen("\n\n", &format!("\n\n{LIMITS}\n"), 1);
+        scene.gateway.configure(&config).expect("its configuration");
         scene.gateway.start().expect("a gateway");
         for station in &scene.stations {
             silence(&scene, station);
         }
         let [one, other] = [0, 1].map(|at: usize| host(&scene.stations[at].host.namespace));
         let hosts = [one, other, host(&scene.outer.namespace)];
-        let far = |nic: &Nic| nic.far_namespace.packet_socket(&nic.far_interface).expect("the far end");
-        let near = |nic: &Nic| nic.namespace.packet_socket(&nic.interface).expect("a raw socket");
+        let near = |nic: &lab::Nic| nic.namespace.packet_socket(&nic.interface).expect("a raw socket");
         Self {
             endpoints: [0, 1].map(|at: usize| near(&scene.endpoints[at].nic)),
             neighbour: near(&scene.neighbour.nic),
-            underlay: far(&scene.topology.underlay0),
-            uplink: far(&scene.topology.uplink0),
+            wires: Wires::watch(&scene),
             hosts,
             scene,
         }
@@ -103,20 +187,19 @@ impl Stage {
     /// Sends the frames of a case and checks what became of them, and that the gateway goes on: what was not as it
     /// should be.
     pub(crate) fn play(&self, case: &Case) -> Result<(), String> {
+        let Case { from, frame, expect, .. } = case;
+        let cause = Cause::new(self, frame, expect.fault());
         // What a case before this one left, if it failed.
-        self.marked(false);
+        self.wires.sent(|_, _| None);
         let before = self.look();
-        let (socket, port) = match case.from {
-            From::Endpoint(family) => (&self.endpoints[family as usize], &self.scene.topology.underlay0),
+        let (socket, port) = match from {
+            From::Endpoint(family) => (&self.endpoints[*family as usize], &self.scene.topology.underlay0),
             From::Neighbour => (&self.neighbour, &self.scene.topology.uplink0),
         };
         for _ in 0..FRAMES {
-            socket.send(&case.frame).map_err(|error| format!("cannot be sent: {error}"))?;
+            socket.send(frame).map_err(|error| format!("cannot be sent: {error}"))?;
         }
-        let (counter, verdict) = match case.expect {
-            Expect::Engine(name) | Expect::Forwarded(name) => (Some(name), "to_engine"),
-            Expect::Xdp(name) => (None, name),
-        };
+        let verdict = expect.verdict();
         let engine = |seen: &Seen| rises(&before.engine, &seen.engine);
         let xdp = |seen: &Seen| {
             let mut rises = rises(&before.verdicts[&port.interface], &seen.verdicts[&port.interface]);
@@ -126,17 +209,24 @@ impl Stage {
             }
             rises
         };
-        let after = wait_until("the counters", SOON, || {
+        wait_until("the counters", SOON, || {
             let seen = self.look();
-            let of_engine = counter.is_none_or(|name| engine(&seen).get(name) >= Some(&FRAMES));
-            let of_xdp = xdp(&seen).get(verdict) >= Some(&FRAMES);
-            if of_engine && of_xdp { Ok(seen) } else { Err(format!("{:?} {:?}", engine(&seen), xdp(&seen))) }
+            let (engine, xdp) = (engine(&seen), xdp(&seen));
+            let mut wanted = expect.counters(&engine).into_iter();
+            let of_engine = wanted.all(|(name, count)| engine.get(&name) >= Some(&count));
+            let of_xdp = xdp.get(verdict) >= Some(&FRAMES);
+            if of_engine && of_xdp { Ok(()) } else { Err(format!("{engine:?} {xdp:?}")) }
         })
         .map_err(|error| error.to_string())?;
+        if matches!(expect, Expect::Heard(_, None)) {
+            self.settle();
+        }
 
-        let expected: Counters = counter.map(|name| (name.to_owned(), FRAMES)).into_iter().collect();
-        if engine(&after) != expected {
-            return Err(format!("the engine counted {:?}, not {expected:?}", engine(&after)));
+        let after = self.look();
+        let counted = engine(&after);
+        let expected = expect.counters(&counted);
+        if counted != expected {
+            return Err(format!("the engine counted {counted:?}, not {expected:?}"));
         }
         let expected = Counters::from([(verdict.to_owned(), FRAMES)]);
         if verdict != "pass" && xdp(&after) != expected {
@@ -145,17 +235,22 @@ impl Stage {
         self.check_forwarding()?;
 
         // The datagrams came after the frames on the same way: what was to come out is out.
-        let host_may_answer = matches!(case.expect, Expect::Xdp("pass"));
-        let marked = self.marked(host_may_answer);
-        let expected = match case.expect {
-            Expect::Forwarded("ingress") => [FRAMES, 0],
-            Expect::Forwarded(_) => [0, FRAMES],
-            _ => [0, 0],
-        };
-        if marked != expected {
-            return Err(format!("{marked:?} of the frames left by underlay and uplink, not {expected:?}"));
+        let mut sent = self.wires.sent(|wire, frame| cause.recognize(wire, frame));
+        if verdict == "pass" {
+            sent.retain(|sent, _| !matches!(sent, Sent::OfTheHost(_)));
+        }
+        let expected = expect.sent(*from, &counted);
+        if sent != expected {
+            return Err(format!("{sent:?} left, not {expected:?}"));
         }
         Ok(())
+    }
+
+    /// Waits until the slow path has dealt with what it was handed over: it answers, takes that, and answers again.
+    fn settle(&self) {
+        for _ in 0..2 {
+            self.scene.gateway.show("neighbours").expect("the gateway answers");
+        }
     }
 
     /// That a datagram of each family still gets from each station to the outer host and back.
@@ -182,11 +277,6 @@ impl Stage {
                 assert!(report.expect("ping").is_complete(), "{family:?}, station {}", station.site.vni);
             }
         }
-    }
-
-    /// How many frames with the marker have left by underlay and uplink since this was last asked.
-    fn marked(&self, but_errors: bool) -> [u64; 2] {
-        [&self.underlay, &self.uplink].map(|wire| marked(wire, but_errors))
     }
 
     pub(crate) fn look(&self) -> Seen {
@@ -261,7 +351,6 @@ fn host(namespace: &Namespace) -> UdpSocket {
 
 /// Sends a datagram, and waits for it at the other end; bad ones that were forwarded come first.
 fn exchange(from: &UdpSocket, to: &UdpSocket, address: IpAddr) -> io::Result<()> {
-    const TOKEN: &[u8] = b"well-formed";
     let address = match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => address,
@@ -270,25 +359,4 @@ fn exchange(from: &UdpSocket, to: &UdpSocket, address: IpAddr) -> io::Result<()>
     let mut buffer = [0; 2048];
     while to.recv(&mut buffer)? != TOKEN.len() || !buffer.starts_with(TOKEN) {}
     Ok(())
-}
-
-/// How many frames with the marker have arrived; ICMP errors, which quote it, only if they are not to be expected.
-fn marked(wire: &PacketSocket, but_errors: bool) -> u64 {
-    let mut buffer = vec![0; 1 << 17];
-    let mut count = 0;
-    while let Some(length) = wire.receive(&mut buffer, Duration::ZERO).expect("a wire to watch") {
-        let frame = &buffer[..length];
-        let is_marked = frame.windows(MARKER.len()).any(|window| window == MARKER);
-        count += u64::from(is_marked && !(but_errors && is_icmp_error(frame)));
-    }
-    count
-}
-
-/// Destination unreachable, time exceeded, or parameter problem, of either family.
-fn is_icmp_error(frame: &[u8]) -> bool {
-    match frame[12..14] {
-        [0x08, 0x00] => frame[23] == 1 && matches!(frame[34], 3 | 11 | 12),
-        [0x86, 0xdd] => frame[20] == 58 && matches!(frame[54], 1..=4),
-        _ => false,
-    }
 }

@@ -6,11 +6,18 @@ use lab::{Family, ROUTER_MAC, Scene, Site};
 use wire::MacAddr;
 
 use crate::frames::*;
-use crate::stage::Expect::{Engine, Forwarded, Xdp};
+use crate::stage::Expect::{Engine, Forwarded, LetIn, Told, Xdp};
 use crate::stage::{Case, Expect, FAMILIES, From, MARKER, Stage};
+use crate::wires::Fault;
 
 /// MAC address that nobody has.
 pub(crate) const STRANGER: MacAddr = MacAddr([2, 0, 0xba, 0xd0, 0xba, 0xd0]);
+
+/// MAC address of a station that no configuration names: one for each case, since it is a stranger only once.
+pub(crate) const fn stranger(number: u8) -> MacAddr {
+    MacAddr([2, 0, 0xba, 0xd0, 0xba, number])
+}
+
 const MULTICAST_MAC: MacAddr = MacAddr([1, 0, 0x5e, 0, 0, 1]);
 
 /// One endpoint and its overlay, as they look from outside: what bad frames are made of.
@@ -267,13 +274,14 @@ impl<'a> Side<'a> {
         );
         // More than the uplink takes, and not more than the underlay.
         let long = self.flow(family).udp(&[MARKER, &[0; 1460][..]].concat());
-        self.add_inner_packet(&format!("inner {family:?} too big for the uplink"), &long, Engine("too_big"));
+        let expect = Told("too_big", Fault::TooBig);
+        self.add_inner_packet(&format!("inner {family:?} too big for the uplink"), &long, expect);
     }
 
     fn inner_frames(&mut self, family: Family) {
         let good = self.inner(family);
         let (kind, packet) = (ethertype(self.flow(family).source), good[ETHERNET_LEN..].to_vec());
-        let (own, other) = (self.station_mac, self.other_mac);
+        let own = self.station_mac;
         let with = |destination, source| ethernet(destination, source, kind, &packet);
         let frames = [
             ("a tag", tagged(&good, VLAN, 5), Engine("inner_vlan")),
@@ -281,8 +289,7 @@ impl<'a> Side<'a> {
             ("two tags", tagged(&tagged(&good, VLAN, 0), VLAN, 0), Engine("inner_vlan")),
             ("a priority tag", tagged(&good, VLAN, 0xa000), Forwarded("egress")),
             ("half a tag", good[..12].iter().chain(&[0x81, 0, 0]).copied().collect(), Engine("truncated")),
-            ("an unknown source MAC", with(ROUTER_MAC, STRANGER), Engine("unknown_station")),
-            ("another overlay's source MAC", with(ROUTER_MAC, other), Engine("unknown_station")),
+            ("an unknown source MAC", with(ROUTER_MAC, stranger(family as u8)), LetIn("egress")),
             ("the router as source MAC", with(ROUTER_MAC, ROUTER_MAC), Engine("bad_source_mac")),
             ("a group as source MAC", with(ROUTER_MAC, MULTICAST_MAC), Engine("bad_source_mac")),
             ("source MAC zero", with(ROUTER_MAC, MacAddr::ZERO), Engine("bad_source_mac")),
@@ -299,6 +306,12 @@ impl<'a> Side<'a> {
         ];
         for (name, frame, expect) in frames {
             self.add_inner(&format!("inner {family:?} frame with {name}"), &frame, expect);
+        }
+        // Whoever was let in once is none any more.
+        if family == self.family {
+            let frame = with(ROUTER_MAC, self.other_mac);
+            let name = format!("inner {family:?} frame with another overlay's source MAC");
+            self.add_inner(&name, &frame, LetIn("egress"));
         }
     }
 }

@@ -7,9 +7,10 @@ use wire::MacAddr;
 
 use crate::frames::*;
 use crate::overlay::{nobodys, options};
-use crate::stage::Expect::{Engine, Forwarded, Xdp};
+use crate::stage::Expect::{Asked, Engine, Forwarded, Told, Xdp};
 use crate::stage::{Case, Expect, FAMILIES, From, MARKER, Stage};
 use crate::underlay::STRANGER;
+use crate::wires::Fault;
 
 /// All cases.
 pub(crate) fn cases(stage: &Stage) -> Vec<Case> {
@@ -161,16 +162,19 @@ impl Uplink<'_> {
 
     fn destinations(&mut self) {
         let site = self.stage.scene.stations[self.station].site;
+        // The first address of an IPv6 subnet is no station's either (RFC 4291 section 2.6.1); the last is one like others.
+        let edge = Engine("directed_broadcast");
+        let last = if self.family == Family::V4 { edge } else { Asked };
         let destinations = [
-            ("the router of an overlay", site.address(self.family, 1), "to_router"),
-            ("nobody in an overlay", site.address(self.family, 99), "no_station"),
-            ("the last address of an overlay", site.address(self.family, 255), "no_station"),
-            ("the first address of an overlay", site.address(self.family, 0), "no_station"),
-            ("a block, but no overlay", nobodys(self.family), "no_overlay"),
+            ("the router of an overlay", site.address(self.family, 1), Told("to_router", Fault::NoPort)),
+            ("nobody in an overlay", site.address(self.family, 99), Asked),
+            ("the last address of an overlay", site.address(self.family, 255), last),
+            ("the first address of an overlay", site.address(self.family, 0), edge),
+            ("a block, but no overlay", nobodys(self.family), Engine("no_overlay")),
         ];
-        for (name, destination, counter) in destinations {
+        for (name, destination, expect) in destinations {
             let packet = Flow { destination, ..self.flow() }.udp(MARKER);
-            self.add_packet(&format!("to {name}"), &packet, Engine(counter));
+            self.add_packet(&format!("to {name}"), &packet, expect);
         }
     }
 
@@ -178,7 +182,7 @@ impl Uplink<'_> {
         let good = self.flow().udp(MARKER);
         for ttl in [0, 1] {
             let packet = self.flow().ttl(ttl).udp(MARKER);
-            self.add_packet(&format!("with TTL {ttl}"), &packet, Engine("ttl_exceeded"));
+            self.add_packet(&format!("with TTL {ttl}"), &packet, Told("ttl_exceeded", Fault::TimeExceeded));
         }
         let last = self.flow().ttl(2).udp(MARKER);
         self.add_packet("with TTL 2", &last, Forwarded("ingress"));

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Neighbours(Option<Vni>, Sender<Vec<NeighbourStatus>>),
     /// To tell how many addresses are known, and what was refused.
     NeighbourStatistics(Sender<NeighbourStatistics>),
+    /// To tell when readers see what the commands before this one changed.
+    Settle(Sender<()>),
 }
 
 /// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
@@ -167,6 +169,7 @@ impl SlowPath {
     /// Whether there was anything.
     pub(crate) fn obey(&mut self) -> bool {
         let (mut any, now) = (false, Instant::now());
+        let mut settled = Vec::new();
         for _ in 0..COMMANDS_AT_ONCE {
             let Ok(command) = self.commands.try_recv() else { break };
             any = true;
@@ -180,9 +183,13 @@ impl SlowPath {
                 Command::NeighbourStatistics(answer) => {
                     let _ = answer.send(self.neighbours.statistics());
                 }
+                Command::Settle(answer) => settled.push(answer),
             }
         }
         self.writer.publish();
+        for answer in settled {
+            let _ = answer.send(());
+        }
         if any && !self.waiting.is_empty() {
             self.outbox(now).release();
         }
@@ -312,6 +319,10 @@ impl SlowPath {
     /// Whether the sender, which is no station, is let in for now.
     fn admit(&mut self, received: &Received<'_>, now: Instant) -> bool {
         let Origin::Station { overlay, endpoint } = received.origin else { return false };
+        // Nobody but this gateway sends from its own MAC address.
+        if self.writer.current().overlays.get(overlay).own_mac == Some(received.sender) {
+            return false;
+        }
         self.strangers.admit(overlay, received.sender, now)
             && self.writer.begin_visit(overlay, received.sender, endpoint)
     }
