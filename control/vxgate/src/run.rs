@@ -106,6 +106,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             worker.pages
         );
     }
+    info!("flow table: records of {} pages", engine.record_pages());
     if let Some(refusal) = engine.zero_copy_refusal() {
         info!("copy mode on all ports: {refusal}");
     }

@@ -189,6 +189,7 @@ pub struct Engine {
     slow_path: JoinHandle<()>,
     workers: Vec<RunningWorker>,
     polling: Polling,
+    record_pages: Pages,
     zero_copy_refusal: Option<String>,
 }
 
@@ -227,6 +228,7 @@ impl Engine {
         let (writer, flow_readers) = Writer::new(config, sockets.len() + 1)?;
         let reader = || flow_readers.reader().expect("as many as were asked for");
         let tables = Arc::clone(writer.published());
+        let record_pages = writer.record_pages();
         let slow_path =
             SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally));
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
@@ -280,6 +282,7 @@ impl Engine {
             slow_path,
             workers,
             polling,
+            record_pages,
             zero_copy_refusal,
         };
         match attach {
@@ -502,6 +505,11 @@ impl Engine {
             }
         };
         self.workers.iter().enumerate().map(status).collect()
+    }
+
+    /// What pages the records of the flow table are made of, the largest part of all tables.
+    pub fn record_pages(&self) -> Pages {
+        self.record_pages
     }
 
     fn worker_counters(&self) -> impl Iterator<Item = &Counters> {

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
+use sys::pages::Pages;
 use thiserror::Error;
 use wire::MacAddr;
 
@@ -204,6 +205,11 @@ impl Writer {
     /// Bytes of all tables.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.flows.memory_bytes() + self.current.overlays.memory_bytes()
+    }
+
+    /// What pages the records of the flow table are made of.
+    pub(crate) fn record_pages(&self) -> Pages {
+        self.flows.statistics().record_pages
     }
 
     fn rebuild_fib(&mut self) {
