@@ -267,12 +267,12 @@ fn check_passes_and_changes_nothing() {
 }
 
 #[test]
-fn a_spinning_worker_forwards_too() {
+fn a_busy_worker_forwards_too() {
     let mut scene = scene();
     let config = scene.config(&scene.overlays());
-    let spinning = config.replace("polling = \"adaptive\"", "polling = \"busy\"");
-    assert_ne!(config, spinning);
-    scene.gateway.configure(&spinning).unwrap();
+    let busy = config.replace("polling = \"adaptive\"", "polling = \"busy\"");
+    assert_ne!(config, busy);
+    scene.gateway.configure(&busy).unwrap();
     scene.gateway.start().unwrap();
     assert_forwards(&scene);
     assert!(scene.gateway.stop().unwrap().unwrap().success());
@@ -311,6 +311,14 @@ fn a_second_gateway_on_a_port_in_use_is_refused_and_harms_nobody() {
     let options = VethOptions { mtu: Topology::UNDERLAY_MTU, ..VethOptions::default() };
     veth(VethEnd::new(&gateway, "spare0"), VethEnd::new(&far, "far0"), options).unwrap();
     gateway.ip("address add 198.18.8.1/24 dev spare0\naddress add 2001:db8:0:8::1/64 dev spare0").unwrap();
+    // These and the link-local one: from then on the kernel changes nothing by itself.
+    wait_until("the addresses of spare0", PATIENCE, || {
+        let shown = &rows(&gateway, &["address", "show", "dev", "spare0"])[0];
+        let addresses = shown["addr_info"].as_array().unwrap();
+        let usable = addresses.iter().filter(|address| address.get("tentative").is_none()).count();
+        if usable == 3 { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .unwrap();
     let socket = scene.topology.lab.directory().join("second.sock");
     let config = scene.config(&scene.overlays()).replace("underlay0", "spare0");
     let config = config.replace(&*scene.gateway.socket().to_string_lossy(), &socket.to_string_lossy());
