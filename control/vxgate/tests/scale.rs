@@ -1,4 +1,5 @@
-//! 65 536 overlays in one block, three of them with stations. Needs root.
+//! 65 536 overlays in one block, three of them with real stations; without any others, and with 16 more in each. Needs
+//! root.
 //!
 //! `cargo test --release -p vxgate --test scale -- --nocapture` prints start-up time and memory.
 
@@ -7,12 +8,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use lab::{Family, Ping, Scene, Site, TopologyOptions, vni};
+use lab::{Family, Ping, Scene, Site, TopologyOptions, vni, wait_until};
 use serde_json::Value;
 
 const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
 
 const OVERLAYS: u32 = 65_536;
+
+/// Stations of the block in each overlay: 1 048 576 in all.
+const PER_OVERLAY: u32 = 16;
+/// Number of the first one's addresses in its subnets, beyond those of the scene's stations.
+const FIRST_ADDRESS: u32 = 100;
 
 /// How long an echo reply may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,20 +63,37 @@ fn as_many_interfaces_as_with_one_overlay_and_traffic_in_the_first_a_middle_and_
     assert!(scene.gateway.stop().unwrap().unwrap().success());
 
     let [v4, v6] = [0, 1].map(|endpoint| scene.endpoints[endpoint].vtep);
-    let block = format!(
+    let overlays = format!(
         "[[overlay-block]]\nvnis = \"1-{OVERLAYS}\"\nipv4 = {{ range = \"10.0.0.0/8\", length = 24 }}\n\
          ipv6 = {{ range = \"fd00::/48\", length = 64 }}\nendpoints = [\"{v4}\", \"{v6}\"]\n"
     );
-    scene.gateway.configure(&scene.config(&block)).unwrap();
-    let started = scene.gateway.start().unwrap();
-    let memory = scene.gateway.process().unwrap().memory().unwrap();
-    let [resident, peak] = [memory.0, memory.1].map(|bytes| bytes as f64 / f64::from(1 << 20));
-    println!(
-        "\n=== {OVERLAYS} overlays: ready in {} ms, {resident:.1} MiB resident, {peak:.1} MiB at most ===\n",
-        started.as_millis()
+    let stations = format!(
+        "[[station-block]]\nvnis = \"1-{OVERLAYS}\"\nper-overlay = {PER_OVERLAY}\n\
+         first-mac = \"02:10:00:00:00:00\"\nfirst-address = {FIRST_ADDRESS}\nendpoints = [\"{v4}\", \"{v6}\"]\n"
     );
-    assert_eq!(gateway.interfaces().unwrap(), with_one);
+    for (config, per_overlay) in [(overlays.clone(), 0), (overlays + &stations, PER_OVERLAY)] {
+        scene.gateway.configure(&scene.config(&config)).unwrap();
+        let started = scene.gateway.start().unwrap();
+        let memory = scene.gateway.process().unwrap().memory().unwrap();
+        let [resident, peak] = [memory.0, memory.1].map(|bytes| bytes as f64 / f64::from(1 << 20));
+        println!(
+            "\n=== {OVERLAYS} overlays, {} stations: ready in {} ms, {resident:.1} MiB resident, {peak:.1} MiB at most \
+             ===\n",
+            OVERLAYS * per_overlay + scene.stations.len() as u32,
+            started.as_millis()
+        );
+        assert_eq!(gateway.interfaces().unwrap(), with_one);
+        assert_forwards(&scene);
+        assert_shown(&scene, per_overlay);
+        if per_overlay > 0 {
+            assert_knows(&scene, per_overlay);
+        }
+        assert!(scene.gateway.stop().unwrap().unwrap().success());
+    }
+}
 
+/// In overlays with real stations, both ways.
+fn assert_forwards(scene: &Scene) {
     for station in &scene.stations {
         for family in Family::BOTH {
             let pairs = [
@@ -84,18 +107,42 @@ fn as_many_interfaces_as_with_one_overlay_and_traffic_in_the_first_a_middle_and_
             }
         }
     }
+}
 
+/// All overlays, with as many stations as they have.
+fn assert_shown(scene: &Scene, per_overlay: u32) {
     let overlays = rows(scene.gateway.show("overlays").unwrap());
     assert_eq!(overlays.len(), OVERLAYS as usize);
-    assert!((1..).zip(&overlays).all(|(vni, overlay): (u32, _)| overlay["vni"] == vni));
+    for (vni, overlay) in (1..).zip(&overlays) {
+        let real = WITH_STATIONS.iter().filter(|(with, _)| *with == vni).count() as u32;
+        assert_eq!((&overlay["vni"], &overlay["stations"]), (&vni.into(), &(per_overlay + real).into()));
+    }
     let socket = scene.gateway.socket().to_string_lossy().into_owned();
     let arguments = ["show", "overlays", "--vni", "32768", "--socket", &socket, "-o", "json"];
-    let output = gateway.run(VXGATE, &arguments).unwrap();
+    let output = scene.topology.gateway.run(VXGATE, &arguments).unwrap();
     let [overlay] = &rows(serde_json::from_slice(&output.stdout).unwrap())[..] else { panic!("one overlay") };
     assert_eq!(overlay, &overlays[32_767]);
     let Site { v4, v6, .. } = site(WITH_STATIONS[1]);
     assert_eq!(overlay["subnets"][0]["prefix"], v4.to_string());
     assert_eq!(overlay["subnets"][1]["prefix"], v6.to_string());
-    assert_eq!(overlay["stations"], 1);
-    assert!(scene.gateway.stop().unwrap().unwrap().success());
+}
+
+/// The first and the last station of the block, in the first and the last overlay: what is for them is forwarded, though
+/// nobody is there, and nobody is asked for.
+fn assert_knows(scene: &Scene, per_overlay: u32) {
+    let count = |name| scene.gateway.counter(name).unwrap();
+    let (forwarded, unresolved) = (count("ingress"), count("unresolved"));
+    let mut sent = 0;
+    for station in [&scene.stations[0], &scene.stations[2]] {
+        for family in Family::BOTH {
+            for number in [FIRST_ADDRESS, FIRST_ADDRESS + per_overlay - 1] {
+                let address = station.site.address(family, number as u8);
+                let ping = Ping::to(address).count(1).timeout(Duration::from_millis(1));
+                assert_eq!(ping.run(&scene.outer.namespace).unwrap().received, 0, "{address}");
+                sent += 1;
+            }
+        }
+    }
+    wait_until("packets into overlays", PATIENCE, || count("ingress") >= forwarded + sent).unwrap();
+    assert_eq!(count("unresolved"), unresolved);
 }
