@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lab::{Family, Iperf, Namespace, Ping, Scene, Site, TopologyOptions, transfer, wait_until};
+use port::xdp::{Classifier, ClassifierConfig, PortRole};
+use port::{Batch, BindRequest, ChunkSize, Queue, Umem, Waker, XdpRequest};
 use serde_json::Value;
 
 /// How long anything may take that happens soon.
@@ -173,6 +175,50 @@ fn idle_workers_sleep_and_wake_for_a_frame() {
     })
     .unwrap();
     ping_both_ways(&scene, [56, 56]);
+}
+
+/// A worker that sleeps without end is woken by a frame. (Where it wakes by itself, nobody would see the difference.)
+#[test]
+fn a_frame_ends_the_sleep() {
+    let scene = scene(1, 1500);
+    let nic = &scene.topology.uplink0;
+    let links = nic.namespace.ip_json(&["link", "show", "dev", &nic.interface]).unwrap();
+    let ifindex = links[0]["ifindex"].as_u64().unwrap() as u32;
+    let program = ClassifierConfig {
+        role: PortRole::Uplink,
+        mac: nic.mac,
+        vteps: Vec::new(),
+        blocks: Scene::blocks(),
+        queues: 1,
+        frame_limit: 1514,
+    };
+    let waker = Waker::new().unwrap();
+    let sleep = || {
+        let (umem, mut pool) = Umem::new(port::frames_for(1), ChunkSize::Small).unwrap();
+        let queue = Queue { interface: &nic.interface, ifindex, queue: 0 };
+        let mut ports = port::open(&umem, &[queue], BindRequest::Copy).unwrap().ports;
+        ports[0].refill(&mut pool);
+        let mut classifier = Classifier::load(&program).unwrap();
+        classifier.set_socket(0, ports[0].socket().unwrap()).unwrap();
+        classifier.attach(ifindex, &nic.interface, XdpRequest::Native).unwrap();
+        port::wait(&ports, &waker, Duration::from_secs(3600));
+        let mut batch = Batch::new();
+        ports[0].receive(&mut batch)
+    };
+    let frames = std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| nic.namespace.enter(sleep).unwrap());
+        let ended = wait_until("the end of the sleep", PATIENCE, || {
+            let station = scene.stations[0].address(Family::V4);
+            let ping = Ping::to(station).count(1).timeout(Duration::from_millis(1));
+            ping.run(&scene.neighbour.namespace).unwrap();
+            sleeper.is_finished()
+        });
+        // If no frame did it; else it is awake.
+        waker.wake();
+        let frames = sleeper.join().unwrap();
+        ended.map(|()| frames).unwrap()
+    });
+    assert!(frames > 0);
 }
 
 #[test]
