@@ -6,7 +6,7 @@
 //!
 //! While there is no tap a worker pays for one load a round and a branch a batch. A tap's ring is bounded: what does
 //! not fit is counted as lost, and nobody waits. The pipeline knows nothing of taps: a reader that wants to know why
-//! asks the [`Explainer`](explain::Explainer), which takes the copy through the same pipeline again.
+//! asks the [`Explainer`], which takes the copy through the same pipeline again.
 
 mod explain;
 mod filter;
