@@ -41,7 +41,7 @@ impl Stick {
 
         let vteps = Family::BOTH.map(|family| Topology::UNDERLAY.address(family, Topology::GATEWAY));
         let mut config = format!(
-            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\nidle = \"block\"\n\n\
+            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\npolling = \"adaptive\"\n\n\
              [[port]]\ninterface = \"stick0\"\nrole = [\"underlay\", \"uplink\"]\naddresses = [\"{}\", \"{}\"]\n\n",
             Scene::BLOCKS,
             gateway.socket().display(),
