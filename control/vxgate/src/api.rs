@@ -224,8 +224,19 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
         }
         Question::Counters => {
             let of_workers = engine.counters().into_iter().map(CounterRow::from);
-            Answer::Counters(of_workers.chain(engine.deeds().into_iter().map(CounterRow::from)).collect())
+            let deeds = engine.deeds().into_iter().map(CounterRow::from);
+            Answer::Counters(of_workers.chain(deeds).chain(neighbours(engine)).collect())
         }
+    })
+}
+
+/// What is known of addresses in overlays, as counters.
+fn neighbours(engine: &Engine) -> impl Iterator<Item = CounterRow> {
+    engine.neighbour_statistics().each().map(|(name, value, description)| CounterRow {
+        name: name.into(),
+        outcome: "neighbours".into(),
+        value,
+        description: description.into(),
     })
 }
 

@@ -111,7 +111,8 @@ pub(crate) struct WorkerRow {
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 pub(crate) struct CounterRow {
     pub(crate) name: String,
-    /// `forwarded`, `punted` (to the slow path) or `dropped`; `slow_path`: what that did.
+    /// `forwarded`, `punted` (to the slow path) or `dropped`; `slow_path`: what that did; `neighbours`: what it knows of
+    /// addresses in overlays.
     pub(crate) outcome: String,
     pub(crate) value: u64,
     pub(crate) description: String,
