@@ -1,6 +1,7 @@
 //! The pipeline both ways, on the in-memory twin of the real ports. Packets are built and checked by an independent
 //! encoder and decoder.
 
+mod multipath;
 mod sent;
 
 use std::cell::RefCell;

@@ -75,9 +75,9 @@ impl<'a> FromUnderlay<'a> {
             return None;
         }
         let way = tables.fib.lookup(packet.destination())?;
-        let (port, destination) = way.router(&tables.fixed, || packet.entropy().path())?;
-        let len = packet.len();
-        let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
+        let adjacency = way.router(&tables.fixed, || packet.entropy().path())?;
+        let (port, len) = (adjacency.port, packet.len());
+        let link = LinkAddresses { destination: adjacency.mac.get()?, source: tables.fixed.port_mac(port) };
         let may_leave =
             tables.rules.is_empty() || self.is_allowed::<P>(overlay, &inner[ethernet::HEADER_LEN..]);
         if len > tables.fixed.port(port).mtu || !may_leave {

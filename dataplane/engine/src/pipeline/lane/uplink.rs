@@ -43,9 +43,9 @@ impl<'a> FromUplink<'a> {
             return None;
         }
         let Endpoint { way, outer, .. } = tables.endpoints.get(flow.endpoint());
-        let (port, destination) = way.router(&tables.fixed, || packet.entropy().path())?;
-        let len = packet.len();
-        let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
+        let adjacency = way.router(&tables.fixed, || packet.entropy().path())?;
+        let (port, len) = (adjacency.port, packet.len());
+        let link = LinkAddresses { destination: adjacency.mac.get()?, source: tables.fixed.port_mac(port) };
         if len > flow.mtu() || len > fits(tables.fixed.port(port).mtu, outer) {
             return None;
         }
