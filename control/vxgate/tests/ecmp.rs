@@ -1,0 +1,204 @@
+//! Several ports a role: flows over two links on each side, and what becomes of them when one goes. Needs root.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use lab::{
+    Capture, Family, Flows, FlowsReport, Link, Ping, Scene, SecondLinks, Site, Station, TopologyOptions,
+    wait_until,
+};
+
+/// How long anything may take on a machine that others use too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time between two datagrams of a flow.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Flows of each station, way and family.
+const FLOWS: usize = 24;
+
+/// Datagrams of each flow that show that its way is open.
+const ENOUGH: u64 = 10;
+
+/// One overlay behind each endpoint, and two links on each side; the gateway is not started.
+fn idle_scene() -> Scene {
+    let sites = [1, 2].map(Site::numbered);
+    let binary = Path::new(env!("CARGO_BIN_EXE_vxgate"));
+    let options = TopologyOptions { second_links: true, ..TopologyOptions::new(&Scene::blocks()) };
+    Scene::build(binary, &options, &sites).unwrap()
+}
+
+fn scene() -> Scene {
+    let mut scene = idle_scene();
+    scene.start().unwrap();
+    wait_resolved(&scene, &next_hops(&scene));
+    scene
+}
+
+fn second(scene: &Scene) -> &SecondLinks {
+    scene.topology.second_links.as_ref().unwrap()
+}
+
+/// Spine and router, on each link and in both families.
+fn next_hops(scene: &Scene) -> BTreeSet<IpAddr> {
+    let SecondLinks { underlay, uplink, .. } = second(scene);
+    underlay.iter().chain(uplink).flat_map(|link| link.far.addresses.iter().map(|net| net.addr())).collect()
+}
+
+/// Waits until the kernel manages these neighbours alone, and knows their MAC addresses.
+fn wait_resolved(scene: &Scene, wanted: &BTreeSet<IpAddr>) {
+    let gateway = &scene.topology.gateway;
+    wait_until("all next hops", PATIENCE, || {
+        let managed = gateway.managed_neighbours().unwrap();
+        let shown = gateway.ip_json(&["neighbour", "show"]).unwrap();
+        let known = shown.as_array().unwrap().iter().filter(|neighbour| neighbour.get("lladdr").is_some());
+        let known: BTreeSet<IpAddr> = known.filter_map(|row| row["dst"].as_str()?.parse().ok()).collect();
+        if managed == *wanted && known.is_superset(wanted) { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .unwrap();
+}
+
+/// Flows both ways and of both families, of all stations.
+fn load(scene: &Scene) -> Vec<Flows> {
+    let mut flows = Vec::new();
+    for station in &scene.stations {
+        for family in Family::BOTH {
+            let (inside, outside) = (&station.host.namespace, &scene.outer.namespace);
+            let to_outside = scene.outer_address(family);
+            flows.push(Flows::start(inside, outside, to_outside, FLOWS, INTERVAL).unwrap());
+            let to_inside = station.address(family);
+            flows.push(Flows::start(outside, inside, to_inside, FLOWS, INTERVAL).unwrap());
+        }
+    }
+    wait_answered(&flows);
+    flows
+}
+
+/// Waits until datagrams of each flow are answered that were not yet sent.
+fn wait_answered(flows: &[Flows]) {
+    flows.iter().for_each(|flows| flows.wait_answered(ENOUGH, PATIENCE).unwrap());
+}
+
+fn stop(flows: Vec<Flows>) -> Vec<FlowsReport> {
+    flows.into_iter().map(Flows::stop).collect()
+}
+
+/// UDP flows that the gateway sends over each of two links, by what is innermost; all are answered meanwhile.
+fn flows_over(links: &[Link; 2], flows: &[Flows]) -> [BTreeSet<Vec<String>>; 2] {
+    let captures =
+        [0, 1].map(|n| Capture::start(&links[n].near.far_namespace, &links[n].near.far_interface).unwrap());
+    wait_answered(flows);
+    let [first, second] = captures.map(|capture| capture.stop().unwrap());
+    [(first, &links[0]), (second, &links[1])].map(|(capture, link)| {
+        assert_eq!(capture.faults().unwrap(), []);
+        let from_gateway = format!("udp && eth.src == {}", link.near.mac);
+        let rows = capture.fields(&from_gateway, &["ip.src", "ipv6.src", "udp.srcport", "udp.dstport"]);
+        rows.unwrap().into_iter().collect()
+    })
+}
+
+/// Both links carry flows, and no flow is on both.
+#[track_caller]
+fn assert_spread(what: &str, [one, other]: &[BTreeSet<Vec<String>>; 2]) {
+    let (all, shared) = (one.len() + other.len(), one.intersection(other).count());
+    // Of as many flows hardly ever less than a quarter is on one link.
+    let fair = [one, other].into_iter().all(|flows| flows.len() > all / 4);
+    assert!(fair && shared == 0, "{what}: {} and {}, {shared} on both", one.len(), other.len());
+    eprintln!("=== {what}: {} flows on one link, {} on the other ===", one.len(), other.len());
+}
+
+fn assert_all_are_spread(scene: &Scene, flows: &[Flows]) {
+    let SecondLinks { underlay, uplink, .. } = second(scene);
+    // As many each way: those that ask and those that answer.
+    let wanted = 2 * flows.len() / 2 * FLOWS;
+    for (what, links) in [("underlay", underlay), ("uplink", uplink)] {
+        let over = flows_over(links, flows);
+        assert_spread(what, &over);
+        assert!(over[0].len() + over[1].len() >= wanted, "{what}: {over:?}");
+    }
+}
+
+#[test]
+fn flows_are_spread_over_both_links_of_each_side() {
+    let scene = scene();
+    let flows = load(&scene);
+    assert_all_are_spread(&scene, &flows);
+    for report in stop(flows) {
+        assert_eq!(report.lost(), 0, "{report:?}");
+    }
+    // The spine and the router spread theirs too: all ports receive and send.
+    let ports = scene.gateway.show("ports").unwrap();
+    let ports = ports.as_array().unwrap();
+    assert_eq!(ports.len(), 4);
+    for port in ports {
+        assert_eq!(port["state"], "up");
+        for counter in ["rx_packets", "tx_packets"] {
+            assert!(port[counter].as_u64().unwrap() > 100, "{port}");
+        }
+    }
+    for reason in ["no_route", "no_neighbour", "vlan", "foreign_mac", "unknown_endpoint"] {
+        assert_eq!(scene.gateway.counter(reason).unwrap(), 0, "{reason}");
+    }
+}
+
+fn ping_all(scene: &Scene) {
+    for Station { host, .. } in &scene.stations {
+        for family in Family::BOTH {
+            let report =
+                Ping::to(scene.outer_address(family)).timeout(PATIENCE).run(&host.namespace).unwrap();
+            assert!(report.is_complete(), "{}: {report:?}", host.namespace.name());
+        }
+    }
+}
+
+fn state_of(scene: &Scene, interface: &str) -> String {
+    let ports = scene.gateway.show("ports").unwrap();
+    let port = ports.as_array().unwrap().iter().find(|port| port["interface"] == interface).unwrap();
+    port["state"].as_str().unwrap().to_owned()
+}
+
+/// Cuts one link after the other; flows go on over the one that is left, and come back to both.
+fn cut_and_mend(links: impl Fn(&Scene) -> [Link; 2]) {
+    let scene = scene();
+    let links = links(&scene);
+    let flows = load(&scene);
+    for (n, link) in links.iter().enumerate() {
+        let left = 1 - n;
+        link.cut().unwrap();
+        wait_until("the port's end", PATIENCE, || state_of(&scene, &link.near.interface) == "down").unwrap();
+        wait_answered(&flows);
+        let over = flows_over(&links, &flows);
+        assert_eq!(over[n].len(), 0, "{:?}", over[n]);
+        assert!(over[left].len() >= flows.len() * FLOWS, "{}", over[left].len());
+        ping_all(&scene);
+
+        link.mend().unwrap();
+        wait_until("the port", PATIENCE, || state_of(&scene, &link.near.interface) == "up").unwrap();
+        wait_resolved(&scene, &next_hops(&scene));
+        wait_answered(&flows);
+        assert_spread("mended", &flows_over(&links, &flows));
+    }
+    let reports = stop(flows);
+    let lost: u64 = reports.iter().map(FlowsReport::lost).sum();
+    let sent: u64 = reports.iter().map(|report| report.sent * report.answered.len() as u64).sum();
+    let silence = reports.iter().map(|report| report.longest_silence).max().unwrap();
+    eprintln!(
+        "=== {}, {}: {lost} of {sent} datagrams lost, no flow silent for longer than {silence:?} ===",
+        links[0].near.interface, links[1].near.interface
+    );
+    // What was on its way when a link was cut, and in the time until all three had noticed. Flows that were left in the
+    // dark would have lost half of everything.
+    assert!(lost * 5 < sent, "{reports:?}");
+}
+
+#[test]
+fn flows_go_on_when_a_link_of_the_underlay_is_cut() {
+    cut_and_mend(|scene| second(scene).underlay.clone());
+}
+
+#[test]
+fn flows_go_on_when_a_link_of_the_uplink_is_cut() {
+    cut_and_mend(|scene| second(scene).uplink.clone());
+}
