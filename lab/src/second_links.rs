@@ -122,6 +122,12 @@ impl SecondLinks {
                 forwarder.set(&format!("net.{family}.conf.all.ignore_routes_with_linkdown"), "1")?;
             }
         }
+        // What is to be seen is how long the gateway takes, not how long its peers look for it again.
+        for far in links.underlay.iter().chain(&links.uplink).map(|link| &link.far) {
+            for key in ["ipv4.conf.IF.arp_evict_nocarrier", "ipv6.conf.IF.ndisc_evict_nocarrier"] {
+                far.namespace.set(&format!("net.{}", key.replace("IF", &far.interface)), "0")?;
+            }
+        }
         let net = |subnets: Subnets| subnets.addresses(0).into_iter().map(|net| net.trunc());
         let defaults = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse().ok());
         gateway.ip(&multipath_routes(net(Topology::UNDERLAY), &links.underlay, |link| &link.far))?;

@@ -13,8 +13,8 @@ use lab::{
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Time between two datagrams of a flow.
-const INTERVAL: Duration = Duration::from_millis(20);
+/// Time between two datagrams of a flow: some thousand a second through the gateway, which a loaded machine can bear.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Flows of each station, way and family.
 const FLOWS: usize = 24;
@@ -92,7 +92,6 @@ fn flows_over(links: &[Link; 2], flows: &[Flows]) -> [BTreeSet<Vec<String>>; 2] 
     wait_answered(flows);
     let [first, second] = captures.map(|capture| capture.stop().unwrap());
     [(first, &links[0]), (second, &links[1])].map(|(capture, link)| {
-        assert_eq!(capture.faults().unwrap(), []);
         let from_gateway = format!("udp && eth.src == {}", link.near.mac);
         let rows = capture.fields(&from_gateway, &["ip.src", "ipv6.src", "udp.srcport", "udp.dstport"]);
         rows.unwrap().into_iter().collect()
@@ -143,6 +142,41 @@ fn flows_are_spread_over_both_links_of_each_side() {
     }
 }
 
+#[test]
+fn groups_of_next_hop_objects_are_followed_with_their_weights() {
+    let scene = scene();
+    let SecondLinks { uplink, .. } = second(&scene);
+    let gateway = &scene.topology.gateway;
+    for (family, option) in [(Family::V4, "-4"), (Family::V6, "-6")] {
+        let id = |n: usize| 10 * n + family as usize + 1;
+        let mut lines = String::new();
+        for (n, link) in uplink.iter().enumerate() {
+            let router = link.far.addresses.iter().map(|net| net.addr()).find(|a| Family::of(*a) == family);
+            let interface = &link.near.interface;
+            lines += &format!("nexthop add id {} via {} dev {interface}\n", id(n), router.unwrap());
+        }
+        lines += &format!("nexthop add id {} group {}/{},3\n", id(2), id(0), id(1));
+        gateway.ip(&lines).unwrap();
+        gateway.run("ip", &[option, "route", "replace", "default", "nhid", &id(2).to_string()]).unwrap();
+    }
+    let flows = load(&scene);
+    let weighted = |[light, heavy]: [BTreeSet<Vec<String>>; 2]| {
+        let all = light.len() + heavy.len();
+        if (all / 8..all * 3 / 8).contains(&light.len()) { Ok(()) } else { Err(format!("{light:?}")) }
+    };
+    wait_until("three times as much", PATIENCE, || weighted(flows_over(uplink, &flows))).unwrap();
+
+    // Nobody touches the routes: the kernel takes the member out of the group.
+    gateway.ip("nexthop del id 11\nnexthop del id 12").unwrap();
+    let gone = uplink[1].far.addresses.iter().map(|net| net.addr()).collect();
+    wait_resolved(&scene, &next_hops(&scene).difference(&gone).copied().collect());
+    let [left, right] = flows_over(uplink, &flows);
+    assert!(left.len() >= flows.len() * FLOWS && right.is_empty(), "{right:?}");
+    for report in stop(flows) {
+        assert_eq!(report.lost(), 0, "{report:?}");
+    }
+}
+
 fn ping_all(scene: &Scene) {
     for Station { host, .. } in &scene.stations {
         for family in Family::BOTH {
@@ -188,9 +222,9 @@ fn cut_and_mend(links: impl Fn(&Scene) -> [Link; 2]) {
         "=== {}, {}: {lost} of {sent} datagrams lost, no flow silent for longer than {silence:?} ===",
         links[0].near.interface, links[1].near.interface
     );
-    // What was on its way when a link was cut, and in the time until all three had noticed. Flows that were left in the
-    // dark would have lost half of everything.
-    assert!(lost * 5 < sent, "{reports:?}");
+    // What was on its way when a link was cut, and what came until all three had noticed: flows that were left in the
+    // dark would have lost much more.
+    assert!(lost * 10 < sent, "{reports:?}");
 }
 
 #[test]
