@@ -1,4 +1,5 @@
-//! The XDP program: which frames the engine gets, and which the kernel.
+//! The XDP program: which frames the engine gets, and which the kernel. Two more programs serve measurements: a
+//! [`LiveSource`] makes frames in the kernel, a [`Sink`] counts and drops them.
 //!
 //! A [`Classifier`] is one eBPF program with its maps, on one netdev. To the engine, through AF_XDP sockets, goes
 //! what is addressed to the port's own MAC address and is
@@ -26,7 +27,9 @@
 mod asm;
 mod bpf;
 mod error;
+mod live;
 mod program;
+mod sink;
 
 use std::fmt;
 use std::io;
@@ -37,12 +40,15 @@ use ipnet::IpNet;
 use rustix::thread::CapabilitySet;
 use wire::MacAddr;
 
+use self::asm::Instruction;
 use self::bpf::{Link, LoadError, Map, MapKind, Program};
 use self::program::Maps;
 use crate::{XdpMode, XdpRequest};
 
 pub use self::bpf::Action;
 pub use self::error::XdpError;
+pub use self::live::{LiveFrames, LiveSource, Order, VariedField, Width};
+pub use self::sink::{Counts, Sink};
 
 /// Allows all helpers; the source is MIT or Apache-2.0, which includes MIT.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
@@ -157,14 +163,7 @@ impl Classifier {
     pub fn load(config: &ClassifierConfig) -> Result<Self, XdpError> {
         let maps = make_maps(config)?;
         let text = program::assemble(config.role, config.frame_limit, &maps);
-        let program = Program::load("vxgate", LICENSE, &text).map_err(|LoadError { source, log }| {
-            // To less than CAP_PERFMON the verifier forbids what it takes for speculation, and then says EACCES.
-            match source.raw_os_error() {
-                Some(libc::EPERM) => XdpError::Privileges { action: LOAD, source },
-                Some(libc::EACCES) if !has_perfmon() => XdpError::Privileges { action: LOAD, source },
-                _ => XdpError::Load { source, log },
-            }
-        })?;
+        let program = load("vxgate", &text)?;
         let classifier = Self { program, maps, queues: config.queues, link: None, native_refusal: None };
         classifier.set_mac(config.mac)?;
         Ok(classifier)
@@ -187,34 +186,21 @@ impl Classifier {
         if self.link.is_some() {
             return Err(XdpError::AttachedAlready);
         }
+        let link = |mode| attach(&self.program, ifindex, interface, mode);
         let (mode, link) = match request {
-            XdpRequest::Native => self.link(ifindex, interface, XdpMode::Native)?,
-            XdpRequest::Generic => self.link(ifindex, interface, XdpMode::Generic)?,
-            XdpRequest::Auto => match self.link(ifindex, interface, XdpMode::Native) {
+            XdpRequest::Native => (XdpMode::Native, link(XdpMode::Native)?),
+            XdpRequest::Generic => (XdpMode::Generic, link(XdpMode::Generic)?),
+            XdpRequest::Auto => match link(XdpMode::Native) {
                 Err(refusal @ XdpError::Attach { .. }) => {
-                    let generic = self.link(ifindex, interface, XdpMode::Generic)?;
+                    let generic = link(XdpMode::Generic)?;
                     self.native_refusal = Some(refusal);
-                    generic
+                    (XdpMode::Generic, generic)
                 }
-                result => result?,
+                result => (XdpMode::Native, result?),
             },
         };
         self.link = Some(link);
         Ok(mode)
-    }
-
-    fn link(&self, ifindex: u32, interface: &str, mode: XdpMode) -> Result<(XdpMode, Link), XdpError> {
-        let link = self.program.link(ifindex, mode).map_err(|source| match source.raw_os_error() {
-            // EEXIST: there is a program, in the other mode.
-            Some(libc::EBUSY | libc::EEXIST) => {
-                XdpError::HookInUse { interface: interface.to_owned(), source }
-            }
-            Some(libc::EPERM | libc::EACCES) => {
-                XdpError::Privileges { action: "attach the XDP program", source }
-            }
-            _ => XdpError::Attach { interface: interface.to_owned(), mode, source },
-        })?;
-        Ok((mode, link))
     }
 
     /// Why [`XdpRequest::Auto`] ended in generic mode, for the log.
@@ -252,13 +238,11 @@ impl Classifier {
     /// # Errors
     /// The kernel refused the reading.
     pub fn counters(&self) -> Result<Vec<(Verdict, u64)>, XdpError> {
-        let sum = |verdict: Verdict| -> io::Result<(Verdict, u64)> {
-            let values = self.maps.counters.lookup(&(verdict as u32).to_ne_bytes())?;
-            let (values, _) = values.as_chunks();
-            Ok((verdict, values.iter().map(|&value| u64::from_ne_bytes(value)).sum()))
+        let sum = |verdict: Verdict| {
+            let [frames] = sum_over_cpus(&self.maps.counters, verdict as u32)?;
+            Ok((verdict, frames))
         };
-        let counters: io::Result<_> = Verdict::ALL.into_iter().map(sum).collect();
-        counters.map_err(|source| XdpError::Map { map: "counters", source })
+        Verdict::ALL.into_iter().map(sum).collect()
     }
 
     /// Runs the program in the kernel on a frame that no netdev ever saw (`BPF_PROG_TEST_RUN`): as if received on
@@ -269,6 +253,39 @@ impl Classifier {
     pub fn run(&self, frame: &[u8]) -> Result<Action, XdpError> {
         self.program.test_run(frame).map_err(XdpError::Run)
     }
+}
+
+/// Loads a program.
+fn load(name: &str, text: &[Instruction]) -> Result<Program, XdpError> {
+    Program::load(name, LICENSE, text).map_err(|LoadError { source, log }| {
+        // To less than CAP_PERFMON the verifier forbids what it takes for speculation, and then says EACCES.
+        match source.raw_os_error() {
+            Some(libc::EPERM) => XdpError::Privileges { action: LOAD, source },
+            Some(libc::EACCES) if !has_perfmon() => XdpError::Privileges { action: LOAD, source },
+            _ => XdpError::Load { source, log },
+        }
+    })
+}
+
+/// Attaches a program to the netdev `ifindex`, named `interface` in errors, of the calling thread's network namespace.
+fn attach(program: &Program, ifindex: u32, interface: &str, mode: XdpMode) -> Result<Link, XdpError> {
+    program.link(ifindex, mode).map_err(|source| match source.raw_os_error() {
+        // EEXIST: there is a program, in the other mode.
+        Some(libc::EBUSY | libc::EEXIST) => XdpError::HookInUse { interface: interface.to_owned(), source },
+        Some(libc::EPERM | libc::EACCES) => XdpError::Privileges { action: "attach the XDP program", source },
+        _ => XdpError::Attach { interface: interface.to_owned(), mode, source },
+    })
+}
+
+/// The words of entry `index` of a per-CPU map named `counters`, each summed over the CPUs.
+fn sum_over_cpus<const WORDS: usize>(counters: &Map, index: u32) -> Result<[u64; WORDS], XdpError> {
+    let values =
+        counters.lookup(&index.to_ne_bytes()).map_err(|source| XdpError::Map { map: "counters", source })?;
+    let mut sums = [0; WORDS];
+    for (place, &word) in values.as_chunks().0.iter().enumerate() {
+        sums[place % WORDS] += u64::from_ne_bytes(word);
+    }
+    Ok(sums)
 }
 
 /// Whether the calling thread has CAP_PERFMON, or CAP_SYS_ADMIN that includes it.

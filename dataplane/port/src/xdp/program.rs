@@ -37,14 +37,14 @@ pub(super) struct Maps {
 /// UDP port of VXLAN (RFC 7348 §5).
 const VXLAN_PORT: u16 = 4789;
 
-// What the program returns (`enum xdp_action`).
-const XDP_DROP: i32 = 1;
-const XDP_PASS: i32 = 2;
+// What a program returns (`enum xdp_action`).
+pub(super) const XDP_DROP: i32 = 1;
+pub(super) const XDP_PASS: i32 = 2;
 const XDP_REDIRECT: i32 = 4;
 
 // Offsets in the context (`struct xdp_md`).
-const CONTEXT_DATA: i16 = 0;
-const CONTEXT_DATA_END: i16 = 4;
+pub(super) const CONTEXT_DATA: i16 = 0;
+pub(super) const CONTEXT_DATA_END: i16 = 4;
 const CONTEXT_RX_QUEUE: i16 = 16;
 
 /// In `R9`: the destination MAC address is not the port's.
@@ -121,8 +121,8 @@ pub(super) fn assemble(role: PortRole, frame_limit: u16, maps: &Maps) -> Vec<Ins
     asm.finish()
 }
 
-/// Goes to `short` unless `length` bytes from `start` on are in the frame. Changes `R3`.
-fn need(asm: &mut Assembler, start: Reg, length: u16, short: Label) {
+/// Goes to `short` unless `length` bytes from `start` on are in the frame, which ends at `R8`. Changes `R3`.
+pub(super) fn need(asm: &mut Assembler, start: Reg, length: u16, short: Label) {
     asm.mov(R3, start);
     asm.alu(Alu::Add, R3, i32::from(length));
     asm.jump_if(R3, Cond::Greater, R8, short);

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 mod attach;
 mod classifier;
 mod frames;
+mod live;
 
 /// For tests that start processes, and for those that close a descriptor and look at the effect: between fork and exec
 /// a child has a copy of every descriptor, so that closing has none.
