@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod attach;
 mod classifier;
+mod collector;
 mod frames;
 
 /// For tests that start processes, and for those that close a descriptor and look at the effect: between fork and exec
