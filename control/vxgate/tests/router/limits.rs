@@ -85,8 +85,7 @@ fn packets_are_limited_too() {
     let station = &scene.stations[0];
     for family in Family::BOTH {
         let packets = || passed(&scene, station, "egress_packets");
-        let report =
-            held_to(PACKETS, 0.3, packets, || measure(&scene, station, family, Iperf::udp(OFFERED)));
+        let report = held_to(PACKETS, 0.3, packets, || measure(&scene, station, family, Iperf::udp(OFFERED)));
         assert!(report.datagrams > 2 * PACKETS, "{report:?}");
     }
 }
