@@ -13,7 +13,7 @@
 //! there; what this module's other files decide is what the rest is decided by, and what the short way is held against.
 
 pub(crate) mod decapsulate;
-mod ecn;
+pub(crate) mod ecn;
 mod egress;
 pub(crate) mod encapsulate;
 pub(crate) mod filter;
