@@ -1,6 +1,7 @@
 //! Packet generator and receiver: sends test packets that carry a stamp, and tells what became of them.
 
 pub mod build;
+pub mod pcap;
 pub mod profile;
 pub mod send;
 pub mod stamp;

@@ -146,7 +146,7 @@ fn the_smallest_frames() {
 fn values_are_where_they_belong() {
     let profile = profile("66", &[ETHERNET, TAG, IPV4, UDP], Some(&[ETHERNET, IPV6]));
     let stream = &profile.streams[0];
-    let mut buffer = [0; 128];
+    let mut buffer = [0; 256];
     let len = FrameBuilder::new(stream).write(70_000, 0, &mut buffer);
     let outer = LaxPacketHeaders::from_ethernet(&buffer[..len]).unwrap();
     let Some(NetHeaders::Ipv6(ip, _)) = &outer.net else { panic!() };
