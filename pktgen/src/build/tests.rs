@@ -159,7 +159,7 @@ fn values_are_where_they_belong() {
     assert_eq!(vlan.vlan_id.value(), (70_000 % 4094 + 1) as u16);
     assert_eq!(vlan.pcp.value(), (70_000 % 8) as u8);
     let Some(NetHeaders::Ipv4(ip, _)) = &inner.net else { panic!() };
-    assert_eq!(ip.source, std::net::Ipv4Addr::from_bits(0x0a00_000a + 70_000 % 1024).octets());
+    assert_eq!(ip.source, std::net::Ipv4Addr::from_bits(0x0a00_000a + 70_000 % 768).octets());
     assert_eq!((ip.time_to_live, ip.identification), ((70_000 % 9 + 1) as u8, (70_000 % 65_536) as u16));
     assert_eq!(ip.dscp.value(), (70_000 % 64) as u8);
     let Some(TransportHeader::Udp(udp)) = &inner.transport else { panic!() };
