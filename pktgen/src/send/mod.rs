@@ -1,6 +1,5 @@
 //! Sends the frames of a profile.
 
-mod clock;
 mod dry;
 mod pace;
 mod replay;
@@ -10,8 +9,8 @@ mod source;
 mod start;
 #[cfg(test)]
 mod tests;
+mod wait;
 
-pub use clock::now;
 pub use dry::dry_run;
 pub use replay::{Timing, replay};
 pub use sender::Progress;

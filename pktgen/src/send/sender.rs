@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use port::{BATCH, FramePool, Port, RING_SIZE};
 
-use super::clock;
 use super::pace::Pace;
 use super::sent::{Ended, Sent};
 use super::source::{Next, Source};
+use super::wait::wait;
+use crate::clock;
 use crate::profile::{Limit, Rate};
 
 /// How long a port that takes nothing is waited for, in nanoseconds: to the end of a run, or before it is called stuck.
@@ -70,7 +71,7 @@ impl<S: Source> Sender<S> {
             }
             let due = pace.due().max(self.source.due(start));
             if due > now {
-                clock::wait(now, due.min(end));
+                wait(now, due.min(end));
                 continue;
             }
             pace.give_up(now);

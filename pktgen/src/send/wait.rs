@@ -1,17 +1,8 @@
-//! The clock that everything is timed by: monotonic, so that stepping the time of day does nothing to it.
+//! Waiting for a time of the [`clock`](crate::clock).
 
 use std::hint;
 use std::thread;
 use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
-
-/// The time now: nanoseconds of the monotonic clock.
-#[inline]
-pub fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
 
 /// A sleep ends late by the timer's slack (50 µs) and until there is a core: so long before the time the rest is waited
 /// for awake.
