@@ -45,7 +45,7 @@ impl Replay {
         }
         let timing = self.course.rate()?.map_or(Timing::Scaled(self.speed), Timing::Paced);
         let limit = self.course.limit(Limit::default());
-        let options = self.to.options();
+        let options = self.to.options()?;
         let stop = signals::stop()?;
         let sending = send::replay(Arc::new(capture), timing, self.rounds, limit, &options, &stop)?;
         let name = self.file.display().to_string();

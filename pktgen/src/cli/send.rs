@@ -40,7 +40,7 @@ pub(crate) struct Send {
 #[derive(Debug, Args)]
 pub(crate) struct To {
     /// Interface that frames go out of.
-    #[arg(long, short, value_name = "NAME", required_unless_present_any = ["dry_run", "print_profile"])]
+    #[arg(long, short, value_name = "NAME")]
     interface: Option<String>,
     /// Its queues, a thread each, such as 0,1: streams are cut into as many, with sequence numbers of their own.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0")]
@@ -72,9 +72,11 @@ impl To {
     }
 
     /// As the library takes it.
-    pub(crate) fn options(&self) -> send::Options {
-        send::Options {
-            interface: self.interface.clone().unwrap_or_default(),
+    pub(crate) fn options(&self) -> Result<send::Options, Error> {
+        let interface =
+            self.interface.clone().ok_or("--interface is missing: `ip link` lists those there are")?;
+        Ok(send::Options {
+            interface,
             queues: self.queues.clone(),
             cores: self.cores.clone(),
             bind: match self.bind {
@@ -82,7 +84,7 @@ impl To {
                 Bind::Copy => BindRequest::Copy,
                 Bind::ZeroCopy => BindRequest::ZeroCopy,
             },
-        }
+        })
     }
 }
 
@@ -93,12 +95,12 @@ impl Send {
             print!("{}", self.traffic.text(own_mac)?);
             return Ok(());
         }
-        let options = self.to.options();
-        let lanes = u16::try_from(options.queues.len()).map_err(|_| "there are no so many queues")?;
+        let lanes = u16::try_from(self.to.queues.len()).map_err(|_| "no interface has so many queues")?;
         let profile = self.traffic.profile(own_mac)?.split(lanes)?;
         if let Some(path) = &self.pcap {
             return dry_run::write(&profile, path);
         }
+        let options = self.to.options()?;
         let stop = signals::stop()?;
         let sending = send::start(&profile, &options, &stop)?;
         let streams: Vec<_> = profile.streams.iter().map(|stream| stream.name.as_str()).collect();
