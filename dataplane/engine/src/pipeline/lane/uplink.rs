@@ -13,7 +13,7 @@ use crate::pipeline::encapsulate::{self, Label, LinkAddresses, mac_bits, overhea
 use crate::pipeline::ingress::{self, Arrival, fits};
 use crate::pipeline::{Context, Forwarded, Stop, Verdict, ecn};
 use crate::tables::flow::{FlowKey, PackedFlow};
-use crate::tables::{Endpoint, OverlayIndex, Way};
+use crate::tables::{Endpoint, OuterHeader, OverlayIndex, Way};
 
 /// What comes from the outer network.
 pub(in crate::pipeline) struct FromUplink<'a> {
@@ -54,11 +54,18 @@ impl<'a> FromUplink<'a> {
             source_port: packet.entropy(),
             traffic_class: ecn::encapsulated(treatment.dscp(), packet.traffic_class()),
         };
-        P::forward(bytes, LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac });
+        let inner_link = LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac };
+        let inner_sum = match outer {
+            OuterHeader::V4 { .. } => 0,
+            OuterHeader::V6 { .. } => {
+                P::sum_when_forwarded(bytes.get(..ethernet::HEADER_LEN + usize::from(len))?, inner_link)
+            }
+        };
+        P::forward(bytes, inner_link);
         frame.truncate(ethernet::HEADER_LEN + usize::from(len));
         let room = frame.push(overhead(outer));
         assert!(room, "received frames have headroom");
-        encapsulate::write(umem.data_mut(frame), outer, link, label);
+        encapsulate::write_before(umem.data_mut(frame), outer, link, label, inner_sum);
         verdicts.push(Verdict::Transmit(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len }));
         Some(())
     }
