@@ -25,7 +25,10 @@ impl LinkAddresses {
     pub(super) fn sum(self) -> u32 {
         [self.destination, self.source]
             .map(|MacAddr([a, b, c, d, e, f])| {
-                [[a, b], [c, d], [e, f]].into_iter().map(|word| u32::from(u16::from_be_bytes(word))).sum::<u32>()
+                [[a, b], [c, d], [e, f]]
+                    .into_iter()
+                    .map(|word| u32::from(u16::from_be_bytes(word)))
+                    .sum::<u32>()
             })
             .into_iter()
             .sum()
@@ -59,7 +62,9 @@ pub(crate) struct Label {
 pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, label: Label) {
     let sum = match outer {
         OuterHeader::V4 { .. } => 0,
-        OuterHeader::V6 { .. } => frame.get(overhead(outer)..).map_or(0, |inner| checksum::ones_sum(inner, 0)),
+        OuterHeader::V6 { .. } => {
+            frame.get(overhead(outer)..).map_or(0, |inner| checksum::ones_sum(inner, 0))
+        }
     };
     write_before(frame, outer, link, label, sum);
 }

@@ -6,7 +6,7 @@ use port::Frame;
 use wire::{MacAddr, ethernet};
 
 use super::plain::{Plain, PlainV4, PlainV6, take};
-use super::{IPV4, IPV6, Lane, Verdicts, ethertype};
+use super::{IPV4, IPV6, Lane, ethertype};
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::pipeline::encapsulate::{self, Label, LinkAddresses, mac_bits, overhead};
@@ -29,7 +29,7 @@ impl<'a> FromUplink<'a> {
     }
 
     #[inline(always)]
-    fn route<P: Plain>(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
+    fn route<P: Plain>(&self, frame: &mut Frame, flow: PackedFlow, verdict: &mut Verdict) -> Option<()> {
         let Context { tables, umem, .. } = self.context;
         let bytes = umem.data_mut(frame);
         let packet = P::read(bytes)?;
@@ -66,7 +66,7 @@ impl<'a> FromUplink<'a> {
         let room = frame.push(overhead(outer));
         assert!(room, "received frames have headroom");
         encapsulate::write_before(umem.data_mut(frame), outer, link, label, inner_sum);
-        verdicts.push(Verdict::Transmit(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len }));
+        *verdict = Verdict::Transmit(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len });
         Some(())
     }
 }
@@ -94,10 +94,10 @@ impl Lane for FromUplink<'_> {
     }
 
     #[inline(always)]
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdict: &mut Verdict) -> Option<()> {
         match ethertype(self.context.umem.data(frame))? {
-            IPV4 => self.route::<PlainV4>(frame, flow, verdicts),
-            IPV6 => self.route::<PlainV6>(frame, flow, verdicts),
+            IPV4 => self.route::<PlainV4>(frame, flow, verdict),
+            IPV6 => self.route::<PlainV6>(frame, flow, verdict),
             _ => None,
         }
     }
