@@ -392,7 +392,7 @@ macro_rules! neighbour_statistics {
         impl NeighbourStatistics {
             /// Each: its name, how many, and what it means in a sentence.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> + use<> {
-                [$((concat!("neighbours_", stringify!($field)), self.$field as u64, concat!($($doc,)+).trim_ascii()),)+]
+                [$((stringify!($field), self.$field as u64, concat!($($doc,)+).trim_ascii()),)+]
                     .into_iter()
             }
         }

@@ -113,8 +113,7 @@ pub(crate) struct WorkerRow {
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 pub(crate) struct CounterRow {
     pub(crate) name: String,
-    /// `forwarded`, `punted` (to the slow path) or `dropped`; `slow_path`: what that did; `neighbours`: what it knows of
-    /// addresses in overlays.
+    /// `forwarded`, `punted` (to the slow path) or `dropped`; `slow_path`: what that did.
     pub(crate) outcome: String,
     pub(crate) value: u64,
     pub(crate) description: String,
@@ -169,6 +168,16 @@ pub(crate) struct RuleRow {
     /// One, or the first and the last.
     pub(crate) source_ports: Option<String>,
     pub(crate) destination_ports: Option<String>,
+}
+
+/// A figure of the neighbour cache.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub(crate) struct ResolutionRow {
+    pub(crate) name: String,
+    /// Entries and packets now, or events since the start.
+    pub(crate) value: u64,
+    /// In a sentence.
+    pub(crate) description: String,
 }
 
 /// What the slow path is given of a class: limits in packets a second and at once, and frames.

@@ -186,16 +186,16 @@ fn a_host_on_several_links_is_asked_for_and_reached_where_it_answers() {
         assert!(gateway.send(UNDERLAY, &frame).is_empty());
         let Some(Event::Resolve(next_hop)) = gateway.events.lock().unwrap().pop() else { panic!("{host}") };
         asked.insert(next_hop.port);
-        let mac = Some(MacAddr([2, 0, 0, 0, 1, number]));
-        gateway.apply([Update::Neighbour { next_hop, mac }]);
+        let mac = MacAddr([2, 0, 0, 0, 1, number]);
+        gateway.apply([Update::Neighbour { next_hop, mac: Some(mac) }]);
         let sent = [gateway.sent(), gateway.send(UNDERLAY, &frame)].concat();
         assert_eq!(sent.len(), 2, "what waited, and the next");
-        assert!(sent.iter().all(|(port, frame)| *port == next_hop.port && frame[..6] == mac.unwrap().0));
+        assert!(sent.iter().all(|(port, frame)| *port == next_hop.port && frame[..6] == mac.0));
         // Known on the other link alone.
         let other = UPLINKS.into_iter().find(|port| *port != next_hop.port).unwrap();
         gateway.apply([
             Update::Neighbour { next_hop, mac: None },
-            Update::Neighbour { next_hop: NextHop { port: other, ..next_hop }, mac },
+            Update::Neighbour { next_hop: NextHop { port: other, ..next_hop }, mac: Some(mac) },
         ]);
         let sent = gateway.send(UNDERLAY, &frame);
         assert!(matches!(sent[..], [(port, _)] if port == other), "{sent:?}");
