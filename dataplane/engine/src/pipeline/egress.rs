@@ -233,7 +233,9 @@ fn local<'a>(
         Some(station) => ingress::toward(tables, packet, header, station, frame)?,
         None => return Err(ingress::nobody(tables, header)),
     };
+    // In this order: what is above the one's limit takes nothing from the other.
     tables.overlays.limit_egress(overlay, header.len)?;
+    ingress.limit(tables)?;
     ingress.reason = Reason::Across;
     if let Some(ecn) = ecn {
         // What the first underlay said goes on in the second one (RFC 6040 §4.1: outside as inside).
