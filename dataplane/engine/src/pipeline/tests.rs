@@ -1,6 +1,7 @@
 //! The pipeline both ways, on the in-memory twin of the real ports. Packets are built and checked by an independent
 //! encoder and decoder.
 
+mod across;
 mod sent;
 
 use std::cell::RefCell;
@@ -15,7 +16,7 @@ use wire::MacAddr;
 use wire::arp::{ArpOperation, ArpRepr};
 use wire::ndp::{self, NeighbourSolicitation};
 
-use crate::api::{Action, Event, NextHop, OverlayPolicy, PortIndex, RateLimit, Rule, Update};
+use crate::api::{Event, NextHop, PortIndex, Update};
 use crate::counters::Reason;
 use crate::slowpath::Deed;
 use crate::testing::packets::{Udp, ip_frame, vxlan};
@@ -470,52 +471,6 @@ fn frames_cut_short_anywhere_are_dropped_or_never_grow() {
             assert_eq!(gateway.count(Reason::Truncated), truncated + 1, "{len} bytes");
         }
     }
-}
-
-/// What comes in by one tunnel and goes out by another is marked there as it is inside then (RFC 6040 §4.1).
-#[test]
-fn congestion_is_told_from_one_tunnel_to_the_next() {
-    let mut gateway = Harness::new();
-    let inner = Udp::from_station("fd00:0:0:1::99", STATION[1]).frame();
-    let mut frame = vxlan(ENDPOINT_V6, 100, &inner);
-    // Congestion experienced outside, capable of it inside (ECT(0)); a traffic class is in no checksum.
-    frame[15] |= 0b11 << 4;
-    frame[70 + 15] |= 0b10 << 4;
-    let out = gateway.send(UNDERLAY, &frame);
-    let [(UNDERLAY, frame)] = out.as_slice() else { panic!("{out:?}") };
-    assert_eq!(gateway.count(Reason::Across), 1);
-    assert_eq!((frame[15] & 0b11, frame[50 + 15] >> 4 & 0b11), (0b11, 0b11), "outside, inside");
-}
-
-/// An overlay that sends more than it may to another one must not use up what may enter that.
-#[test]
-fn what_is_above_one_overlays_limit_takes_nothing_from_anothers() {
-    let mut config = config();
-    let one = RateLimit { bits: None, packets: Some(1) };
-    config.overlays[0].policy = OverlayPolicy { egress_limit: one, ..OverlayPolicy::default() }.into();
-    config.overlays[1].policy = OverlayPolicy { ingress_limit: one, ..OverlayPolicy::default() }.into();
-    let any = std::sync::Arc::default;
-    config.rules = vec![Rule {
-        action: Action::Allow,
-        from: any(),
-        to: any(),
-        protocol: None,
-        source_ports: None,
-        destination_ports: None,
-    }];
-    let mut gateway = Harness::with(config);
-    gateway.apply(updates());
-    let out = Udp::from_station(STATION[0], OUTSIDE[0]).frame();
-    let across = Udp::from_station(STATION[0], "10.0.2.10").frame();
-    for (frame, sent) in [(out, 1), (across, 0)] {
-        assert_eq!(gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &frame)).len(), sent);
-    }
-    let inward = Udp::new((OUTER_ROUTER_MAC, UPLINK_MAC), OUTSIDE[0], "10.0.2.10").frame();
-    for sent in [1, 0] {
-        assert_eq!(gateway.send(UPLINK, &inward).len(), sent);
-    }
-    let counted = [Reason::Egress, Reason::Ingress, Reason::OverLimit].map(|reason| gateway.count(reason));
-    assert_eq!(counted, [1, 1, 2]);
 }
 
 #[test]
