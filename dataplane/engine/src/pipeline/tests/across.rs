@@ -1,7 +1,7 @@
 //! From one overlay into another, or back into the same.
 
 use super::*;
-use crate::api::{Action, Config, OverlayPolicy, RateLimit, Rule};
+use crate::api::{OverlayPolicy, RateLimit};
 
 /// What comes in by one tunnel and goes out by another is marked there as it is inside then (RFC 6040 §4.1).
 #[test]
@@ -18,19 +18,6 @@ fn congestion_is_told_from_one_tunnel_to_the_next() {
     assert_eq!((frame[15] & 0b11, frame[50 + 15] >> 4 & 0b11), (0b11, 0b11), "outside, inside");
 }
 
-/// Overlays reach each other.
-fn open(config: &mut Config) {
-    let any = std::sync::Arc::default;
-    config.rules = vec![Rule {
-        action: Action::Allow,
-        from: any(),
-        to: any(),
-        protocol: None,
-        source_ports: None,
-        destination_ports: None,
-    }];
-}
-
 /// An overlay that sends more than it may to another one must not use up what may enter that.
 #[test]
 fn what_is_above_one_overlays_limit_takes_nothing_from_anothers() {
@@ -38,7 +25,7 @@ fn what_is_above_one_overlays_limit_takes_nothing_from_anothers() {
     let one = RateLimit { bits: None, packets: Some(1) };
     config.overlays[0].policy = OverlayPolicy { egress_limit: one, ..OverlayPolicy::default() }.into();
     config.overlays[1].policy = OverlayPolicy { ingress_limit: one, ..OverlayPolicy::default() }.into();
-    open(&mut config);
+    config.rules = vec![allow_all()];
     let mut gateway = Harness::with(config);
     gateway.apply(updates());
     let out = Udp::from_station(STATION[0], OUTSIDE[0]).frame();
@@ -58,7 +45,7 @@ fn what_is_above_one_overlays_limit_takes_nothing_from_anothers() {
 #[test]
 fn errors_are_limited_with_the_overlay_that_causes_them() {
     let mut config = config();
-    open(&mut config);
+    config.rules = vec![allow_all()];
     let mut gateway = Harness::with(config);
     gateway.apply(updates());
     // To a station, and to an address that nobody is known to have.
