@@ -13,11 +13,11 @@
 //! there; what this module's other files decide is what the rest is decided by, and what the short way is held against.
 
 pub(crate) mod decapsulate;
-mod ecn;
+pub(crate) mod ecn;
 mod egress;
 pub(crate) mod encapsulate;
 pub(crate) mod filter;
-mod flow;
+pub(crate) mod flow;
 mod ingress;
 pub(crate) mod ip;
 pub(crate) mod lane;
