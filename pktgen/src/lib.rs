@@ -1,5 +1,6 @@
 //! Packet generator and receiver: sends test packets that carry a stamp, and tells what became of them.
 
+pub mod attach;
 pub mod clock;
 pub mod receive;
 pub mod stamp;
