@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod clock;
+pub mod impair;
 pub mod receive;
 pub mod stamp;
 #[cfg(test)]
