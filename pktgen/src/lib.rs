@@ -1,8 +1,10 @@
 //! Packet generator and receiver: sends test packets that carry a stamp, and tells what became of them.
 
 pub mod attach;
+pub mod build;
 pub mod clock;
 pub mod impair;
+pub mod profile;
 pub mod receive;
 pub mod stamp;
 #[cfg(test)]
