@@ -6,6 +6,7 @@ pub mod clock;
 pub mod impair;
 pub mod profile;
 pub mod receive;
+pub mod report;
 pub mod stamp;
 #[cfg(test)]
 mod testing;
