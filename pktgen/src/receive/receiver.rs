@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ pub struct Receiver {
     thread: Option<JoinHandle<Meter>>,
     stop: Arc<AtomicBool>,
     waker: Waker,
-    slices: mpsc::Receiver<TimedSlice>,
+    slices: crossbeam_channel::Receiver<TimedSlice>,
     facts: PortFacts,
     watch: PortWatch,
 }
@@ -100,7 +100,7 @@ impl Receiver {
         let [netdev] = <[_; 1]>::try_from(netdevs).unwrap_or_else(|_| unreachable!("one was asked for"));
         let intake = Intake::new(umem, pool, netdev.ports, Meter::new(options.meter));
         let (stop, waker) = (Arc::new(AtomicBool::new(false)), Waker::new()?);
-        let (sender, slices) = mpsc::sync_channel(SLICES);
+        let (sender, slices) = crossbeam_channel::bounded(SLICES);
         let work = Work {
             intake,
             polling: options.polling,
@@ -179,7 +179,7 @@ struct Work {
     intake: Intake,
     polling: Polling,
     slice: u64,
-    slices: mpsc::SyncSender<TimedSlice>,
+    slices: crossbeam_channel::Sender<TimedSlice>,
     stop: Arc<AtomicBool>,
     waker: Waker,
 }

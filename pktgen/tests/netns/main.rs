@@ -1,0 +1,5 @@
+//! The receiver and the impairment between netdevs, in network namespaces. Needs root.
+
+mod frames;
+mod impairment;
+mod receiver;
