@@ -7,6 +7,7 @@ mod clock;
 mod figure;
 mod limit;
 mod pipeline;
+mod pktgen;
 mod report;
 mod rules;
 mod startup;
@@ -24,9 +25,10 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["pipeline"] => pin().and_then(pipeline),
         ["table"] => pin().and_then(table),
+        ["pktgen"] => pin().and_then(pktgen),
         ["rules"] => pin().and_then(rules),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|pktgen".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,6 +55,10 @@ fn table(cores: Cores) -> Result<(), Error> {
 
 fn rules(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, rules::modes(), rules::figures()?).publish("rules")
+}
+
+fn pktgen(cores: Cores) -> Result<(), Error> {
+    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own)?).publish("pktgen")
 }
 
 /// What a bench fails with: only an operator reads it.

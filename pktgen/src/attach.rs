@@ -52,7 +52,7 @@ pub enum AttachError {
         source: io::Error,
     },
     /// It is not up.
-    #[error("{0} is down or has no carrier: `ip link set dev {0} up`, and look at its far end")]
+    #[error("{0} is down: `ip link set dev {0} up`")]
     Down(String),
     /// Its frames do not fit.
     #[error(
@@ -166,7 +166,7 @@ pub struct PortLosses {
 impl PortWatch {
     /// Whether the netdev is gone, or another now.
     pub fn is_gone(&self) -> bool {
-        Netdev::named(&self.interface).map_or(true, |netdev| netdev.index != self.index)
+        Netdev::of(&self.interface).map_or(true, |netdev| netdev.index != self.index)
     }
 
     /// Its name.
@@ -177,7 +177,7 @@ impl PortWatch {
     /// What it did not give so far; zeros for what the kernel does not tell.
     pub fn losses(&self) -> PortLosses {
         let sockets: SocketStatistics = self.sockets.iter().filter_map(|reader| reader.read().ok()).sum();
-        let counters = self.collector.counters().unwrap_or(Collected::ALL.map(|collected| (collected, 0)));
+        let counters = self.collector.counters().unwrap_or_default();
         let count =
             |wanted| counters.iter().find(|(collected, _)| *collected == wanted).map_or(0, |(_, n)| *n);
         PortLosses {
@@ -255,9 +255,9 @@ pub fn attach(options: &[AttachOptions], spare: u32) -> Result<Attached, AttachE
 }
 
 fn look_up(interface: &str) -> Result<Netdev, AttachError> {
-    let netdev = Netdev::named(interface)
+    let netdev = Netdev::of(interface)
         .map_err(|source| AttachError::Interface { interface: interface.to_owned(), source })?;
-    if !netdev.running {
+    if !netdev.is_up {
         return Err(AttachError::Down(interface.to_owned()));
     }
     if netdev.mtu > MAX_MTU.into() {

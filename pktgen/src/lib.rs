@@ -4,9 +4,11 @@ pub mod attach;
 pub mod build;
 pub mod clock;
 pub mod impair;
+pub mod pcap;
 pub mod profile;
 pub mod receive;
 pub mod report;
+pub mod send;
 pub mod stamp;
 #[cfg(test)]
 mod testing;

@@ -1,5 +1,13 @@
 //! The command line.
 
+mod dry_run;
+mod profiles;
+mod replay;
+mod send;
+mod signals;
+mod table;
+mod traffic;
+
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -14,6 +22,15 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Send the frames of a profile, or of one stream by flags.
+    ///
+    /// Each frame carries a stamp (stream, sequence number, time) in its last 16 bytes. Ends at a limit, or in order on
+    /// SIGINT or SIGTERM, with a report of what was sent. Exits with 1 if nothing could be sent or the interface failed.
+    Send(Box<send::Send>),
+    /// Send the frames of a capture (pcap, pcapng), at its own times, scaled, or at a rate.
+    Replay(replay::Replay),
+    /// List the ready profiles, or print one.
+    Profiles(profiles::Profiles),
     /// Write completions for a shell to standard output.
     Completions {
         /// The shell.
@@ -37,6 +54,9 @@ type Error = Box<dyn std::error::Error>;
 
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Send(send) => send.run(),
+        Command::Replay(replay) => replay.run(),
+        Command::Profiles(profiles) => profiles.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pktgen", &mut std::io::stdout());
             Ok(())

@@ -3,10 +3,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use serde::de::value::{I64Deserializer, MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
+use serde::de::value::{I64Deserializer, MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use wire::MacAddr;
 
 use super::value::Value;
 
@@ -68,6 +70,30 @@ impl Field {
         let steps = last.checked_sub(first)?.checked_div(step.into())?;
         let count = u64::try_from(steps).ok()?.checked_add(1)?;
         Some(Self { values: Values::Range { first, step, count }, every: 1, order: Order::Count })
+    }
+
+    /// MAC addresses as a profile or the command line writes them: one, a range, or a list with commas.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn macs(text: &str) -> Result<Self, String> {
+        from_text::<MacAddr>(text)
+    }
+
+    /// As [`macs`](Self::macs), of IPv4 addresses.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn ipv4(text: &str) -> Result<Self, String> {
+        from_text::<Ipv4Addr>(text)
+    }
+
+    /// As [`macs`](Self::macs), of IPv6 addresses.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn ipv6(text: &str) -> Result<Self, String> {
+        from_text::<Ipv6Addr>(text)
     }
 
     /// The value, if it never changes.
@@ -213,18 +239,13 @@ pub(super) fn maybe<'de, V: Value, D: Deserializer<'de>>(deserializer: D) -> Res
     of::<V, D>(deserializer).map(Some)
 }
 
-/// Reads the text of a field, as the command line gives it.
-pub(crate) fn parse<V: Value>(text: &str) -> Result<Field, String> {
-    if !text.contains(',') {
-        return from_text::<V>(text);
-    }
-    let values: Vec<u128> =
-        text.split(',').map(|part| V::from_text(part).map(V::bits)).collect::<Result<_, _>>()?;
-    Ok(Field::list(values))
-}
-
-/// A value, or the first and the last with a hyphen.
+/// Reads a value, the first and the last with a hyphen, or several with commas.
 fn from_text<V: Value>(text: &str) -> Result<Field, String> {
+    if text.contains(',') {
+        let values =
+            text.split(',').map(|part| V::from_text(part).map(V::bits)).collect::<Result<Vec<_>, _>>()?;
+        return Ok(Field::list(values));
+    }
     match text.split_once('-') {
         Some((first, last)) => range(V::from_text(first)?, V::from_text(last)?, 1),
         None => V::from_text(text).map(|value| Field::fixed(value.bits())),
@@ -327,7 +348,7 @@ impl<'de, V: Value> Visitor<'de> for Forms<V> {
     type Value = Field;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, a range \"A-B\", a list, or {{ from = A, to = B }}", V::WHAT)
+        write!(f, "{}, a range \"A-B\", a list of values, or {{ from = A, to = B }}", V::WHAT)
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Field, E> {
@@ -336,11 +357,7 @@ impl<'de, V: Value> Visitor<'de> for Forms<V> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Field, E> {
-        match text.contains('-') {
-            true => from_text::<V>(text).map_err(E::custom),
-            false => Written::<V>::deserialize(StrDeserializer::<E>::new(text))
-                .map(|Written(value)| Field::fixed(value.bits())),
-        }
+        from_text::<V>(text).map_err(E::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Field, A::Error> {
@@ -384,6 +401,7 @@ mod tests {
         assert_eq!(first("5", 3), [5, 5, 5]);
         assert_eq!(first("\"5-6\"", 3), [5, 6, 5]);
         assert_eq!(first("[9, 1, 9]", 4), [9, 1, 9, 9]);
+        assert_eq!(first("\"9, 1\"", 3), [9, 1, 9]);
         assert_eq!(first("{ from = 1, to = 8, step = 3 }", 4), [1, 4, 7, 1]);
         assert_eq!(first("{ from = 1, to = 2, every = 2 }", 5), [1, 1, 2, 2, 1]);
         assert_eq!(first("{ list = [3, 4] }", 3), [3, 4, 3]);

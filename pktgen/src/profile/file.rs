@@ -10,7 +10,7 @@ use super::headers::{
     Arp, Echo, Ethernet, Headers, Ipv4, Ipv6, Network, Tags, Tcp, Transport, Udp, Vxlan, VxlanTable,
 };
 use super::problem::{Fault, Problem};
-use super::rate::{Limit, LinkSpeed, Rate, Span};
+use super::rate::{Burst, Limit, LinkSpeed, Rate, Span};
 use super::size::Size;
 use super::value::Number;
 use super::{Payload, PayloadField, Profile, Stream, schedule};
@@ -32,14 +32,6 @@ pub(super) struct File {
     stream: Vec<Spanned<StreamTable>>,
 }
 
-/// So many packets at once, again and again.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Burst {
-    packets: NonZeroU32,
-    every: Span,
-}
-
 /// `[[stream]]`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +49,7 @@ struct StreamTable {
     ipv4: Option<Ipv4>,
     ipv6: Option<Ipv6>,
     udp: Option<Udp>,
-    tcp: Option<Tcp>,
+    tcp: Option<Box<Tcp>>,
     icmp: Option<Echo>,
     payload: Option<Spanned<PayloadTable>>,
     vxlan: Option<Spanned<VxlanTable>>,
@@ -124,10 +116,7 @@ fn rate(
 ) -> Result<Rate, Fault> {
     match (rate, burst) {
         (Some(_), Some(burst)) => Err(Fault { at: burst.span().start, problem: Problem::RateAndBurst }),
-        (None, Some(burst)) => {
-            let Burst { packets, every } = burst.into_inner();
-            Ok(Rate::Burst(packets.get().into(), every.0))
-        }
+        (None, Some(burst)) => Ok(burst.into_inner().into()),
         (None, None) => Ok(Rate::Max),
         (Some(rate), None) => {
             let at = rate.span().start;
@@ -182,7 +171,7 @@ impl StreamTable {
     }
 }
 
-fn transport(udp: Option<Udp>, tcp: Option<Tcp>, icmp: Option<Echo>) -> Result<Transport, Problem> {
+fn transport(udp: Option<Udp>, tcp: Option<Box<Tcp>>, icmp: Option<Echo>) -> Result<Transport, Problem> {
     match (udp, tcp, icmp) {
         (None, None, None) => Ok(Transport::None),
         (Some(udp), None, None) => Ok(Transport::Udp(udp)),

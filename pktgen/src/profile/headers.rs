@@ -211,7 +211,7 @@ pub enum Transport {
     /// UDP.
     Udp(Udp),
     /// TCP.
-    Tcp(Tcp),
+    Tcp(Box<Tcp>),
     /// ICMP or ICMPv6.
     Echo(Echo),
 }
@@ -310,7 +310,7 @@ impl From<OneOrTwo> for Tags {
 
 impl Headers {
     /// Their bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let link = wire::ethernet::HEADER_LEN + self.vlans.len() * wire::vlan::HEADER_LEN;
         link + match &self.network {
             Network::Arp(_) => wire::arp::LEN,
@@ -349,7 +349,7 @@ impl Headers {
             Transport::None => {}
             Transport::Udp(udp) => fields.extend([&mut udp.src, &mut udp.dst]),
             Transport::Tcp(tcp) => {
-                let Tcp { src, dst, sequence, acknowledgement, window, flags: _ } = tcp;
+                let Tcp { src, dst, sequence, acknowledgement, window, flags: _ } = &mut **tcp;
                 fields.extend([src, dst, sequence, acknowledgement, window]);
             }
             Transport::Echo(echo) => fields.extend([&mut echo.id, &mut echo.sequence]),

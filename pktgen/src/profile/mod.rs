@@ -8,6 +8,7 @@ mod file;
 mod headers;
 mod problem;
 mod rate;
+mod ready;
 mod schedule;
 mod size;
 #[cfg(test)]
@@ -28,7 +29,8 @@ pub use headers::{
     Arp, Echo, Ethernet, Exchange, Headers, Ipv4, Ipv6, Network, Tcp, TcpFlag, Transport, Udp, Vlan, Vxlan,
 };
 pub use problem::{Place, Problem, ProfileError};
-pub use rate::{FCS_LEN, L1_OVERHEAD, Layer, Limit, LinkSpeed, Rate, RateError, Span};
+pub use rate::{Burst, FCS_LEN, L1_OVERHEAD, Layer, Limit, LinkSpeed, Rate, RateError, Span};
+pub use ready::{READY, Ready};
 pub use schedule::Schedule;
 
 use problem::{Fault, Lines};
@@ -97,6 +99,19 @@ pub struct PayloadField {
     pub bytes: u8,
     /// Its values.
     pub value: Field,
+}
+
+/// Addresses that take the place of those of a stream's outermost headers.
+#[derive(Clone, Debug, Default)]
+pub struct Outer {
+    /// Source MAC addresses.
+    pub src_mac: Option<Field>,
+    /// Destination MAC addresses.
+    pub dst_mac: Option<Field>,
+    /// Source addresses, and whether they are IPv6.
+    pub src: Option<(Field, bool)>,
+    /// Destination addresses, and whether they are IPv6.
+    pub dst: Option<(Field, bool)>,
 }
 
 impl Profile {
@@ -215,6 +230,30 @@ impl Stream {
         for (number, field) in self.fields_mut().into_iter().enumerate() {
             field.seed(seed, number as u32);
         }
+    }
+
+    /// Puts other addresses into the outermost headers.
+    ///
+    /// # Errors
+    /// [`Problem::Family`] if they are not of the headers' family.
+    pub fn replace(&mut self, outer: &Outer) -> Result<(), Problem> {
+        let headers = self.vxlan.as_mut().map_or(&mut self.headers, |vxlan| &mut vxlan.outer);
+        let put = |to: &mut Field, from: &Option<Field>| from.iter().for_each(|from| to.clone_from(from));
+        put(&mut headers.ethernet.src, &outer.src_mac);
+        put(&mut headers.ethernet.dst, &outer.dst_mac);
+        let (src, dst, has_v6) = match &mut headers.network {
+            Network::Arp(arp) => (&mut arp.sender, &mut arp.target, false),
+            Network::Ipv4(ip, _) => (&mut ip.src, &mut ip.dst, false),
+            Network::Ipv6(ip, _) => (&mut ip.src, &mut ip.dst, true),
+        };
+        for (to, from) in [(src, &outer.src), (dst, &outer.dst)] {
+            match from {
+                Some((field, is_v6)) if *is_v6 == has_v6 => to.clone_from(field),
+                Some(_) => return Err(Problem::Family(self.name.clone())),
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_sizes(&self) -> Result<(), Problem> {

@@ -139,6 +139,9 @@ pub enum Problem {
         /// The most there can be.
         max: u64,
     },
+    /// Addresses of the other family.
+    #[error("the outermost packets of stream {0:?} are of the other family: give addresses of theirs")]
+    Family(String),
     /// A rate and a burst.
     #[error("burst says how fast as well as rate does: remove one of them")]
     RateAndBurst,

@@ -1,6 +1,7 @@
 //! How fast frames go out, and for how long.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -143,6 +144,32 @@ impl FromStr for Span {
         span.filter(|span| !span.is_zero()).map(Self).ok_or_else(|| {
             format!("{text:?} is no time: write a number with ns, us, ms, s, min or h, such as \"10s\"")
         })
+    }
+}
+
+/// So many packets at once, again and again.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Burst {
+    /// How many.
+    pub packets: NonZeroU32,
+    /// From the start of one to that of the next.
+    pub every: Span,
+}
+
+impl FromStr for Burst {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no burst: write packets and a time, such as \"32/1ms\"");
+        let (packets, every) = text.split_once('/').ok_or_else(wrong)?;
+        Ok(Self { packets: packets.trim().parse().map_err(|_| wrong())?, every: every.parse()? })
+    }
+}
+
+impl From<Burst> for Rate {
+    fn from(burst: Burst) -> Self {
+        Self::Burst(burst.packets.get().into(), burst.every.0)
     }
 }
 

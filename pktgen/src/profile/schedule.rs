@@ -55,7 +55,7 @@ impl Schedule {
 impl Schedule {
     /// The stream whose turn it is.
     #[inline]
-    pub fn next(&mut self) -> usize {
+    pub fn turn(&mut self) -> usize {
         let stream = self.turns[self.next];
         self.next += 1;
         if self.next == self.turns.len() {

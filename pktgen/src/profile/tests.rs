@@ -99,7 +99,7 @@ fn weights_are_kept_and_spread() {
         STREAM.replace("egress", "c")
     );
     let mut schedule = Schedule::new(&parse(&text).unwrap().streams);
-    let turns: Vec<usize> = (0..12).map(|_| schedule.next()).collect();
+    let turns: Vec<usize> = (0..12).map(|_| schedule.turn()).collect();
     assert_eq!([0, 1, 2].map(|stream| turns.iter().filter(|&&turn| turn == stream).count()), [6, 2, 4]);
     assert!(turns.windows(2).all(|pair| pair[0] != pair[1] || pair[0] == 0), "{turns:?}");
     assert!(wrong(&text.replace("= 3", "= 70001")).contains("65536 at most"));

@@ -74,7 +74,7 @@ fn refusals_say_what_to_do() {
     assert!(refusal("left").contains("left"), "{}", refusal("left"));
     drop(receiver);
     to.ip("link set left down\n").unwrap();
-    assert!(refusal("left").contains("link set left up"));
+    assert!(refusal("left").contains("link set dev left up"));
     let core = to.enter(|| Receiver::start(ReceiverOptions { core: Some(4096), ..options("left") }).err());
     assert!(core.unwrap().unwrap().to_string().contains("taskset"));
 }

@@ -1,7 +1,6 @@
 //! A program that takes what a port receives to AF_XDP sockets, for receivers of test traffic and bumps in a wire.
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use wire::{EtherType, IpProtocol};
@@ -13,7 +12,7 @@ use super::program::{
     CONTEXT_DATA, CONTEXT_DATA_END, CONTEXT_RX_QUEUE, COUNTER, TAGS, XDP_DROP, XDP_PASS, XDP_REDIRECT,
     ether_type, look_up, need, protocol,
 };
-use super::{XdpError, enter_socket, make_map, sum_of_cpus};
+use super::{XdpError, enter_socket, make_map, sum_over_cpus};
 use crate::{XdpMode, XdpRequest};
 
 /// Which frames are taken; the kernel gets the others.
@@ -116,13 +115,12 @@ impl Collector {
     ///
     /// # Errors
     /// The kernel refused the reading.
-    pub fn counters(&self) -> Result<[(Collected, u64); Collected::ALL.len()], XdpError> {
-        let mut counters = Collected::ALL.map(|collected| (collected, 0));
-        let read = counters.iter_mut().try_for_each(|(collected, value)| {
-            *value = sum_of_cpus(&self.counters, *collected as u32)?;
-            io::Result::Ok(())
-        });
-        read.map(|()| counters).map_err(|source| XdpError::Map { map: "counters", source })
+    pub fn counters(&self) -> Result<Vec<(Collected, u64)>, XdpError> {
+        let sum = |collected: Collected| {
+            let [frames] = sum_over_cpus(&self.counters, collected as u32)?;
+            Ok((collected, frames))
+        };
+        Collected::ALL.into_iter().map(sum).collect()
     }
 
     /// Runs the program in the kernel on a frame, as [`Classifier::run`](super::Classifier::run).

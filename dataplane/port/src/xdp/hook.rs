@@ -1,10 +1,12 @@
 //! A program and the netdev that it is attached to.
 
+use std::io;
+
 use rustix::thread::CapabilitySet;
 
 use super::XdpError;
 use super::asm::Instruction;
-use super::bpf::{Action, Link, LoadError, Program};
+use super::bpf::{Action, Link, LiveRun, LoadError, Program};
 use crate::{XdpMode, XdpRequest};
 
 /// Allows all helpers; the source is MIT or Apache-2.0, which includes MIT.
@@ -82,6 +84,11 @@ impl Hook {
     /// As [`Classifier::run`](super::Classifier::run).
     pub(super) fn run(&self, frame: &[u8]) -> Result<Action, XdpError> {
         self.program.test_run(frame).map_err(XdpError::Run)
+    }
+
+    /// As [`Program::run_live`].
+    pub(super) fn run_live(&self, template: &[u8], live: LiveRun) -> io::Result<()> {
+        self.program.run_live(template, live)
     }
 }
 

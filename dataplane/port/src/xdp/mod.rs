@@ -1,4 +1,5 @@
-//! The XDP program: which frames the engine gets, and which the kernel.
+//! The XDP program: which frames the engine gets, and which the kernel. Two more programs serve measurements: a
+//! [`LiveSource`] makes frames in the kernel, a [`Sink`] counts and drops them.
 //!
 //! A [`Classifier`] is one eBPF program with its maps, on one netdev. To the engine, through AF_XDP sockets, goes
 //! what is addressed to the port's own MAC address and is
@@ -28,7 +29,9 @@ mod bpf;
 mod collector;
 mod error;
 mod hook;
+mod live;
 mod program;
+mod sink;
 
 use std::fmt;
 use std::io;
@@ -46,6 +49,8 @@ use crate::{XdpMode, XdpRequest};
 pub use self::bpf::Action;
 pub use self::collector::{Collected, Collector, CollectorConfig, Wanted};
 pub use self::error::XdpError;
+pub use self::live::{LiveFrames, LiveSource, Order, VariedField, Width};
+pub use self::sink::{Counts, Sink};
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,11 +211,11 @@ impl Classifier {
     /// # Errors
     /// The kernel refused the reading.
     pub fn counters(&self) -> Result<Vec<(Verdict, u64)>, XdpError> {
-        let counters: io::Result<_> = Verdict::ALL
-            .into_iter()
-            .map(|verdict| Ok((verdict, sum_of_cpus(&self.maps.counters, verdict as u32)?)))
-            .collect();
-        counters.map_err(|source| XdpError::Map { map: "counters", source })
+        let sum = |verdict: Verdict| {
+            let [frames] = sum_over_cpus(&self.maps.counters, verdict as u32)?;
+            Ok((verdict, frames))
+        };
+        Verdict::ALL.into_iter().map(sum).collect()
     }
 
     /// Runs the program in the kernel on a frame that no netdev ever saw (`BPF_PROG_TEST_RUN`): as if received on
@@ -221,6 +226,17 @@ impl Classifier {
     pub fn run(&self, frame: &[u8]) -> Result<Action, XdpError> {
         self.hook.run(frame)
     }
+}
+
+/// The words of entry `index` of a per-CPU map named `counters`, each summed over the CPUs.
+fn sum_over_cpus<const WORDS: usize>(counters: &Map, index: u32) -> Result<[u64; WORDS], XdpError> {
+    let values =
+        counters.lookup(&index.to_ne_bytes()).map_err(|source| XdpError::Map { map: "counters", source })?;
+    let mut sums = [0; WORDS];
+    for (place, &word) in values.as_chunks().0.iter().enumerate() {
+        sums[place % WORDS] += u64::from_ne_bytes(word);
+    }
+    Ok(sums)
 }
 
 /// The maps, with all but the MAC address filled in.
@@ -263,13 +279,6 @@ fn enter_socket(map: &Map, queues: u32, queue: u32, socket: BorrowedFd<'_>) -> R
         queues,
         source,
     })
-}
-
-/// The value of a counter of which each CPU has its own.
-fn sum_of_cpus(counters: &Map, key: u32) -> io::Result<u64> {
-    let values = counters.lookup(&key.to_ne_bytes())?;
-    let (values, _) = values.as_chunks();
-    Ok(values.iter().map(|&value| u64::from_ne_bytes(value)).sum())
 }
 
 /// The value of maps that are sets: of the least size that a hash and a trie take, and never read.

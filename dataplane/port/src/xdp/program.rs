@@ -37,7 +37,7 @@ pub(super) struct Maps {
 /// UDP port of VXLAN (RFC 7348 §5).
 const VXLAN_PORT: u16 = 4789;
 
-// What the program returns (`enum xdp_action`).
+// What a program returns (`enum xdp_action`).
 pub(super) const XDP_DROP: i32 = 1;
 pub(super) const XDP_PASS: i32 = 2;
 pub(super) const XDP_REDIRECT: i32 = 4;
@@ -121,7 +121,7 @@ pub(super) fn assemble(role: PortRole, frame_limit: u16, maps: &Maps) -> Vec<Ins
     asm.finish()
 }
 
-/// Goes to `short` unless `length` bytes from `start` on are in the frame. Changes `R3`.
+/// Goes to `short` unless `length` bytes from `start` on are in the frame, which ends at `R8`. Changes `R3`.
 pub(super) fn need(asm: &mut Assembler, start: Reg, length: u16, short: Label) {
     asm.mov(R3, start);
     asm.alu(Alu::Add, R3, i32::from(length));
