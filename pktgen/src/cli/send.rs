@@ -55,7 +55,7 @@ pub(crate) struct To {
 
 /// How sockets are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Bind {
+pub(crate) enum Bind {
     /// Zero-copy where the driver can, else copy.
     Auto,
     /// Copy, or fail.
@@ -64,9 +64,19 @@ enum Bind {
     ZeroCopy,
 }
 
+impl From<Bind> for BindRequest {
+    fn from(bind: Bind) -> Self {
+        match bind {
+            Bind::Auto => Self::Auto,
+            Bind::Copy => Self::Copy,
+            Bind::ZeroCopy => Self::ZeroCopy,
+        }
+    }
+}
+
 impl To {
     /// The MAC address that frames come from if nothing else is said.
-    fn mac(&self) -> MacAddr {
+    pub(crate) fn mac(&self) -> MacAddr {
         let netdev = self.interface.as_deref().and_then(|interface| Netdev::of(interface).ok());
         netdev.map_or(MacAddr([2, 0, 0, 0, 0, 1]), |netdev| MacAddr(netdev.mac))
     }
@@ -79,11 +89,7 @@ impl To {
             interface,
             queues: self.queues.clone(),
             cores: self.cores.clone(),
-            bind: match self.bind {
-                Bind::Auto => BindRequest::Auto,
-                Bind::Copy => BindRequest::Copy,
-                Bind::ZeroCopy => BindRequest::ZeroCopy,
-            },
+            bind: self.bind.into(),
         })
     }
 }

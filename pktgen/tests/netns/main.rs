@@ -3,3 +3,4 @@
 mod frames;
 mod impairment;
 mod receiver;
+mod run;
