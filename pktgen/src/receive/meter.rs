@@ -21,8 +21,8 @@ const LOST_AT_ONCE: u64 = 256;
 /// Lost packets whose overlay is looked up at the end, at most.
 const LOST_AT_END: u64 = 1 << 28;
 
-/// Tells which overlay a packet of a stream was for, by its sequence number.
-pub type OverlayOf = Arc<dyn Fn(u32) -> Option<u32> + Send + Sync>;
+/// Tells which overlay a packet of a stream was for, by its sequence number, which does not wrap.
+pub type OverlayOf = Arc<dyn Fn(u64) -> Option<u32> + Send + Sync>;
 
 /// A stream that is expected.
 #[derive(Clone)]
@@ -271,9 +271,9 @@ impl Meter {
             *corrupted += 1;
             return;
         }
-        let (_, arrival) = stream.sequence.arrive(stamp.sequence);
+        let (number, arrival) = stream.sequence.arrive(stamp.sequence);
         let expected = self.options.streams.as_ref().and_then(|all| all.get(usize::from(stamp.stream)));
-        let meant_for = expected.and_then(|expected| (expected.overlay)(stamp.sequence));
+        let meant_for = expected.zip(number).and_then(|(expected, number)| (expected.overlay)(number));
         let mut of_overlay = |vni: Option<u32>, count: fn(&mut OverlayCounts) -> &mut u64| {
             if let Some(counts) = vni.and_then(|vni| overlay(&mut self.overlays, vni)) {
                 *count(counts) += 1;
@@ -417,7 +417,7 @@ fn charge(
     let Some(expected) = options.streams.as_ref().and_then(|all| all.get(stream)) else { return many };
     let mut charged = 0;
     for number in lost {
-        let vni = (expected.overlay)(number as u32);
+        let vni = (expected.overlay)(number);
         if let Some(counts) = vni.and_then(|vni| overlay(overlays, vni)) {
             counts.lost += 1;
             charged += 1;

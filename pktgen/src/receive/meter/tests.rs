@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{damaged, payload, test_packet, udp, vxlan};
 
-fn expected(name: &str, overlay: impl Fn(u32) -> Option<u32> + Send + Sync + 'static) -> Expected {
+fn expected(name: &str, overlay: impl Fn(u64) -> Option<u32> + Send + Sync + 'static) -> Expected {
     Expected { name: name.to_owned(), overlay: Arc::new(overlay) }
 }
 
@@ -12,7 +12,8 @@ fn in_overlay(vni: u32, stream: u16, sequence: u32) -> Vec<u8> {
 #[test]
 fn lost_packets_are_charged_to_their_overlays() {
     // Packets go to overlays 10, 11, 12 in turn.
-    let streams = vec![expected("turns", |sequence| Some(10 + sequence % 3)), expected("plain", |_| None)];
+    let streams =
+        vec![expected("turns", |sequence| Some(10 + (sequence % 3) as u32)), expected("plain", |_| None)];
     let mut meter = Meter::new(MeterOptions { streams: Some(streams), window: 128 });
     for sequence in 0..3000 {
         // Overlay 11 gets nothing; 12 nothing of the last 300.
