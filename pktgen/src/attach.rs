@@ -52,7 +52,7 @@ pub enum AttachError {
         source: io::Error,
     },
     /// It is not up.
-    #[error("{0} is down: `ip link set dev {0} up`")]
+    #[error("{0} is down or has no carrier: `ip link set dev {0} up`, and look at its far end")]
     Down(String),
     /// Its frames do not fit.
     #[error(
@@ -166,7 +166,7 @@ pub struct PortLosses {
 impl PortWatch {
     /// Whether the netdev is gone, or another now.
     pub fn is_gone(&self) -> bool {
-        Netdev::of(&self.interface).map_or(true, |netdev| netdev.index != self.index)
+        Netdev::named(&self.interface).map_or(true, |netdev| netdev.index != self.index)
     }
 
     /// Its name.
@@ -255,9 +255,9 @@ pub fn attach(options: &[AttachOptions], spare: u32) -> Result<Attached, AttachE
 }
 
 fn look_up(interface: &str) -> Result<Netdev, AttachError> {
-    let netdev = Netdev::of(interface)
+    let netdev = Netdev::named(interface)
         .map_err(|source| AttachError::Interface { interface: interface.to_owned(), source })?;
-    if !netdev.is_up {
+    if !netdev.running {
         return Err(AttachError::Down(interface.to_owned()));
     }
     if netdev.mtu > MAX_MTU.into() {

@@ -107,7 +107,7 @@ fn bare_loop(stop: &AtomicBool) -> Result<(), Error> {
         builder.write(sequence, 0, umem.data_mut(frame));
     }
     frames.drain(..).for_each(|frame| pool.put(frame));
-    let ifindex = Netdev::of(Link::INTERFACE)?.index;
+    let ifindex = Netdev::named(Link::INTERFACE)?.index;
     let queue = Queue { interface: Link::INTERFACE, ifindex, queue: 0 };
     let mut port = port::open(&umem, &[queue], BindRequest::Auto)?.ports.pop().ok_or("no port")?;
     while !stop.load(Ordering::Relaxed) {

@@ -77,7 +77,7 @@ impl From<Bind> for BindRequest {
 impl To {
     /// The MAC address that frames come from if nothing else is said.
     pub(crate) fn mac(&self) -> MacAddr {
-        let netdev = self.interface.as_deref().and_then(|interface| Netdev::of(interface).ok());
+        let netdev = self.interface.as_deref().and_then(|interface| Netdev::named(interface).ok());
         netdev.map_or(MacAddr([2, 0, 0, 0, 0, 1]), |netdev| MacAddr(netdev.mac))
     }
 

@@ -45,7 +45,7 @@ pub enum SendError {
         source: io::Error,
     },
     /// It is down.
-    #[error("interface {interface} is down: ip link set dev {interface} up")]
+    #[error("interface {interface} is down, or its link is: ip link set dev {interface} up")]
     Down {
         /// Its name.
         interface: String,
@@ -170,9 +170,9 @@ fn share_of(count: u64, lane: usize, lanes: usize) -> u64 {
 }
 
 fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, SendError> {
-    let netdev = Netdev::of(interface)
+    let netdev = Netdev::named(interface)
         .map_err(|source| SendError::Interface { interface: interface.to_owned(), source })?;
-    if !netdev.is_up {
+    if !netdev.running {
         return Err(SendError::Down { interface: interface.to_owned() });
     }
     if max_len > netdev.mtu as usize + LINK_LEN {
