@@ -1,10 +1,11 @@
-//! The corpus of the fuzz target, replayed, and mutated at random from a fixed start.
+//! The corpora of the fuzz targets, replayed, and mutated at random from a fixed start.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pktgen::pcap::Capture;
 use pktgen::pcap::fuzz::pcap;
+use pktgen::receive::fuzz::receiver;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -13,9 +14,9 @@ fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
 }
 
-/// Its inputs, with their names. There must be some.
-fn corpus() -> Vec<(String, Vec<u8>)> {
-    let entries = fs::read_dir(package().join("corpus/pcap")).unwrap().map(|entry| entry.unwrap());
+/// A target's inputs, with their names. There must be some.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(package().join("corpus").join(target)).unwrap().map(|entry| entry.unwrap());
     let inputs: Vec<_> = entries
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect();
@@ -24,23 +25,35 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn it_can_be_fuzzed() {
-    let source = fs::read_to_string(package().join("fuzz_targets/pcap.rs")).unwrap();
-    assert!(source.contains("pktgen::pcap::fuzz::pcap(data)"), "{source}");
+fn they_can_be_fuzzed() {
+    for (target, call) in [("pcap", "pcap::fuzz::pcap(data)"), ("receiver", "receive::fuzz::receiver(data)")]
+    {
+        let source = fs::read_to_string(package().join(format!("fuzz_targets/{target}.rs"))).unwrap();
+        assert!(source.contains(call), "{source}");
+    }
 }
 
 #[test]
 fn every_input_is_survived_and_golden_ones_are_read() {
-    for (name, input) in corpus() {
+    for (name, input) in corpus("pcap") {
         pcap(&input);
         assert!(!name.starts_with("golden-") || Capture::read(&input[..]).is_ok(), "{name}");
+    }
+    for (name, input) in corpus("receiver") {
+        let is_test_packet = receiver(&input);
+        assert!(!name.starts_with("golden-") || is_test_packet, "{name}");
     }
 }
 
 #[test]
 fn every_change_to_an_input_is_survived() {
+    survive_changes("pcap", |input| pcap(input));
+    survive_changes("receiver", |input| _ = receiver(input));
+}
+
+fn survive_changes(target: &str, run: impl Fn(&[u8])) {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
-    let inputs: Vec<_> = corpus().into_iter().map(|(_, input)| input).collect();
+    let inputs: Vec<_> = corpus(target).into_iter().map(|(_, input)| input).collect();
     let changed = (prop::sample::select(inputs), changes).prop_map(|(mut input, changes)| {
         for (at, byte) in changes {
             if !input.is_empty() {
@@ -52,7 +65,7 @@ fn every_change_to_an_input_is_survived() {
     });
     TestRunner::deterministic()
         .run(&changed, |input| {
-            pcap(&input);
+            run(&input);
             Ok(())
         })
         .unwrap();

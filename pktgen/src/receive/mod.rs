@@ -10,6 +10,8 @@
 //! a [`Receiver`] is a thread that does so until it is told to stop.
 
 mod find;
+#[doc(hidden)]
+pub mod fuzz;
 mod intake;
 mod latency;
 mod meter;
