@@ -177,10 +177,7 @@ impl PortWatch {
     /// What it did not give so far; zeros for what the kernel does not tell.
     pub fn losses(&self) -> PortLosses {
         let sockets: SocketStatistics = self.sockets.iter().filter_map(|reader| reader.read().ok()).sum();
-        let counters = self
-            .collector
-            .counters()
-            .unwrap_or_else(|_| Collected::ALL.map(|collected| (collected, 0)).to_vec());
+        let counters = self.collector.counters().unwrap_or_default();
         let count =
             |wanted| counters.iter().find(|(collected, _)| *collected == wanted).map_or(0, |(_, n)| *n);
         PortLosses {

@@ -8,7 +8,9 @@ pub mod pcap;
 pub mod profile;
 pub mod receive;
 pub mod report;
+pub mod run;
 pub mod send;
 pub mod stamp;
 #[cfg(test)]
 mod testing;
+pub mod view;

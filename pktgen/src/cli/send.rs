@@ -58,7 +58,7 @@ pub(crate) struct To {
 
 /// How sockets are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Bind {
+pub(crate) enum Bind {
     /// Zero-copy where the driver can, else copy.
     Auto,
     /// Copy, or fail.
@@ -67,9 +67,19 @@ enum Bind {
     ZeroCopy,
 }
 
+impl From<Bind> for BindRequest {
+    fn from(bind: Bind) -> Self {
+        match bind {
+            Bind::Auto => Self::Auto,
+            Bind::Copy => Self::Copy,
+            Bind::ZeroCopy => Self::ZeroCopy,
+        }
+    }
+}
+
 impl To {
     /// The MAC address that frames come from if nothing else is said.
-    fn mac(&self) -> MacAddr {
+    pub(crate) fn mac(&self) -> MacAddr {
         let netdev = self.interface.as_deref().and_then(|interface| Netdev::named(interface).ok());
         netdev.map_or(MacAddr([2, 0, 0, 0, 0, 1]), |netdev| MacAddr(netdev.mac))
     }
@@ -82,11 +92,7 @@ impl To {
             interface,
             queues: self.queues.clone(),
             cores: self.cores.clone(),
-            bind: match self.bind {
-                Bind::Auto => BindRequest::Auto,
-                Bind::Copy => BindRequest::Copy,
-                Bind::ZeroCopy => BindRequest::ZeroCopy,
-            },
+            bind: self.bind.into(),
         })
     }
 }

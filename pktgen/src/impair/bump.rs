@@ -20,7 +20,9 @@ pub struct Bump {
 impl Bump {
     /// Between two netdevs' ports, all over `umem`: what the first receives is impaired, the way back is not.
     /// `pool` must have as many frames as the ports' rings take, and as many to spare as may be on the way.
-    pub fn new(umem: Arc<Umem>, pool: FramePool, ports: [Vec<Port>; 2], rules: Rules) -> Self {
+    pub fn new(umem: Arc<Umem>, mut pool: FramePool, mut ports: [Vec<Port>; 2], rules: Rules) -> Self {
+        // What comes from now on is not lost, even if it is long until the first round.
+        ports.iter_mut().flatten().for_each(|port| port.refill(&mut pool));
         Self { umem, pool, ports, impairment: Impairment::new(rules), stuck: None }
     }
 

@@ -6,6 +6,7 @@
 mod bump;
 mod line;
 mod rules;
+mod wire;
 
 use port::Frame;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::stamp;
 
 pub use bump::Bump;
 pub use rules::{ParseWhenError, Rules, When};
+pub use wire::ImpairedWire;
 
 use line::Line;
 

@@ -18,8 +18,7 @@ fn bump(rules: Rules) -> (Bump, [Wire; 2]) {
     let (umem, pool) = Umem::new(port::frames_for(2) + spare, ChunkSize::Small).unwrap();
     let (one, one_wire) = memory::port(&umem).unwrap();
     let (other, other_wire) = memory::port(&umem).unwrap();
-    let mut bump = Bump::new(umem, pool, [vec![one], vec![other]], rules);
-    bump.round(0);
+    let bump = Bump::new(umem, pool, [vec![one], vec![other]], rules);
     (bump, [one_wire, other_wire])
 }
 

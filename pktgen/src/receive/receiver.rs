@@ -2,8 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -84,9 +84,17 @@ pub struct Receiver {
     thread: Option<JoinHandle<Meter>>,
     stop: Arc<AtomicBool>,
     waker: Waker,
-    slices: mpsc::Receiver<TimedSlice>,
+    slices: crossbeam_channel::Receiver<TimedSlice>,
+    seen: Arc<Seen>,
     facts: PortFacts,
     watch: PortWatch,
+}
+
+/// What others may know at any time.
+#[derive(Debug, Default)]
+struct Seen {
+    frames: AtomicU64,
+    received: AtomicU64,
 }
 
 impl Receiver {
@@ -100,9 +108,11 @@ impl Receiver {
         let [netdev] = <[_; 1]>::try_from(netdevs).unwrap_or_else(|_| unreachable!("one was asked for"));
         let intake = Intake::new(umem, pool, netdev.ports, Meter::new(options.meter));
         let (stop, waker) = (Arc::new(AtomicBool::new(false)), Waker::new()?);
-        let (sender, slices) = mpsc::sync_channel(SLICES);
+        let (sender, slices) = crossbeam_channel::bounded(SLICES);
+        let seen = Arc::new(Seen::default());
         let work = Work {
             intake,
+            seen: Arc::clone(&seen),
             polling: options.polling,
             slice: options.slice.as_nanos() as u64,
             slices: sender,
@@ -115,7 +125,7 @@ impl Receiver {
             }
             work.run()
         })?;
-        Ok(Self { thread: Some(thread), stop, waker, slices, facts: netdev.facts, watch: netdev.watch })
+        Ok(Self { thread: Some(thread), stop, waker, slices, seen, facts: netdev.facts, watch: netdev.watch })
     }
 
     /// How it is attached.
@@ -126,6 +136,16 @@ impl Receiver {
     /// The slices of time that ended since the last call.
     pub fn slices(&self) -> impl Iterator<Item = TimedSlice> {
         self.slices.try_iter()
+    }
+
+    /// Frames of any kind that came so far.
+    pub fn frames(&self) -> u64 {
+        self.seen.frames.load(Ordering::Relaxed)
+    }
+
+    /// Test packets that came whole so far, each once.
+    pub fn received(&self) -> u64 {
+        self.seen.received.load(Ordering::Relaxed)
     }
 
     /// Whether the netdev is gone.
@@ -177,9 +197,10 @@ fn look_up_core(number: usize) -> Result<CoreId, ReceiveError> {
 /// What the thread owns.
 struct Work {
     intake: Intake,
+    seen: Arc<Seen>,
     polling: Polling,
     slice: u64,
-    slices: mpsc::SyncSender<TimedSlice>,
+    slices: crossbeam_channel::Sender<TimedSlice>,
     stop: Arc<AtomicBool>,
     waker: Waker,
 }
@@ -190,6 +211,9 @@ impl Work {
         while !self.stop.load(Ordering::Relaxed) {
             if self.intake.round() > 0 {
                 idle_rounds = 0;
+                let totals = self.intake.meter().totals();
+                self.seen.frames.store(totals.frames, Ordering::Relaxed);
+                self.seen.received.store(totals.received, Ordering::Relaxed);
             } else {
                 idle_rounds = u32::wrapping_add(idle_rounds, 1);
                 if idle_rounds % TIDY == 0 {

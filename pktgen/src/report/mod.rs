@@ -23,6 +23,7 @@ pub use compare::{Comparison, Difference, Verdict, compare};
 pub use csv::csv;
 pub use machine::Machine;
 pub use table::table;
+pub(crate) use table::{Rate, Time};
 
 /// What this version writes, and reads.
 pub const FORMAT: u32 = 1;

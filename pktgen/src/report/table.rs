@@ -180,6 +180,22 @@ fn write_overlays(out: &mut String, overlays: &[OverlayReport]) -> fmt::Result {
     Ok(())
 }
 
+impl Display for Calibration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut setup = String::new();
+        write_setup(&mut setup, &self.setup)?;
+        write!(
+            f,
+            "{setup}path         {}, back to back, {} packets/s, {} lost",
+            self.path, self.rate, self.lost
+        )?;
+        match &self.latency {
+            Some(latency) => writeln!(f, "\nlatency      {}", Latency(latency)),
+            None => writeln!(f),
+        }
+    }
+}
+
 struct Latency<'a>(&'a LatencySummary);
 
 impl Display for Latency<'_> {

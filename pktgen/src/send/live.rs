@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::pace::Pace;
 use super::sent::{Ended, Sent};
-use super::start::{Options, SendError, check_netdev, cores};
+use super::start::{Options, SendError, check_netdev};
 use super::wait::wait;
 use crate::build::{LiveError, live_frames};
 use crate::clock;
@@ -47,7 +47,7 @@ pub fn send_live(
 ) -> Result<Sent, LiveSendError> {
     let [stream] = &profile.streams[..] else { return Err(LiveSendError::Streams(profile.streams.len())) };
     let netdev = check_netdev(&options.interface, stream.max_len())?;
-    let core = cores(options).first().copied().unwrap_or(0);
+    let core = options.cores().first().copied().unwrap_or(0);
     if !core_affinity::set_for_current(CoreId { id: core }) {
         return Err(SendError::Core(core).into());
     }
