@@ -57,8 +57,11 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the man page to standard output.
-    Man,
+    /// Write the man page, or that of a command, to standard output.
+    Man {
+        /// The command, such as send.
+        command: Option<String>,
+    },
 }
 
 /// Form of an output.
@@ -87,7 +90,7 @@ pub(crate) fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "pktgen", &mut std::io::stdout());
             Ok(())
         }
-        Command::Man => man(),
+        Command::Man { command } => man(command.as_deref()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,8 +101,14 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn man() -> Result<(), Error> {
-    clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+fn man(command: Option<&str>) -> Result<(), Error> {
+    let mut page = Cli::command();
+    if let Some(name) = command {
+        let found = page.find_subcommand(name).cloned();
+        page = found.ok_or_else(|| format!("there is no command {name:?}: see `pktgen --help`"))?;
+        page = page.display_name(format!("pktgen-{name}")).bin_name(format!("pktgen {name}"));
+    }
+    clap_mangen::Man::new(page).render(&mut std::io::stdout())?;
     Ok(())
 }
 

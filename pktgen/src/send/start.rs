@@ -169,7 +169,7 @@ fn share_of(count: u64, lane: usize, lanes: usize) -> u64 {
     count / lanes + u64::from(lane < count % lanes)
 }
 
-fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, SendError> {
+pub(super) fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, SendError> {
     let netdev = Netdev::named(interface)
         .map_err(|source| SendError::Interface { interface: interface.to_owned(), source })?;
     if !netdev.running {

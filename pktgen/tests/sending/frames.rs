@@ -112,3 +112,27 @@ fn two_queues_share_the_values_and_the_count() {
     let wanted = (1..=9).map(|number| (format!("10.0.0.{number}"), if number == 1 { 3 } else { 2 }));
     assert_eq!(counts, wanted.collect());
 }
+
+#[test]
+fn live_frames_are_the_stream_s_without_stamps() {
+    let wire = Wire::new(1);
+    // A veth takes frames from XDP while its far end has GRO on.
+    wire.far.run("ethtool", &["-K", Wire::FAR, "gro", "on"]).unwrap();
+    let capture = Capture::start(&wire.far, Wire::FAR).unwrap();
+    let report = wire.run(
+        "send --live --vni 7-9 --inner-src 10.0.0.10-10.0.0.12 --inner-dst 10.0.1.1 --src 198.18.1.11 --dst 198.18.1.1 \
+         --dst-mac 02:00:00:00:00:01 -c 30 -r 10kpps",
+    );
+    assert_eq!(
+        (&report["sent"]["packets"], &report["sent"]["dropped"]),
+        (&30.into(), &0.into()),
+        "{report:#}"
+    );
+    let file = capture.stop().unwrap();
+    assert_eq!(file.faults().unwrap(), []);
+    let frames = file.fields("", &["vxlan.vni", "ip.src"]).unwrap();
+    let wanted = (0..30).map(|number| {
+        [(7 + number % 3).to_string(), format!("198.18.1.11,10.0.0.{}", 10 + number % 3)].to_vec()
+    });
+    assert_eq!(frames, wanted.collect::<Vec<_>>());
+}

@@ -1,5 +1,6 @@
 //! `pktgen` over veth: what it sends is judged by tshark, and by the kernel's counters. Needs root.
 
+mod docs;
 mod ends;
 mod frames;
 mod replay;
