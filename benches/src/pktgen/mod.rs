@@ -70,7 +70,7 @@ impl Link {
         let ends = [VethEnd::new(&near, Self::INTERFACE), VethEnd::new(&far, Self::FAR)];
         veth(ends[0], ends[1], VethOptions { mtu: 1600, ..VethOptions::default() })?;
         let sink = far.enter(|| -> Result<Sink, String> {
-            let index = Netdev::of(Self::FAR).map_err(|error| error.to_string())?.index;
+            let index = Netdev::named(Self::FAR).map_err(|error| error.to_string())?.index;
             Sink::attach(index, Self::FAR, LEN as u16, &[]).map_err(|error| error.to_string())
         })??;
         Ok(Self { near, sink, _lab: lab })
