@@ -11,6 +11,7 @@ mod report;
 mod rules;
 mod startup;
 mod table;
+mod veth;
 mod workers;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["pipeline"] => pin().and_then(pipeline),
         ["table"] => pin().and_then(table),
+        ["veth", "short"] => veth::short(std::path::Path::new("target/release/vxgate")),
         ["rules"] => pin().and_then(rules),
         [startup::MEMORY] => startup::print_memory(),
         _ => Err("usage: vxgate-bench pipeline|table|rules".into()),

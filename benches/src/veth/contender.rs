@@ -1,0 +1,154 @@
+//! Who is measured.
+
+use std::fmt;
+use std::path::Path;
+
+use lab::{Gateway, Lab, Signal};
+use vxgate_bench::frames::Shape;
+use vxgate_bench::population::{Family, ROUTER_MAC};
+
+use super::kernel;
+use super::reflector::Reflector;
+use super::stage::{INSIDE, Stage, endpoint};
+use super::traffic::{self, FIRST_MAC, FIRST_STATION, FIRST_VNI, STATIONS};
+use crate::Error;
+
+/// What forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Swaps MAC addresses.
+    Reflector,
+    /// Ours.
+    Vxgate,
+    /// Linux.
+    Kernel,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reflector => "reflector",
+            Self::Vxgate => "vxgate",
+            Self::Kernel => "kernel",
+        })
+    }
+}
+
+/// What is needed to keep it going.
+#[derive(Debug)]
+enum Running {
+    Reflector(Reflector),
+    Vxgate(Box<Gateway>),
+    Kernel,
+}
+
+/// One of those who are measured, ready.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    pub(crate) kind: Kind,
+    pub(crate) overlays: u32,
+    families: Vec<Family>,
+    pub(crate) stage: Stage,
+    /// Threads of the kernel that receive for it.
+    pub(crate) reception: Vec<u32>,
+    running: Running,
+}
+
+impl Contender {
+    /// Sets one up with so many overlays, on a stage of its own.
+    pub(crate) fn new(
+        lab: &Lab,
+        number: usize,
+        kind: Kind,
+        overlays: u32,
+        families: &[Family],
+        vxgate: &Path,
+    ) -> Result<Self, Error> {
+        let stage = Stage::new(lab, number)?;
+        let running = match kind {
+            Kind::Reflector => Running::Reflector(Reflector::start(&stage)?),
+            Kind::Vxgate => Running::Vxgate(Box::new(start_vxgate(&stage, overlays, vxgate)?)),
+            Kind::Kernel => {
+                kernel::set_up(&stage, overlays, families)?;
+                Running::Kernel
+            }
+        };
+        let reception = stage.thread_reception(kind == Kind::Kernel)?;
+        let mut contender = Self { kind, overlays, families: families.to_vec(), stage, reception, running };
+        contender.rest()?;
+        Ok(contender)
+    }
+
+    /// Whether it can forward frames of the shape.
+    pub(crate) fn forwards(&self, shape: Shape) -> bool {
+        self.families.contains(&shape.family)
+    }
+
+    /// The process, or thread, that works in user space.
+    pub(crate) fn process(&mut self) -> Option<u32> {
+        match &mut self.running {
+            Running::Reflector(reflector) => Some(reflector.tid),
+            Running::Vxgate(gateway) => gateway.process().map(|process| process.pid()),
+            Running::Kernel => None,
+        }
+    }
+
+    /// What comes out of it for frames of the shape: as [`traffic::forwarded`].
+    pub(crate) fn expected(&self, shape: Shape) -> (u16, Vec<(u16, u8)>) {
+        match self.kind {
+            Kind::Reflector => traffic::reflected(shape, &self.stage),
+            _ => traffic::forwarded(shape, &self.stage),
+        }
+    }
+
+    /// Stops it, so that it takes nothing of others' time.
+    pub(crate) fn rest(&mut self) -> Result<(), Error> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&mut self) -> Result<(), Error> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<(), Error> {
+        if let Running::Vxgate(gateway) = &mut self.running
+            && let Some(process) = gateway.process()
+        {
+            process.signal(signal)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.overlays)
+    }
+}
+
+/// vxgate on the inside core, all its threads: as many overlays with two stations each.
+fn start_vxgate(stage: &Stage, overlays: u32, binary: &Path) -> Result<Gateway, Error> {
+    let mut gateway = Gateway::new(&stage.gateway, binary);
+    let vnis = format!("{FIRST_VNI}-{}", FIRST_VNI + overlays - 1);
+    let endpoints = [Family::V4, Family::V6].map(|family| endpoint(family).to_string());
+    gateway.configure(&format!(
+        "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = [\"10.0.0.0/8\", \"fd00::/16\"]\nsocket = \"{}\"\n\
+         cores = [{INSIDE}]\npolling = \"adaptive\"\n\n\
+         [[port]]\ninterface = \"{}\"\nrole = \"underlay\"\n\n\
+         [[port]]\ninterface = \"{}\"\nrole = \"uplink\"\n\n\
+         [[overlay-block]]\nvnis = \"{vnis}\"\nipv4 = {{ range = \"10.0.0.0/8\", length = 24 }}\n\
+         ipv6 = {{ range = \"fd00::/48\", length = 64 }}\nendpoints = {endpoints:?}\n\n\
+         [[station-block]]\nvnis = \"{vnis}\"\nper-overlay = {STATIONS}\nfirst-mac = \"{FIRST_MAC}\"\n\
+         first-address = {FIRST_STATION}\nendpoints = {endpoints:?}\n",
+        gateway.socket().display(),
+        stage.underlay.near,
+        stage.uplink.near,
+    ))?;
+    gateway.start()?;
+    if let Some(process) = gateway.process() {
+        let pid = process.pid().to_string();
+        stage.gateway.run("taskset", &["-acp", &INSIDE.to_string(), &pid])?;
+    }
+    Ok(gateway)
+}
