@@ -14,6 +14,7 @@ mod table;
 mod veth;
 mod workers;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use core_affinity::CoreId;
@@ -25,10 +26,11 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["pipeline"] => pin().and_then(pipeline),
         ["table"] => pin().and_then(table),
-        ["veth", "short"] => veth::short(std::path::Path::new("target/release/vxgate")),
+        ["veth"] => veth(),
+        ["veth", "--short"] => vxgate().and_then(|vxgate| veth::short(&vxgate)),
         ["rules"] => pin().and_then(rules),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|veth [--short]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +57,20 @@ fn table(cores: Cores) -> Result<(), Error> {
 
 fn rules(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, rules::modes(), rules::figures()?).publish("rules")
+}
+
+fn veth() -> Result<(), Error> {
+    let figures = veth::figures(&vxgate()?)?;
+    Report::new(veth::CORE, veth::modes(), figures).publish("veth")
+}
+
+/// The binary, beside this one.
+fn vxgate() -> Result<PathBuf, Error> {
+    let binary = std::env::current_exe()?.with_file_name("vxgate");
+    match binary.is_file() {
+        true => Ok(binary),
+        false => Err(format!("{} is not there: build package vxgate too", binary.display()).into()),
+    }
 }
 
 /// What a bench fails with: only an operator reads it.

@@ -9,7 +9,7 @@ use vxgate_bench::population::{Family, ROUTER_MAC};
 
 use super::kernel;
 use super::reflector::Reflector;
-use super::stage::{INSIDE, Stage, endpoint};
+use super::stage::{INSIDE, Stage, Task, endpoint};
 use super::traffic::{self, FIRST_MAC, FIRST_STATION, FIRST_VNI, STATIONS};
 use crate::Error;
 
@@ -50,7 +50,7 @@ pub(crate) struct Contender {
     families: Vec<Family>,
     pub(crate) stage: Stage,
     /// Threads of the kernel that receive for it.
-    pub(crate) reception: Vec<u32>,
+    pub(crate) reception: Vec<Task>,
     running: Running,
 }
 
@@ -85,10 +85,10 @@ impl Contender {
     }
 
     /// The process, or thread, that works in user space.
-    pub(crate) fn process(&mut self) -> Option<u32> {
+    pub(crate) fn process(&mut self) -> Option<Task> {
         match &mut self.running {
-            Running::Reflector(reflector) => Some(reflector.tid),
-            Running::Vxgate(gateway) => gateway.process().map(|process| process.pid()),
+            Running::Reflector(reflector) => Some(Task::Thread(reflector.tid)),
+            Running::Vxgate(gateway) => gateway.process().map(|process| Task::Process(process.pid())),
             Running::Kernel => None,
         }
     }

@@ -5,6 +5,7 @@
 mod contender;
 mod kernel;
 mod reflector;
+mod results;
 mod stage;
 mod traffic;
 mod turn;
@@ -13,37 +14,130 @@ use std::path::Path;
 use std::time::Duration;
 
 use lab::Lab;
+use serde_json::{Value, json};
 use vxgate_bench::frames::{Direction, Shape};
 use vxgate_bench::population::Family;
 
 use self::contender::{Contender, Kind};
+use self::results::Results;
 use self::turn::{Times, measure, prove};
 use crate::Error;
+use crate::figure::Figure;
 
-/// A try.
-pub(crate) fn short(vxgate: &Path) -> Result<(), Error> {
-    core_affinity::set_for_current(core_affinity::CoreId { id: stage::OUTSIDE });
+/// The core of whoever is measured.
+pub(crate) const CORE: usize = stage::INSIDE;
+
+/// How often each contender is measured with each shape.
+const REPETITIONS: usize = 5;
+const TIMES: Times = Times { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) };
+
+const V4: &[Family] = &[Family::V4];
+const BOTH: &[Family] = &[Family::V4, Family::V6];
+
+/// All contenders: what, with how many overlays, and the families that they are measured with.
+const CONTENDERS: [(Kind, u32, &[Family]); 10] = [
+    (Kind::Reflector, 1, BOTH),
+    (Kind::Vxgate, 1, BOTH),
+    (Kind::Kernel, 1, BOTH),
+    (Kind::Vxgate, 100, V4),
+    (Kind::Kernel, 100, V4),
+    (Kind::Vxgate, 1000, BOTH),
+    (Kind::Kernel, 1000, BOTH),
+    (Kind::Vxgate, 4000, V4),
+    (Kind::Kernel, 4000, V4),
+    (Kind::Vxgate, 65_536, BOTH),
+];
+/// Those of the short variant.
+const FEW: [(Kind, u32, &[Family]); 4] = [
+    (Kind::Reflector, 1, BOTH),
+    (Kind::Vxgate, 200, BOTH),
+    (Kind::Kernel, 1, BOTH),
+    (Kind::Kernel, 20, BOTH),
+];
+
+/// Measures everything with the binary `vxgate`.
+pub(crate) fn figures(vxgate: &Path) -> Result<Vec<Figure>, Error> {
     let lab = Lab::new()?;
-    let families = [Family::V4, Family::V6];
-    let mut contenders = vec![];
-    let overlays: u32 = std::env::var("OVERLAYS").map_or(3, |n| n.parse().unwrap());
-    for (number, kind) in [Kind::Reflector, Kind::Vxgate, Kind::Kernel].into_iter().enumerate() {
-        contenders.push(Contender::new(&lab, number, kind, overlays, &families, vxgate)?);
-    }
-    let times = Times { warm_up: Duration::from_millis(150), measured: Duration::from_millis(500) };
-    for family in families {
-        for make in [Shape::smallest, Shape::large] {
-            for direction in [Direction::Decapsulate, Direction::Encapsulate] {
-                let shape = make(direction, family);
-                for contender in &mut contenders {
-                    prove(contender, shape)?;
-                    for _ in 0..3 {
-                        let turn = measure(contender, shape, times)?;
-                        println!("{shape} {contender}: {:.3} {:?} {turn:.0?}", turn.mpps(), turn.fault());
-                    }
+    let mut contenders = set_up(&lab, &CONTENDERS, vxgate)?;
+    prove_all(&mut contenders)?;
+    let mut results = Results::default();
+    for repetition in 0..REPETITIONS {
+        eprintln!("repetition {} of {REPETITIONS}", repetition + 1);
+        for shape in shapes() {
+            for contender in contenders.iter_mut().filter(|contender| contender.forwards(shape)) {
+                let turn = measure(contender, shape, TIMES)?;
+                if let Some(fault) = turn.fault() {
+                    eprintln!("void: {shape}, {contender}: {fault}");
                 }
+                results.add(repetition, shape, contender, turn);
             }
         }
     }
+    Ok(results.figures())
+}
+
+/// Lets a few contenders prove that they forward every frame rightly, and measures each for a moment: whether all of
+/// this works, and no more.
+pub(crate) fn short(vxgate: &Path) -> Result<(), Error> {
+    let lab = Lab::new()?;
+    let mut contenders = set_up(&lab, &FEW, vxgate)?;
+    prove_all(&mut contenders)?;
+    let moment = Duration::from_millis(50);
+    for contender in &mut contenders {
+        let shape = Shape::smallest(Direction::Decapsulate, Family::V4);
+        let turn = measure(contender, shape, Times { warm_up: moment, measured: moment })?;
+        println!("{shape}, {contender}: {:.3} Mpps, {}", turn.mpps(), turn.note());
+    }
+    Ok(())
+}
+
+/// What the figures depend on beside the machine.
+pub(crate) fn modes() -> Value {
+    json!({
+        "repetitions": REPETITIONS,
+        "source_and_sink_core": stage::OUTSIDE,
+        "turn_ms": TIMES.measured.as_millis(),
+        "xdp": "native",
+        "bind": "copy",
+        "polling": "adaptive",
+        "queues": 1,
+        "reception": "threaded NAPI, no busy-poll",
+    })
+}
+
+fn shapes() -> Vec<Shape> {
+    let mut shapes = vec![];
+    for &family in BOTH {
+        for make in [Shape::smallest, Shape::large] {
+            shapes.extend([Direction::Decapsulate, Direction::Encapsulate].map(|way| make(way, family)));
+        }
+    }
+    shapes
+}
+
+fn set_up(lab: &Lab, list: &[(Kind, u32, &[Family])], vxgate: &Path) -> Result<Vec<Contender>, Error> {
+    if std::thread::available_parallelism()?.get() <= stage::INSIDE {
+        return Err("two cores are needed: one for the source and the sink, one for the contender".into());
+    }
+    let make = |(number, &(kind, overlays, families)): (usize, &(Kind, u32, &[Family]))| {
+        eprintln!("setting up {kind} with {overlays}");
+        Contender::new(lab, number, kind, overlays, families, vxgate)
+    };
+    let contenders = list.iter().enumerate().map(make).collect();
+    // Not before: what was started would have inherited it.
+    match core_affinity::set_for_current(core_affinity::CoreId { id: stage::OUTSIDE }) {
+        true => contenders,
+        false => Err("pinning to a core failed".into()),
+    }
+}
+
+/// Whoever loses or spoils a frame is not measured.
+fn prove_all(contenders: &mut [Contender]) -> Result<(), Error> {
+    for shape in shapes() {
+        for contender in contenders.iter_mut().filter(|contender| contender.forwards(shape)) {
+            prove(contender, shape)?;
+        }
+    }
+    eprintln!("every contender forwards every overlay's frame of every shape as it should");
     Ok(())
 }

@@ -10,6 +10,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lab::{Lab, Namespace, Offloads, Topology, VethEnd, VethOptions, set_offloads, veth, wait_until};
@@ -124,12 +125,12 @@ impl Stage {
 
     /// Lets a thread on the inside core receive for both of the gateway's netdevs, which have XDP programs by now or
     /// are given GRO: the threads.
-    pub(crate) fn thread_reception(&self, gro: bool) -> Result<Vec<u32>, Error> {
+    pub(crate) fn thread_reception(&self, gro: bool) -> Result<Vec<Task>, Error> {
         let thread = |link: &Link| {
             if gro {
                 self.gateway.run("ethtool", &["-K", &link.near, "gro", "on"])?;
             }
-            pin_reception(&self.gateway, &link.near, INSIDE)
+            pin_reception(&self.gateway, &link.near, INSIDE).map(Task::Thread)
         };
         [&self.underlay, &self.uplink].into_iter().map(thread).collect()
     }
@@ -181,14 +182,30 @@ fn thread_named(start: &str) -> Result<u32, String> {
     }
 }
 
-/// Nanoseconds that all threads of a process, or one kernel thread, have had a core.
-pub(crate) fn processor_time(pid: u32) -> u64 {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let time = |entry: fs::DirEntry| {
-        let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;
-        text.split_ascii_whitespace().next()?.parse::<u64>().ok()
-    };
-    threads.flatten().filter_map(time).sum()
+/// What takes a core's time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// All threads of a process.
+    Process(u32),
+    /// A thread: a kernel's, or one of this process.
+    Thread(u32),
+}
+
+impl Task {
+    /// Nanoseconds that it has had a core, in its life.
+    pub(crate) fn processor_time(self) -> u64 {
+        let of_thread = |path: PathBuf| {
+            let text = fs::read_to_string(path.join("schedstat")).ok()?;
+            text.split_ascii_whitespace().next()?.parse::<u64>().ok()
+        };
+        match self {
+            Self::Thread(tid) => of_thread(format!("/proc/{tid}/task/{tid}").into()).unwrap_or(0),
+            Self::Process(pid) => {
+                let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+                threads.filter_map(|thread| of_thread(thread.path())).sum()
+            }
+        }
+    }
 }
 
 /// The counters of a namespace's netdevs, read again and again from anywhere.

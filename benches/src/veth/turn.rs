@@ -9,7 +9,7 @@ use port::xdp::{LiveSource, Sink};
 use vxgate_bench::frames::Shape;
 
 use super::contender::{Contender, Kind};
-use super::stage::{Netdevs, processor_time};
+use super::stage::{Netdevs, Task};
 use super::traffic;
 use crate::Error;
 
@@ -50,6 +50,31 @@ impl Turn {
     /// Millions of packets a second.
     pub(crate) fn mpps(&self) -> f64 {
         self.forwarded / self.seconds / 1e6
+    }
+
+    /// Nanoseconds of a core that reception took for a packet that was forwarded.
+    pub(crate) fn reception_ns(&self) -> f64 {
+        1e9 * self.reception / self.forwarded
+    }
+
+    /// The same of the process.
+    pub(crate) fn process_ns(&self) -> f64 {
+        1e9 * self.process / self.forwarded
+    }
+
+    /// How much of what the source made was refused.
+    pub(crate) fn refused_share(&self) -> f64 {
+        self.refused / (self.refused + self.forwarded)
+    }
+
+    /// What it took.
+    pub(crate) fn note(&self) -> String {
+        Self::note_of(self.reception_ns(), self.process_ns(), self.refused_share())
+    }
+
+    pub(crate) fn note_of(reception: f64, process: f64, refused: f64) -> String {
+        let percent = 100.0 * refused;
+        format!("reception {reception:.0} ns, process {process:.0} ns a packet; {percent:.0} % refused")
     }
 
     /// Why it counts for nothing, if so.
@@ -105,8 +130,8 @@ fn overdrive(contender: &mut Contender, shape: Shape, times: Times) -> Result<Tu
                 other: sink.other()?.frames,
                 refused: outside.transmit_drops(&incoming.far)?,
                 lost: inside.transmit_drops(&outgoing.near)?,
-                reception: contender.reception.iter().copied().map(processor_time).sum(),
-                process: process.map_or(0, processor_time),
+                reception: contender.reception.iter().copied().map(Task::processor_time).sum(),
+                process: process.map_or(0, Task::processor_time),
             })
         };
         let stop = AtomicBool::new(false);
