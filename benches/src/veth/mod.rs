@@ -86,7 +86,7 @@ pub(crate) fn short(vxgate: &Path) -> Result<(), Error> {
     for contender in &mut contenders {
         let shape = Shape::smallest(Direction::Decapsulate, Family::V4);
         let turn = measure(contender, shape, Times { warm_up: moment, measured: moment })?;
-        println!("{shape}, {contender}: {:.3} Mpps, {}", turn.mpps(), turn.note());
+        println!("{shape}, {contender}: {:.0} kpps, {}", turn.rate() / 1e3, turn.note());
     }
     Ok(())
 }

@@ -47,8 +47,8 @@ impl Results {
         let rate = |series: &Series| {
             let (kind, overlays) = series.who;
             let name = format!("{}: {kind} {overlays}", series.shape);
-            let rate = median_or_none(series.valid().map(|(_, turn)| turn.mpps()));
-            Figure::new(name, rate, "Mpps").note(series.note())
+            let rate = median_or_none(series.valid().map(|(_, turn)| 1e-3 * turn.rate()));
+            Figure::new(name, rate, "kpps").note(series.note())
         };
         let rates = self.series.iter().map(rate);
         let mut shapes: Vec<&str> = self.series.iter().map(|series| series.shape.as_str()).collect();
@@ -64,7 +64,7 @@ impl Results {
         let (our_series, their_series) = (find(ours)?, find(theirs)?);
         let ratios = our_series.valid().filter_map(|(repetition, our_turn)| {
             let (_, their_turn) = their_series.valid().find(|(other, _)| other == repetition)?;
-            Some(our_turn.mpps() / their_turn.mpps())
+            Some(our_turn.rate() / their_turn.rate())
         });
         let name = format!("{shape}: {} {} over {} {}", ours.0, ours.1, theirs.0, theirs.1);
         Some(Figure::new(name, median_or_none(ratios), "×").goal(goal))

@@ -47,9 +47,9 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Millions of packets a second.
-    pub(crate) fn mpps(&self) -> f64 {
-        self.forwarded / self.seconds / 1e6
+    /// Packets a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.forwarded / self.seconds
     }
 
     /// Nanoseconds of a core that reception took for a packet that was forwarded.
