@@ -378,43 +378,58 @@ impl NeighbourState {
     }
 }
 
-/// What the slow path knows of addresses in all overlays: entries by state now, and counts of events since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NeighbourStatistics {
+macro_rules! neighbour_statistics {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty,)+) => {
+        /// What the slow path knows of addresses in all overlays: entries by state now, and counts of events since the
+        /// start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct NeighbourStatistics { $($(#[doc = $doc])+ pub $field: $type,)+ }
+
+        impl NeighbourStatistics {
+            /// Each: its name, how many, and what it means in a sentence.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> + use<> {
+                [$((stringify!($field), self.$field as u64, concat!($($doc,)+).trim_ascii()),)+]
+                    .into_iter()
+            }
+        }
+    };
+}
+
+neighbour_statistics! {
     /// Addresses that are being asked for.
-    pub incomplete: usize,
+    incomplete: usize,
     /// Addresses whose station answered within its lifetime.
-    pub reachable: usize,
+    reachable: usize,
     /// Addresses whose station was heard of, but has not answered the router.
-    pub stale: usize,
+    stale: usize,
     /// Addresses whose lifetime is over, and whose station is being asked.
-    pub probe: usize,
+    probe: usize,
     /// Addresses that nobody answered for.
-    pub failed: usize,
+    failed: usize,
     /// Packets that wait for an address.
-    pub waiting: usize,
+    waiting: usize,
     /// Claims to an address that another MAC address has and keeps.
-    pub conflicts: u64,
+    conflicts: u64,
     /// Claims to an address that another MAC address had, and gave up.
-    pub moved: u64,
+    moved: u64,
     /// Learned addresses that gave way to a later one of their station.
-    pub evicted: u64,
+    evicted: u64,
     /// Failed addresses that gave way before their time.
-    pub failed_evicted: u64,
+    failed_evicted: u64,
     /// Packets for an unknown address of an overlay that asks for too many.
-    pub refused_by_overlay: u64,
+    refused_by_overlay: u64,
     /// Packets for an unknown address while too many are asked for in all.
-    pub refused_unresolved: u64,
+    refused_unresolved: u64,
     /// Packets and learned addresses for which there was no entry left.
-    pub refused_full: u64,
+    refused_full: u64,
     /// Addresses not learned because their station may not have more.
-    pub refused_by_station: u64,
+    refused_by_station: u64,
     /// Packets to a failed address before it is asked for again.
-    pub held_off: u64,
+    held_off: u64,
     /// Waiting packets dropped in favour of a later one to the same address.
-    pub displaced: u64,
+    displaced: u64,
     /// Packets dropped because too many wait, of their overlay or in all. Their addresses are asked for all the same.
-    pub refused_waiting: u64,
+    refused_waiting: u64,
 }
 
 /// A neighbour that frames are sent to: an address on the link of a port.

@@ -168,6 +168,16 @@ pub(crate) struct RuleRow {
     pub(crate) destination_ports: Option<String>,
 }
 
+/// A figure of the neighbour cache.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub(crate) struct ResolutionRow {
+    pub(crate) name: String,
+    /// Entries and packets now, or events since the start.
+    pub(crate) value: u64,
+    /// In a sentence.
+    pub(crate) description: String,
+}
+
 /// What the slow path is given of a class: limits in packets a second and at once, and frames.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 pub(crate) struct PuntRow {

@@ -35,6 +35,11 @@ pub(super) fn table(answer: &Answer) -> String {
         Answer::Neighbours(rows) => {
             columns(&["VNI", "ADDRESS", "MAC", "STATE", "AGE"], &[0, 4], rows.iter().map(neighbour_cells))
         }
+        Answer::Resolution(rows) => columns(
+            &["FIGURE", "VALUE", "MEANING"],
+            &[1],
+            rows.iter().map(|row| vec![row.name.clone(), row.value.to_string(), row.description.clone()]),
+        ),
         Answer::Ports(rows) => ports(rows),
         Answer::Workers(rows) => columns(
             &["WORKER", "CORE", "NODE", "POLLING", "PAGES", "ROUNDS", "SLEEPS", "FRAMES"],

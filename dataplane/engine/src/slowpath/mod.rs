@@ -285,12 +285,14 @@ impl SlowPath {
             }
             Reason::Resolving => self.resolve_neighbour(&received, now),
             Reason::UnknownStation => {
-                if self.admit(&received, now) {
+                // Frames that were on their way here when their sender was let in are not held against it.
+                if !self.is_known(&received) {
+                    if !self.admit(&received, now) {
+                        return self.tally.count(Deed::StrangerRefused);
+                    }
                     self.tally.count(Deed::StrangerAdmitted);
-                    self.send([Output::Again { port: punted.port, frame: Box::new(punted.frame) }], now);
-                } else {
-                    self.tally.count(Deed::StrangerRefused);
                 }
+                self.send([Output::Again { port: punted.port, frame: Box::new(punted.frame) }], now);
             }
             _ => {}
         }
@@ -314,6 +316,12 @@ impl SlowPath {
         };
         let outputs = dhcp::relay(tables, received, &self.tally, endpoint_of);
         self.send(outputs, now);
+    }
+
+    /// Whether the sender is in the flow table by now, as a station or a visitor.
+    fn is_known(&self, received: &Received<'_>) -> bool {
+        let vni = self.writer.current().overlays.get(received.overlay).vni;
+        self.writer.flow(FlowKey::mac(vni, received.sender)).is_some()
     }
 
     /// Whether the sender, which is no station, is let in for now.

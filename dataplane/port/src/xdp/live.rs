@@ -9,9 +9,10 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::asm::{Alu, Assembler, Cond, Helper, Instruction, Reg, Reg::*, Size::*};
-use super::bpf::{LiveRun, Map, MapKind, Program};
+use super::bpf::{LiveRun, Map, MapKind};
+use super::hook::Hook;
 use super::program::{CONTEXT_DATA, CONTEXT_DATA_END, XDP_DROP, need};
-use super::{XdpError, load, make_map};
+use super::{XdpError, make_map};
 
 /// Longest frame: a page, less the kernel's own headers, the headroom, and what a socket buffer needs behind it.
 const MAX_FRAME: usize = 3072;
@@ -140,7 +141,7 @@ impl LiveFrames {
 pub struct LiveSource {
     interface: String,
     frames: LiveFrames,
-    program: Program,
+    hook: Hook,
     state: Map,
 }
 
@@ -152,8 +153,8 @@ impl LiveSource {
     pub fn new(frames: LiveFrames, ifindex: u32, interface: &str) -> Result<Self, XdpError> {
         frames.check()?;
         let state = make_map(MapKind::Array, "source", 4, STATE_BYTES, 1)?;
-        let program = load("source", &assemble(&frames, ifindex, &state))?;
-        Ok(Self { interface: interface.to_owned(), frames, program, state })
+        let hook = Hook::load("source", &assemble(&frames, ifindex, &state))?;
+        Ok(Self { interface: interface.to_owned(), frames, hook, state })
     }
 
     /// Sends `count` frames and returns when they were handed to the netdev, which may have dropped some
@@ -167,7 +168,7 @@ impl LiveSource {
             return Ok(());
         }
         let live = LiveRun { frames: count, batch: self.frames.batch };
-        self.program
+        self.hook
             .run_live(&self.frames.template, live)
             .map_err(|source| XdpError::Live { interface: self.interface.clone(), source })
     }

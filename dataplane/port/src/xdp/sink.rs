@@ -3,10 +3,11 @@
 use std::os::fd::AsFd;
 
 use super::asm::{Alu, Assembler, Cond, Helper, Instruction, Reg::*, Size::*};
-use super::bpf::{Link, Map, MapKind};
+use super::bpf::{Map, MapKind};
+use super::hook::Hook;
 use super::program::{CONTEXT_DATA, CONTEXT_DATA_END, XDP_DROP, XDP_PASS, need};
-use super::{XdpError, attach, load, make_map, sum_over_cpus};
-use crate::XdpMode;
+use super::{XdpError, make_map, sum_over_cpus};
+use crate::XdpRequest;
 
 /// Place of the counter's key on the stack.
 const KEY: i16 = -4;
@@ -27,7 +28,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Sink {
     counters: Map,
-    _link: Link,
+    _hook: Hook,
 }
 
 impl Sink {
@@ -47,9 +48,9 @@ impl Sink {
     ) -> Result<Self, XdpError> {
         assert!(expected.iter().all(|&(offset, _)| offset < length), "what is expected lies in the frame");
         let counters = make_map(MapKind::PerCpuArray, "counters", 4, size_of::<[u64; 2]>(), 2)?;
-        let program = load("sink", &assemble(length, expected, &counters))?;
-        let link = attach(&program, ifindex, interface, XdpMode::Native)?;
-        Ok(Self { counters, _link: link })
+        let mut hook = Hook::load("sink", &assemble(length, expected, &counters))?;
+        hook.attach(ifindex, interface, XdpRequest::Native)?;
+        Ok(Self { counters, _hook: hook })
     }
 
     /// What was as expected, since the sink was attached.

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod attach;
 mod classifier;
+mod collector;
 mod frames;
 mod live;
 
