@@ -8,6 +8,7 @@ use vxgate_bench::frames::Shape;
 use vxgate_bench::population::{Family, ROUTER_MAC};
 
 use super::kernel;
+use super::ovs::Ovs;
 use super::reflector::Reflector;
 use super::stage::{INSIDE, Stage, Task, endpoint};
 use super::traffic::{self, FIRST_MAC, FIRST_STATION, FIRST_VNI, STATIONS};
@@ -22,6 +23,8 @@ pub(crate) enum Kind {
     Vxgate,
     /// Linux.
     Kernel,
+    /// Open vSwitch's userspace datapath.
+    Ovs,
 }
 
 impl fmt::Display for Kind {
@@ -30,6 +33,7 @@ impl fmt::Display for Kind {
             Self::Reflector => "reflector",
             Self::Vxgate => "vxgate",
             Self::Kernel => "kernel",
+            Self::Ovs => "ovs",
         })
     }
 }
@@ -40,6 +44,7 @@ enum Running {
     Reflector(Reflector),
     Vxgate(Box<Gateway>),
     Kernel,
+    Ovs(Box<Ovs>),
 }
 
 /// One of those who are measured, ready.
@@ -72,6 +77,7 @@ impl Contender {
                 kernel::set_up(&stage, overlays, families)?;
                 Running::Kernel
             }
+            Kind::Ovs => Running::Ovs(Box::new(Ovs::start(&stage)?)),
         };
         let reception = stage.thread_reception(kind == Kind::Kernel)?;
         let mut contender = Self { kind, overlays, families: families.to_vec(), stage, reception, running };
@@ -90,6 +96,7 @@ impl Contender {
             Running::Reflector(reflector) => Some(Task::Thread(reflector.tid)),
             Running::Vxgate(gateway) => gateway.process().map(|process| Task::Process(process.pid())),
             Running::Kernel => None,
+            Running::Ovs(ovs) => Some(ovs.process()),
         }
     }
 
@@ -112,12 +119,14 @@ impl Contender {
     }
 
     fn signal(&mut self, signal: Signal) -> Result<(), Error> {
-        if let Running::Vxgate(gateway) = &mut self.running
-            && let Some(process) = gateway.process()
-        {
-            process.signal(signal)?;
+        match &mut self.running {
+            Running::Vxgate(gateway) => match gateway.process() {
+                Some(process) => Ok(process.signal(signal)?),
+                None => Ok(()),
+            },
+            Running::Ovs(ovs) => ovs.signal(signal),
+            Running::Reflector(_) | Running::Kernel => Ok(()),
         }
-        Ok(())
     }
 }
 

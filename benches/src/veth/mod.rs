@@ -4,6 +4,7 @@
 
 mod contender;
 mod kernel;
+mod ovs;
 mod reflector;
 mod results;
 mod stage;
@@ -34,11 +35,15 @@ const TIMES: Times = Times { warm_up: Duration::from_millis(100), measured: Dura
 const V4: &[Family] = &[Family::V4];
 const BOTH: &[Family] = &[Family::V4, Family::V6];
 
-/// All contenders: what, with how many overlays, and the families that they are measured with.
-const CONTENDERS: [(Kind, u32, &[Family]); 10] = [
+/// A contender: what, with how many overlays, and the families that it is measured with.
+type Who = (Kind, u32, &'static [Family]);
+
+/// All of them.
+const CONTENDERS: [Who; 11] = [
     (Kind::Reflector, 1, BOTH),
     (Kind::Vxgate, 1, BOTH),
     (Kind::Kernel, 1, BOTH),
+    (Kind::Ovs, 1, V4),
     (Kind::Vxgate, 100, V4),
     (Kind::Kernel, 100, V4),
     (Kind::Vxgate, 1000, BOTH),
@@ -48,7 +53,7 @@ const CONTENDERS: [(Kind, u32, &[Family]); 10] = [
     (Kind::Vxgate, 65_536, BOTH),
 ];
 /// Those of the short variant.
-const FEW: [(Kind, u32, &[Family]); 4] = [
+const FEW: [Who; 4] = [
     (Kind::Reflector, 1, BOTH),
     (Kind::Vxgate, 200, BOTH),
     (Kind::Kernel, 1, BOTH),
@@ -101,6 +106,7 @@ pub(crate) fn modes() -> Value {
         "bind": "copy",
         "polling": "adaptive",
         "queues": 1,
+        "ovs": ovs::version(),
         "reception": "threaded NAPI, no busy-poll",
     })
 }
@@ -115,27 +121,47 @@ fn shapes() -> Vec<Shape> {
     shapes
 }
 
-fn set_up(lab: &Lab, list: &[(Kind, u32, &[Family])], vxgate: &Path) -> Result<Vec<Contender>, Error> {
+fn set_up(lab: &Lab, list: &[Who], vxgate: &Path) -> Result<Vec<Contender>, Error> {
     if std::thread::available_parallelism()?.get() <= stage::INSIDE {
         return Err("two cores are needed: one for the source and the sink, one for the contender".into());
     }
-    let make = |(number, &(kind, overlays, families)): (usize, &(Kind, u32, &[Family]))| {
+    let mut contenders = vec![];
+    for (number, &(kind, overlays, families)) in list.iter().enumerate() {
         eprintln!("setting up {kind} with {overlays}");
-        Contender::new(lab, number, kind, overlays, families, vxgate)
-    };
-    let contenders = list.iter().enumerate().map(make).collect();
+        match Contender::new(lab, number, kind, overlays, families, vxgate) {
+            Ok(contender) => contenders.push(contender),
+            Err(error) => leave_out(kind, error)?,
+        }
+    }
     // Not before: what was started would have inherited it.
     match core_affinity::set_for_current(core_affinity::CoreId { id: stage::OUTSIDE }) {
-        true => contenders,
+        true => Ok(contenders),
         false => Err("pinning to a core failed".into()),
     }
 }
 
+/// Open vSwitch is only reported, and not everywhere to be had. Anybody else must be there.
+fn leave_out(kind: Kind, error: Error) -> Result<(), Error> {
+    if kind != Kind::Ovs {
+        return Err(error);
+    }
+    eprintln!("{kind} is left out: {error}");
+    Ok(())
+}
+
 /// Whoever loses or spoils a frame is not measured.
-fn prove_all(contenders: &mut [Contender]) -> Result<(), Error> {
+fn prove_all(contenders: &mut Vec<Contender>) -> Result<(), Error> {
     for shape in shapes() {
-        for contender in contenders.iter_mut().filter(|contender| contender.forwards(shape)) {
-            prove(contender, shape)?;
+        let mut place = 0;
+        while let Some(contender) = contenders.get_mut(place) {
+            if contender.forwards(shape)
+                && let Err(error) = prove(contender, shape)
+            {
+                leave_out(contender.kind, error)?;
+                contenders.remove(place);
+            } else {
+                place += 1;
+            }
         }
     }
     eprintln!("every contender forwards every overlay's frame of every shape as it should");

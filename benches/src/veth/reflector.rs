@@ -14,7 +14,7 @@ use port::{
 };
 use vxgate_bench::population::Family;
 
-use super::stage::{INSIDE, Link, Stage, index, vtep};
+use super::stage::{self, INSIDE, Link, Stage, vtep};
 use crate::Error;
 
 /// As a worker does.
@@ -33,9 +33,8 @@ pub(crate) struct Reflector {
 
 impl Reflector {
     pub(crate) fn start(stage: &Stage) -> Result<Self, Error> {
-        let indices = [&stage.underlay, &stage.uplink].map(|link| index(&stage.gateway, &link.near));
-        let [underlay, uplink] = indices;
-        let indices = [underlay?, uplink?];
+        let index = |link: &Link| stage::index(&stage.gateway, &link.near);
+        let indices = [index(&stage.underlay)?, index(&stage.uplink)?];
         let (classifiers, ports, pool) =
             stage.gateway.enter(|| open_ports(stage, indices).map_err(|error| error.to_string()))??;
         let stop = Arc::new(AtomicBool::new(false));
@@ -71,9 +70,11 @@ type Opened = ([Classifier; 2], Vec<Port>, FramePool);
 
 fn open_ports(stage: &Stage, indices: [u32; 2]) -> Result<Opened, Error> {
     let [underlay, uplink] = indices;
-    let queue =
-        |link: &'_ Link, ifindex| Queue { interface: &link.near.clone().leak()[..], ifindex, queue: 0 };
-    let queues = [queue(&stage.underlay, underlay), queue(&stage.uplink, uplink)];
+    let queues = [(&stage.underlay, underlay), (&stage.uplink, uplink)].map(|(link, ifindex)| Queue {
+        interface: &link.near,
+        ifindex,
+        queue: 0,
+    });
     let (umem, pool) = Umem::new(frames_for(2), ChunkSize::Small)?;
     let opened = open(&umem, &queues, BindRequest::Auto)?;
     let classifier = |role, link: &Link, port: &Port, ifindex| -> Result<Classifier, Error> {
