@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 
 use lab::{Gateway, Lab, Signal};
+use port::Polling;
+use port::xdp::Expected;
 use vxgate_bench::frames::Shape;
 use vxgate_bench::population::{Family, ROUTER_MAC};
 
@@ -19,8 +21,10 @@ use crate::Error;
 pub(crate) enum Kind {
     /// Swaps MAC addresses.
     Reflector,
-    /// Ours.
+    /// Ours: sleeps when there is nothing to do.
     Vxgate,
+    /// Ours: never sleeps.
+    VxgateBusy,
     /// Linux.
     Kernel,
     /// Open vSwitch's userspace datapath.
@@ -32,6 +36,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Reflector => "reflector",
             Self::Vxgate => "vxgate",
+            Self::VxgateBusy => "vxgate (busy)",
             Self::Kernel => "kernel",
             Self::Ovs => "ovs",
         })
@@ -72,7 +77,10 @@ impl Contender {
         let stage = Stage::new(lab, number)?;
         let running = match kind {
             Kind::Reflector => Running::Reflector(Reflector::start(&stage)?),
-            Kind::Vxgate => Running::Vxgate(Box::new(start_vxgate(&stage, overlays, vxgate)?)),
+            Kind::Vxgate | Kind::VxgateBusy => {
+                let polling = if kind == Kind::Vxgate { Polling::Adaptive } else { Polling::Busy };
+                Running::Vxgate(Box::new(start_vxgate(&stage, overlays, polling, vxgate)?))
+            }
             Kind::Kernel => {
                 kernel::set_up(&stage, overlays, families)?;
                 Running::Kernel
@@ -90,6 +98,12 @@ impl Contender {
         self.families.contains(&shape.family)
     }
 
+    /// Whether its rate with frames of the shape is measured. One that never sleeps shares its core with reception badly,
+    /// and is there for its latency.
+    pub(crate) fn is_overdriven_with(&self, shape: Shape) -> bool {
+        self.kind != Kind::VxgateBusy && self.forwards(shape)
+    }
+
     /// The process, or thread, that works in user space.
     pub(crate) fn process(&mut self) -> Option<Task> {
         match &mut self.running {
@@ -100,12 +114,23 @@ impl Contender {
         }
     }
 
-    /// What comes out of it for frames of the shape: as [`traffic::forwarded`].
-    pub(crate) fn expected(&self, shape: Shape) -> (u16, Vec<(u16, u8)>) {
+    /// What comes out of it for frames of the shape.
+    pub(crate) fn expected(&self, shape: Shape) -> Expected {
         match self.kind {
             Kind::Reflector => traffic::reflected(shape, &self.stage),
             _ => traffic::forwarded(shape, &self.stage),
         }
+    }
+
+    /// Lets reception go before all else on its core, as the interrupt of a NIC does, or share it as others do.
+    pub(crate) fn prefer_reception(&self, preferred: bool) -> Result<(), Error> {
+        let policy = if preferred { ["--fifo", "--pid", "1"] } else { ["--other", "--pid", "0"] };
+        for task in &self.reception {
+            if let Task::Thread(tid) = task {
+                self.stage.gateway.run("chrt", &[&policy[..], &[&tid.to_string()]].concat())?;
+            }
+        }
+        Ok(())
     }
 
     /// Stops it, so that it takes nothing of others' time.
@@ -137,13 +162,13 @@ impl fmt::Display for Contender {
 }
 
 /// vxgate on the inside core, all its threads: as many overlays with two stations each.
-fn start_vxgate(stage: &Stage, overlays: u32, binary: &Path) -> Result<Gateway, Error> {
+fn start_vxgate(stage: &Stage, overlays: u32, polling: Polling, binary: &Path) -> Result<Gateway, Error> {
     let mut gateway = Gateway::new(&stage.gateway, binary);
     let vnis = format!("{FIRST_VNI}-{}", FIRST_VNI + overlays - 1);
     let endpoints = [Family::V4, Family::V6].map(|family| endpoint(family).to_string());
     gateway.configure(&format!(
         "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = [\"10.0.0.0/8\", \"fd00::/16\"]\nsocket = \"{}\"\n\
-         cores = [{INSIDE}]\npolling = \"adaptive\"\n\n\
+         cores = [{INSIDE}]\npolling = \"{polling}\"\n\n\
          [[port]]\ninterface = \"{}\"\nrole = \"underlay\"\n\n\
          [[port]]\ninterface = \"{}\"\nrole = \"uplink\"\n\n\
          [[overlay-block]]\nvnis = \"{vnis}\"\nipv4 = {{ range = \"10.0.0.0/8\", length = 24 }}\n\

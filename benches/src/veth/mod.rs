@@ -4,6 +4,7 @@
 
 mod contender;
 mod kernel;
+mod latency;
 mod ovs;
 mod reflector;
 mod results;
@@ -39,9 +40,10 @@ const BOTH: &[Family] = &[Family::V4, Family::V6];
 type Who = (Kind, u32, &'static [Family]);
 
 /// All of them.
-const CONTENDERS: [Who; 11] = [
+const CONTENDERS: [Who; 12] = [
     (Kind::Reflector, 1, BOTH),
     (Kind::Vxgate, 1, BOTH),
+    (Kind::VxgateBusy, 1, V4),
     (Kind::Kernel, 1, BOTH),
     (Kind::Ovs, 1, V4),
     (Kind::Vxgate, 100, V4),
@@ -53,8 +55,9 @@ const CONTENDERS: [Who; 11] = [
     (Kind::Vxgate, 65_536, BOTH),
 ];
 /// Those of the short variant.
-const FEW: [Who; 4] = [
+const FEW: [Who; 5] = [
     (Kind::Reflector, 1, BOTH),
+    (Kind::VxgateBusy, 1, V4),
     (Kind::Vxgate, 200, BOTH),
     (Kind::Kernel, 1, BOTH),
     (Kind::Kernel, 20, BOTH),
@@ -69,7 +72,7 @@ pub(crate) fn figures(vxgate: &Path) -> Result<Vec<Figure>, Error> {
     for repetition in 0..REPETITIONS {
         eprintln!("repetition {} of {REPETITIONS}", repetition + 1);
         for shape in shapes() {
-            for contender in contenders.iter_mut().filter(|contender| contender.forwards(shape)) {
+            for contender in contenders.iter_mut().filter(|contender| contender.is_overdriven_with(shape)) {
                 let turn = measure(contender, shape, TIMES)?;
                 if let Some(fault) = turn.fault() {
                     eprintln!("void: {shape}, {contender}: {fault}");
@@ -78,7 +81,21 @@ pub(crate) fn figures(vxgate: &Path) -> Result<Vec<Figure>, Error> {
             }
         }
     }
-    Ok(results.figures())
+    let mut figures = results.figures();
+    let rate = |shape| results.rate(shape, (Kind::Vxgate, 1));
+    figures.extend(latencies(&mut contenders, REPETITIONS, rate)?);
+    Ok(figures)
+}
+
+/// Of all that are asked to forward for one overlay, but for Open vSwitch.
+fn latencies(
+    contenders: &mut [Contender],
+    repetitions: usize,
+    rate: impl Fn(Shape) -> f64,
+) -> Result<Vec<Figure>, Error> {
+    let with_one = |contender: &&mut Contender| contender.overlays == 1 && contender.kind != Kind::Ovs;
+    let mut chosen: Vec<&mut Contender> = contenders.iter_mut().filter(with_one).collect();
+    latency::figures(&mut chosen, repetitions, rate)
 }
 
 /// Lets a few contenders prove that they forward every frame rightly, and measures each for a moment: whether all of
@@ -93,6 +110,9 @@ pub(crate) fn short(vxgate: &Path) -> Result<(), Error> {
         let turn = measure(contender, shape, Times { warm_up: moment, measured: moment })?;
         println!("{shape}, {contender}: {:.0} kpps, {}", turn.rate() / 1e3, turn.note());
     }
+    for Figure { figure, value, unit, .. } in latencies(&mut contenders, 1, |_| 10_000.0)? {
+        println!("{figure}: {value:.1} {unit}");
+    }
     Ok(())
 }
 
@@ -104,7 +124,7 @@ pub(crate) fn modes() -> Value {
         "turn_ms": TIMES.measured.as_millis(),
         "xdp": "native",
         "bind": "copy",
-        "polling": "adaptive",
+        "polling": "adaptive, unless it says busy",
         "queues": 1,
         "ovs": ovs::version(),
         "reception": "threaded NAPI, no busy-poll",

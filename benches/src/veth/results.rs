@@ -41,6 +41,13 @@ impl Results {
         }
     }
 
+    /// Packets a second of a contender with a shape; not a number if there is none.
+    pub(crate) fn rate(&self, shape: Shape, who: (Kind, u32)) -> f64 {
+        let shape = shape.to_string();
+        let of = self.series.iter().filter(|series| series.shape == shape && series.who == who);
+        median_or_none(of.flat_map(Series::valid).map(|(_, turn)| turn.rate()))
+    }
+
     /// Rates, each with what it took, then the ratios. What is void is in none; a figure of nothing is not a number, and
     /// meets no goal.
     pub(crate) fn figures(&self) -> Vec<Figure> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use port::xdp::{LiveFrames, Order, VariedField, Width};
+use port::xdp::{Expected, LiveFrames, Order, VariedField, Width};
 use vxgate_bench::frames::{Direction, OVERHEAD_V4, Packet, Shape, overhead};
 use vxgate_bench::population::{Family, ROUTER_MAC};
 use wire::vxlan::{self, VxlanRepr};
@@ -20,6 +20,9 @@ pub(crate) const STATIONS: u32 = 2;
 pub(crate) const FIRST_STATION: u32 = 10;
 /// The first station's MAC address; the others have the next ones.
 pub(crate) const FIRST_MAC: MacAddr = MacAddr([2, 0x10, 0, 0, 0, 0]);
+
+/// Bytes of a time of sending.
+const STAMP: usize = 8;
 
 /// TTL, or hop limit, of what is sent.
 const TTL: u8 = 64;
@@ -113,6 +116,8 @@ pub(crate) fn frames(shape: Shape, stage: &Stage, overlays: u32) -> LiveFrames {
         order: Order::Counting,
         fields,
         ipv4_headers: if family == Family::V4 { vec![packet] } else { vec![] },
+        stamp: None,
+        interval: 0,
         batch: 64,
         template,
     }
@@ -132,8 +137,8 @@ fn address_len(of: Family) -> usize {
     }
 }
 
-/// What a gateway makes of frames of a shape: their length, and the bytes by which the sink knows them.
-pub(crate) fn forwarded(shape: Shape, stage: &Stage) -> (u16, Vec<(u16, u8)>) {
+/// What a gateway makes of frames of a shape.
+pub(crate) fn forwarded(shape: Shape, stage: &Stage) -> Expected {
     let Shape { direction, family, inner_len } = shape;
     let (_, out) = stage.way(direction);
     let mut expected = known(0, &out.far_mac.0);
@@ -154,11 +159,11 @@ pub(crate) fn forwarded(shape: Shape, stage: &Stage) -> (u16, Vec<(u16, u8)>) {
     };
     let packet = before + ethernet::HEADER_LEN;
     expected.extend(known(packet + ip_header(family).1, &[TTL - 1]));
-    ((before + inner_len) as u16, expected)
+    Expected { length: (before + inner_len) as u16, bytes: expected, stamp: None }
 }
 
 /// What a reflector makes of them: the same, with the MAC addresses swapped.
-pub(crate) fn reflected(shape: Shape, stage: &Stage) -> (u16, Vec<(u16, u8)>) {
+pub(crate) fn reflected(shape: Shape, stage: &Stage) -> Expected {
     let (incoming, _) = stage.way(shape.direction);
     let outside = match shape.direction {
         Direction::Decapsulate => overhead(shape.family),
@@ -166,7 +171,17 @@ pub(crate) fn reflected(shape: Shape, stage: &Stage) -> (u16, Vec<(u16, u8)>) {
     };
     let mut expected = known(0, &incoming.far_mac.0);
     expected.extend(known(6, &incoming.near_mac.0));
-    ((outside + shape.inner_len) as u16, expected)
+    Expected { length: (outside + shape.inner_len) as u16, bytes: expected, stamp: None }
+}
+
+/// Lets the frames be `interval` nanoseconds apart and carry the time of sending in the last bytes of a payload that is
+/// long enough; the sink reads it there.
+pub(crate) fn time(frames: &mut LiveFrames, expected: &mut Expected, interval: u32) {
+    frames.stamp = Some(frames.template.len() - STAMP);
+    frames.interval = interval;
+    // What is sent together waits for the last.
+    frames.batch = 4;
+    expected.stamp = Some(expected.length - STAMP as u16);
 }
 
 fn known(offset: usize, bytes: &[u8]) -> Vec<(u16, u8)> {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{PacketSocket, wait_until};
-use port::xdp::{LiveSource, Sink};
+use port::xdp::{Expected, LiveSource, Sink};
 use vxgate_bench::frames::Shape;
 
 use super::contender::{Contender, Kind};
@@ -171,8 +171,7 @@ fn difference(first: &Reading, last: &Reading) -> Turn {
 /// To be called inside the far namespace.
 fn source_and_sink(contender: &Contender, shape: Shape) -> Result<(LiveSource, Sink), Error> {
     let (incoming, outgoing) = contender.stage.way(shape.direction);
-    let (length, expected) = contender.expected(shape);
-    let sink = Sink::attach(outgoing.far_index, &outgoing.far, length, &expected)?;
+    let sink = Sink::attach(outgoing.far_index, &outgoing.far, &contender.expected(shape))?;
     let frames = traffic::frames(shape, &contender.stage, contender.overlays);
     Ok((LiveSource::new(frames, incoming.far_index, &incoming.far)?, sink))
 }
@@ -201,21 +200,22 @@ fn inspect(contender: &Contender, shape: Shape) -> Result<(), Error> {
         let send = LiveSource::new(frames, incoming.far_index, &incoming.far);
         send.and_then(|mut source| source.run(sample)).map_err(|error| error.to_string())
     })??;
-    let (length, expected) = contender.expected(shape);
+    let expected = contender.expected(shape);
     for overlay in 0..sample {
-        let frame = next_expected(&socket, length, &expected)?;
+        let frame = next_expected(&socket, &expected)?;
         traffic::check(&frame, shape, overlay)?;
     }
     Ok(())
 }
 
 /// The next frame that the sink would expect; the host's own are passed over.
-fn next_expected(socket: &PacketSocket, length: u16, expected: &[(u16, u8)]) -> Result<Vec<u8>, Error> {
+fn next_expected(socket: &PacketSocket, expected: &Expected) -> Result<Vec<u8>, Error> {
     let mut buffer = [0; 2048];
     loop {
         let len = socket.receive(&mut buffer, PATIENCE)?.ok_or("a frame did not come out")?;
         let frame = &buffer[..len];
-        if len == usize::from(length) && expected.iter().all(|&(at, byte)| frame[usize::from(at)] == byte) {
+        let is_right = |&(at, byte): &(u16, u8)| frame[usize::from(at)] == byte;
+        if len == usize::from(expected.length) && expected.bytes.iter().all(is_right) {
             return Ok(frame.to_vec());
         }
     }
