@@ -90,8 +90,8 @@ impl Series {
             0 => String::new(),
             void => format!("; {void} of {} void", self.turns.len()),
         };
-        Turn::note_of(middle(Turn::reception_ns), middle(Turn::process_ns), middle(Turn::refused_share))
-            + &void
+        let shares = [middle(Turn::refused_share), middle(Turn::wasted_share)];
+        Turn::note_of(middle(Turn::reception_ns), middle(Turn::process_ns), shares) + &void
     }
 }
 

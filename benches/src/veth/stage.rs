@@ -220,6 +220,11 @@ impl Netdevs {
         Ok(Self { table: namespace.enter(|| File::open("/proc/thread-self/net/dev"))?? })
     }
 
+    /// Frames that a netdev received.
+    pub(crate) fn received(&mut self, interface: &str) -> Result<u64, Error> {
+        self.column(interface, 1)
+    }
+
     /// Frames that a netdev dropped instead of sending them; of a veth, also those that its far end had no room for.
     pub(crate) fn transmit_drops(&mut self, interface: &str) -> Result<u64, Error> {
         self.column(interface, 8 + 3)

@@ -34,6 +34,8 @@ pub(crate) struct Turn {
     pub(crate) seconds: f64,
     /// Frames that came out as expected.
     pub(crate) forwarded: f64,
+    /// Frames that its netdev took in.
+    pub(crate) received: f64,
     /// Frames of the source that the contender's netdev had no room for.
     pub(crate) refused: f64,
     /// Frames that came out and were lost on the way to the sink.
@@ -64,17 +66,25 @@ impl Turn {
 
     /// How much of what the source made was refused.
     pub(crate) fn refused_share(&self) -> f64 {
-        self.refused / (self.refused + self.forwarded)
+        self.refused / (self.refused + self.received)
+    }
+
+    /// How much of what was received did not come out: lost inside, or still there.
+    pub(crate) fn wasted_share(&self) -> f64 {
+        (self.received - self.forwarded) / self.received
     }
 
     /// What it took.
     pub(crate) fn note(&self) -> String {
-        Self::note_of(self.reception_ns(), self.process_ns(), self.refused_share())
+        Self::note_of(self.reception_ns(), self.process_ns(), [self.refused_share(), self.wasted_share()])
     }
 
-    pub(crate) fn note_of(reception: f64, process: f64, refused: f64) -> String {
-        let percent = 100.0 * refused;
-        format!("reception {reception:.0} ns, process {process:.0} ns a packet; {percent:.0} % refused")
+    pub(crate) fn note_of(reception: f64, process: f64, shares: [f64; 2]) -> String {
+        let [refused, wasted] = shares.map(|share| 100.0 * share);
+        format!(
+            "reception {reception:.0} ns, process {process:.0} ns a packet; {refused:.0} % refused, {wasted:.0} % of the \
+             rest lost inside"
+        )
     }
 
     /// Why it counts for nothing, if so.
@@ -99,6 +109,7 @@ impl Turn {
 struct Reading {
     at: Instant,
     forwarded: u64,
+    received: u64,
     other: u64,
     refused: u64,
     lost: u64,
@@ -127,6 +138,7 @@ fn overdrive(contender: &mut Contender, shape: Shape, times: Times) -> Result<Tu
             Ok(Reading {
                 at: Instant::now(),
                 forwarded: sink.expected()?.frames,
+                received: inside.received(&incoming.near)?,
                 other: sink.other()?.frames,
                 refused: outside.transmit_drops(&incoming.far)?,
                 lost: inside.transmit_drops(&outgoing.near)?,
@@ -160,6 +172,7 @@ fn difference(first: &Reading, last: &Reading) -> Turn {
     Turn {
         seconds: (last.at - first.at).as_secs_f64(),
         forwarded: frames(|reading| reading.forwarded),
+        received: frames(|reading| reading.received),
         refused: frames(|reading| reading.refused),
         lost: frames(|reading| reading.lost),
         other: frames(|reading| reading.other),
