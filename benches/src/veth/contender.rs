@@ -46,7 +46,7 @@ impl fmt::Display for Kind {
 /// What is needed to keep it going.
 #[derive(Debug)]
 enum Running {
-    Reflector(Reflector),
+    Reflector(Box<Reflector>),
     Vxgate(Box<Gateway>),
     Kernel,
     Ovs(Box<Ovs>),
@@ -76,7 +76,7 @@ impl Contender {
     ) -> Result<Self, Error> {
         let stage = Stage::new(lab, number)?;
         let running = match kind {
-            Kind::Reflector => Running::Reflector(Reflector::start(&stage)?),
+            Kind::Reflector => Running::Reflector(Box::new(Reflector::start(&stage)?)),
             Kind::Vxgate | Kind::VxgateBusy => {
                 let polling = if kind == Kind::Vxgate { Polling::Adaptive } else { Polling::Busy };
                 Running::Vxgate(Box::new(start_vxgate(&stage, overlays, polling, vxgate)?))
