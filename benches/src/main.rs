@@ -7,6 +7,7 @@ mod clock;
 mod figure;
 mod limit;
 mod pipeline;
+mod pktgen;
 mod report;
 mod rules;
 mod startup;
@@ -26,11 +27,12 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["pipeline"] => pin().and_then(pipeline),
         ["table"] => pin().and_then(table),
+        ["pktgen"] => pin().and_then(pktgen),
+        ["rules"] => pin().and_then(rules),
         ["veth"] => veth(),
         ["veth", "--short"] => vxgate().and_then(|vxgate| veth::short(&vxgate)),
-        ["rules"] => pin().and_then(rules),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules|veth [--short]".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|pktgen|veth [--short]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +59,10 @@ fn table(cores: Cores) -> Result<(), Error> {
 
 fn rules(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, rules::modes(), rules::figures()?).publish("rules")
+}
+
+fn pktgen(cores: Cores) -> Result<(), Error> {
+    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own)?).publish("pktgen")
 }
 
 fn veth() -> Result<(), Error> {
