@@ -43,6 +43,15 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Who goes first on a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// What the contender has in user space.
+    Process,
+    /// The kernel's thread that receives for it.
+    Reception,
+}
+
 /// What is needed to keep it going.
 #[derive(Debug)]
 enum Running {
@@ -122,15 +131,20 @@ impl Contender {
         }
     }
 
-    /// Lets reception go before all else on its core, as the interrupt of a NIC does, or share it as others do.
-    pub(crate) fn prefer_reception(&self, preferred: bool) -> Result<(), Error> {
-        let policy = if preferred { ["--fifo", "--pid", "1"] } else { ["--other", "--pid", "0"] };
-        for task in &self.reception {
-            if let Task::Thread(tid) = task {
-                self.stage.gateway.run("chrt", &[&policy[..], &[&tid.to_string()]].concat())?;
-            }
+    /// Decides who goes first on the contender's core.
+    ///
+    /// Under overload its process, if it sleeps when there is nothing to do: reception always has work then, and would
+    /// fill rings that nobody empties. Else reception, as the interrupt of a NIC does.
+    pub(crate) fn prefer(&mut self, first: First) -> Result<(), Error> {
+        let sleeps = matches!(self.kind, Kind::Reflector | Kind::Vxgate);
+        let process = self.process();
+        for &task in &self.reception {
+            task.go_first(first == First::Reception)?;
         }
-        Ok(())
+        match process {
+            Some(task) if sleeps => task.go_first(first == First::Process),
+            _ => Ok(()),
+        }
     }
 
     /// Stops it, so that it takes nothing of others' time.

@@ -8,7 +8,7 @@ use port::xdp::{LiveSource, Sink};
 use vxgate_bench::frames::{Direction, Shape};
 use vxgate_bench::population::Family;
 
-use super::contender::Contender;
+use super::contender::{Contender, First};
 use super::traffic;
 use crate::Error;
 use crate::figure::{Figure, median};
@@ -61,7 +61,7 @@ pub(crate) fn figures(
 /// The quantiles in nanoseconds; or why there are none.
 fn measure(contender: &mut Contender, shape: Shape, load: f64) -> Result<Result<Vec<u64>, String>, Error> {
     contender.resume()?;
-    contender.prefer_reception(true)?;
+    contender.prefer(First::Reception)?;
     let stage = &contender.stage;
     let (incoming, outgoing) = stage.way(shape.direction);
     let mut frames = traffic::frames(shape, stage, contender.overlays);
@@ -96,7 +96,6 @@ fn measure(contender: &mut Contender, shape: Shape, load: f64) -> Result<Result<
         Ok(quantiles.ok_or_else(|| "nothing was sent".to_owned()))
     };
     let measured = stage.far.enter(|| work().map_err(|error| error.to_string()));
-    contender.prefer_reception(false)?;
     contender.rest()?;
     Ok(measured??)
 }

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use lab::{Lab, Namespace, Offloads, Topology, VethEnd, VethOptions, set_offloads, veth, wait_until};
@@ -158,9 +159,7 @@ fn pin_reception(namespace: &Namespace, interface: &str, core: usize) -> Result<
     let name = format!("napi/{interface}-");
     let thread = wait_until(&format!("a thread {name}"), Duration::from_secs(5), || thread_named(&name))?;
     namespace.run("taskset", &["-cp", &core.to_string(), &thread.to_string()])?;
-    if core == OUTSIDE {
-        namespace.run("chrt", &["--fifo", "--pid", "1", &thread.to_string()])?;
-    }
+    Task::Thread(thread).go_first(core == OUTSIDE)?;
     Ok(thread)
 }
 
@@ -192,6 +191,17 @@ pub(crate) enum Task {
 }
 
 impl Task {
+    /// Gives it precedence over all that has none, or takes that away.
+    pub(crate) fn go_first(self, first: bool) -> Result<(), Error> {
+        let (all, id) = match self {
+            Self::Process(pid) => ("--all-tasks", pid.to_string()),
+            Self::Thread(tid) => ("--verbose", tid.to_string()),
+        };
+        let policy = if first { ["--fifo", "--pid", "1"] } else { ["--other", "--pid", "0"] };
+        let output = Command::new("chrt").arg(all).args(policy).arg(id).output()?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
+    }
+
     /// Nanoseconds that it has had a core, in its life.
     pub(crate) fn processor_time(self) -> u64 {
         let of_thread = |path: PathBuf| {

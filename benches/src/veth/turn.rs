@@ -8,7 +8,7 @@ use lab::{PacketSocket, wait_until};
 use port::xdp::{Expected, LiveSource, Sink};
 use vxgate_bench::frames::Shape;
 
-use super::contender::{Contender, Kind};
+use super::contender::{Contender, First, Kind};
 use super::stage::{Netdevs, Task};
 use super::traffic;
 use crate::Error;
@@ -120,6 +120,7 @@ struct Reading {
 /// Measures under overload.
 pub(crate) fn measure(contender: &mut Contender, shape: Shape, times: Times) -> Result<Turn, Error> {
     contender.resume()?;
+    contender.prefer(First::Process)?;
     let turn = overdrive(contender, shape, times);
     contender.rest()?;
     turn
