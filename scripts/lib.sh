@@ -29,6 +29,21 @@ install_packages() {
         fail "apt-get could not install ${missing[*]}: see its output above"
 }
 
+# without_daemons COMMAND...: no service is started for a package that it installs (Debian Policy §9.11, policy-rc.d).
+without_daemons() {
+    local policy=/usr/sbin/policy-rc.d status=0
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    # In a subshell: a failure that ends it must not leave the policy behind.
+    ("$@") || status=$?
+    rm -f "$policy"
+    return "$status"
+}
+
 rust_is_new_enough() {
     local have
     have=$(rustc --version 2>/dev/null | cut -d' ' -f2) || return 1
@@ -60,3 +75,5 @@ LAB_PACKAGES=(
     dnsmasq-base ethtool iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 nftables
     procps traceroute tshark
 )
+# What benches compare with. Its daemons are not started: the benches start their own.
+BENCH_PACKAGES=(netsniff-ng openvswitch-switch)
