@@ -19,15 +19,15 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 use crate::api::{
-    Config, Event, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role,
-    Station, Update,
+    AnnouncedStatistics, Config, EndpointStatus, Event, NeighbourStatistics, NeighbourStatus, Overlay,
+    PortConfig, PortIndex, PuntClass, Role, Station, Update,
 };
 use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::pipeline::Scratch;
 use crate::police::Police;
 use crate::slowpath::{Command, Deed, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
-use crate::tables::{Snapshot, TablesError, Writer};
+use crate::tables::{Endpoint, OverlayIndex, Snapshot, TablesError, Writer};
 use crate::tap::{Explainer, Explanation, Tap, TapBusy, TapFilter, TapStatus, Tapped, Taps, WorkerTaps};
 use crate::worker::Worker;
 
@@ -118,7 +118,7 @@ pub struct PortStatus {
 /// An overlay, how many stations it has, and what went through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayStatus {
-    /// As configured.
+    /// As configured; its endpoints as they are now.
     pub overlay: Overlay,
     /// Packets and bytes, over all workers.
     pub traffic: OverlayTraffic,
@@ -335,6 +335,15 @@ impl Engine {
         answered.recv().unwrap_or_default()
     }
 
+    /// How much is announced, and what there was no room for.
+    pub fn announced_statistics(&self) -> AnnouncedStatistics {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let _ = self.commands.send(Command::AnnouncedStatistics(answer));
+        self.slow_path.thread().unpark();
+        // Fails only when the slow path is gone, that is, while stopping.
+        answered.recv().unwrap_or_default()
+    }
+
     /// How the ports are.
     pub fn ports(&self) -> Vec<PortStatus> {
         let fixed = Arc::clone(&self.tables.load().fixed);
@@ -409,11 +418,23 @@ impl Engine {
             .enumerate()
             .filter(|(_, overlay)| vni.is_none_or(|vni| overlay.vni == vni))
             .map(|(index, overlay)| OverlayStatus {
-                overlay: overlay.clone(),
+                overlay: Overlay {
+                    endpoints: tables.members_of(OverlayIndex(index as u32)).collect(),
+                    ..overlay.clone()
+                },
                 traffic: self.worker_counters().map(|counters| counters.overlay(index)).sum(),
                 stations: counts.get(&overlay.vni).copied().unwrap_or(0),
             })
             .collect()
+    }
+
+    /// The endpoints of all overlays, in no order.
+    pub fn endpoints(&self) -> Vec<EndpointStatus> {
+        let status = |endpoint: &Endpoint| EndpointStatus {
+            address: endpoint.address,
+            is_reachable: endpoint.adjacency.is_some(),
+        };
+        self.tables.load().endpoints.iter().map(status).collect()
     }
 
     /// The stations, or those of one overlay, by VNI and MAC.

@@ -49,8 +49,8 @@ impl Outbox<'_> {
             }
             Output::Flood { overlay, mac, ethertype, payload } => {
                 let inner = self.inner_frame(overlay, mac, ethertype, &payload);
-                for endpoint in self.tables.overlays.get(overlay).endpoints.iter() {
-                    self.encapsulate(overlay, *endpoint, mac, &inner);
+                for endpoint in self.tables.members_of(overlay) {
+                    self.encapsulate(overlay, endpoint, mac, &inner);
                 }
             }
             Output::Outer(packet) => self.forward(&packet),
