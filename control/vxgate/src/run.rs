@@ -3,19 +3,20 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Config, Engine, StartError};
+use engine::{Config, Engine, Event, StartError};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
 use crate::api::{self, Server, SocketError, WorkerRow};
 use crate::blackhole::{self, InstallError};
 use crate::config::{ConfigError, Settings, role_name};
 use crate::mirror::netlink::{Netlink, NetlinkError};
-use crate::mirror::{Driver, Mirror};
+use crate::mirror::{Driver, Mirror, Questions};
 use crate::preflight::{self, Machine, Obstacles};
 
 /// Questions of the engine that may wait; it asks again for what was lost.
@@ -67,10 +68,13 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     drop(machine);
     let mirror = Mirror::new(&config);
     let (overlays, stations) = (config.overlays.len(), config.stations.len());
-    let (ask, mut questions) = mpsc::channel(EVENT_QUEUE);
-    let events = Box::new(move |event| {
+    let (ask, hosts) = mpsc::channel(EVENT_QUEUE);
+    let endpoints_changed = Arc::new(Notify::new());
+    let notify = Arc::clone(&endpoints_changed);
+    let events = Box::new(move |event| match event {
         // Full: the engine asks again.
-        let _ = ask.try_send(event);
+        Event::Resolve(next_hop) => _ = ask.try_send(next_hop),
+        Event::Endpoints => notify.notify_one(),
     });
     let engine = match Engine::start(config, events) {
         Ok(engine) => engine,
@@ -112,6 +116,8 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     }
 
     let tell = |update| engine.update(update);
+    let endpoints = || engine.endpoints();
+    let mut questions = Questions { hosts, endpoints_changed: &endpoints_changed, endpoints: &endpoints };
     let outcome = match Driver::start(netlink, notices, mirror, &tell).await {
         Ok(mut driver) => {
             // Without its routes the gateway drops what comes.
@@ -172,17 +178,18 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
 }
 
 fn print_ports(config: &Config) {
+    let list = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ");
     for port in &config.ports {
-        let addresses: Vec<String> = port.addresses.iter().map(IpAddr::to_string).collect();
         println!(
             "port {}: {}, MAC {}, MTU {}, addresses {}",
             port.interface,
             role_name(port.role),
             port.mac,
             port.mtu,
-            addresses.join(" ")
+            list(&port.addresses)
         );
     }
+    println!("VTEP addresses {}", list(&config.vteps));
 }
 
 /// Removes what this program put into the kernel, and says what.

@@ -65,6 +65,8 @@ pub(crate) struct StationRow {
 pub(crate) struct PortRow {
     pub(crate) interface: String,
     pub(crate) role: String,
+    /// `up`, or `down`: not up, or without a carrier.
+    pub(crate) state: String,
     /// Where the XDP program is: `native` or `generic`.
     pub(crate) xdp: String,
     /// How the socket is bound: `copy` or `zero-copy`.
@@ -279,6 +281,7 @@ impl From<engine::PortStatus> for PortRow {
             node: numa::node_of_netdev(&port.interface),
             interface: port.interface,
             role: role_name(port.role).into(),
+            state: if port.is_up { "up" } else { "down" }.into(),
             xdp: port.xdp.to_string(),
             bind: port.bind.to_string(),
             fallback: port.fallback,

@@ -171,6 +171,7 @@ fn ports(rows: &[PortRow]) -> String {
         &[
             "PORT",
             "ROLE",
+            "STATE",
             "XDP",
             "BIND",
             "QUEUES",
@@ -182,11 +183,12 @@ fn ports(rows: &[PortRow]) -> String {
             "TX PACKETS",
             "TX BYTES",
         ],
-        &[4, 5, 7, 8, 9, 10, 11],
+        &[5, 6, 8, 9, 10, 11, 12],
         rows.iter().map(|row| {
             vec![
                 row.interface.clone(),
                 row.role.clone(),
+                row.state.clone(),
                 row.xdp.clone(),
                 row.bind.clone(),
                 row.queues.to_string(),

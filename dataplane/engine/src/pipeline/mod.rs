@@ -17,7 +17,7 @@ mod ecn;
 mod egress;
 pub(crate) mod encapsulate;
 pub(crate) mod filter;
-mod flow;
+pub(crate) mod flow;
 mod ingress;
 pub(crate) mod ip;
 pub(crate) mod lane;

@@ -154,7 +154,7 @@ fn a_next_hop_without_an_answer_gets_nothing() {
     gateway.apply([Update::Neighbour { next_hop: endpoint, mac: None }]);
     let inward = Udp::new((OUTER_ROUTER_MAC, UPLINK_MAC), OUTSIDE[0], STATION[0]).frame();
     gateway.assert_drop("endpoint gone", UPLINK, &inward, Reason::NoNeighbour);
-    gateway.apply([Update::Endpoint { address: endpoint.address, next_hop: None }]);
+    gateway.apply([Update::Endpoint { address: endpoint.address, paths: [].into() }]);
     gateway.assert_drop("no route to the endpoint", UPLINK, &inward, Reason::NoRoute);
     gateway.apply([Update::Routes(Vec::new())]);
     gateway.assert_drop("no route out", UNDERLAY, &out, Reason::NoRoute);

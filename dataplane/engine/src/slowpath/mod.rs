@@ -25,13 +25,11 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::api::{
-    AnnouncedStatistics, Event, NeighbourStatistics, NeighbourStatus, NextHop, PortIndex, Update,
-};
+use crate::api::{AnnouncedStatistics, Event, NeighbourStatistics, NeighbourStatus, PortIndex, Update};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
-use crate::tables::{OverlayIndex, Way, Writer};
+use crate::tables::{OverlayIndex, Writer};
 use advertise::Advertiser;
 use announced::Announced;
 use neighbours::{Limits, Neighbours};
@@ -331,11 +329,9 @@ impl SlowPath {
     /// Keeps a packet for a neighbour on the uplink, one hop older, until that has told its MAC address.
     fn resolve_neighbour(&mut self, received: &Received<'_>, now: Instant) {
         let Ok(header) = IpHeader::parse(received.ethertype, received.packet) else { return };
-        let Some(Way::OnLink(port)) = self.writer.current().fib.lookup(header.destination) else { return };
-        let next_hop = NextHop { port: *port, address: header.destination };
         let mut packet = received.packet[..header.len.into()].to_vec();
         header.age(&mut packet);
-        self.outbox(now).deliver(next_hop, FrameCopy::of(&packet));
+        self.outbox(now).forward(&packet);
     }
 
     fn relay_dhcp(&mut self, received: &Received<'_>, now: Instant) {
@@ -363,6 +359,22 @@ impl SlowPath {
         }
         self.strangers.admit(overlay, received.sender, now)
             && self.writer.begin_visit(overlay, received.sender, endpoint)
+    }
+}
+
+/// For tests.
+#[cfg(test)]
+impl SlowPath {
+    pub(crate) fn tables(&self) -> &crate::tables::Snapshot {
+        self.writer.current()
+    }
+
+    pub(crate) fn published(&self) -> Arc<crate::tables::Snapshot> {
+        self.writer.published().load_full()
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
     }
 }
 

@@ -10,12 +10,15 @@ mod fib;
 pub(crate) mod flow;
 mod lpm;
 mod members;
+mod multipath;
 mod overlay;
 pub(crate) mod rules;
+mod way;
 mod writer;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
@@ -23,15 +26,17 @@ use wire::MacAddr;
 
 pub(crate) use adjacency::{Adjacency, MacCell};
 pub(crate) use endpoint::{Endpoint, OuterHeader};
-pub(crate) use fib::{Fib, Way, never_forwarded};
+pub(crate) use fib::{Fib, never_forwarded};
 pub(crate) use lpm::Lpm;
 use members::Members;
+pub(crate) use multipath::Multipath;
 pub(crate) use overlay::{OverlayIndex, OverlayTable};
 use rules::Rules;
+pub(crate) use way::{Onward, Way};
 pub use writer::TablesError;
 pub(crate) use writer::{NoEndpoint, NotPlaced, Writer};
 
-use crate::api::{NextHop, PortIndex, Role};
+use crate::api::{NextHop, PortConfig, PortIndex, Role};
 
 /// All tables at one moment, but for the flow table and the overlays' members, which change in place.
 #[derive(Clone, Debug)]
@@ -63,7 +68,7 @@ impl Snapshot {
     }
 }
 
-/// What does not change while the engine runs, but for the ports' MAC addresses.
+/// What does not change while the engine runs, but for the ports' MAC addresses and whether they are up.
 #[derive(Debug)]
 pub(crate) struct Fixed {
     pub(crate) ports: Vec<PortRecord>,
@@ -72,8 +77,8 @@ pub(crate) struct Fixed {
     pub(crate) router_link_local: Ipv6Addr,
     /// All VTEP addresses.
     pub(crate) vteps: Vec<IpAddr>,
-    /// Addresses on the uplinks.
-    pub(crate) uplink_addresses: Vec<IpAddr>,
+    /// Addresses of the uplinks, each with its port.
+    pub(crate) uplink_addresses: Vec<(PortIndex, IpAddr)>,
     pub(crate) blocks: Lpm<()>,
 }
 
@@ -83,6 +88,24 @@ pub(crate) struct PortRecord {
     pub(crate) role: Role,
     pub(crate) mac: MacCell,
     pub(crate) mtu: u16,
+    is_up: AtomicBool,
+}
+
+impl PortRecord {
+    fn new(port: &PortConfig) -> Self {
+        let PortConfig { role, mac, mtu, .. } = *port;
+        Self { role, mac: MacCell::new(Some(mac)), mtu, is_up: AtomicBool::new(true) }
+    }
+
+    /// Whether frames can leave by it, as far as control knows.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    fn set_up(&self, is_up: bool) {
+        self.is_up.store(is_up, Ordering::Relaxed);
+    }
 }
 
 impl Fixed {
@@ -163,9 +186,9 @@ impl EndpointTable {
         self.by_address.remove(&gone.address);
     }
 
-    pub(crate) fn set_adjacency(&mut self, address: IpAddr, adjacency: Option<Arc<Adjacency>>) {
+    pub(crate) fn set_way(&mut self, address: IpAddr, way: Way) {
         if let Some(index) = self.index_of(address) {
-            self.endpoints[usize::from(index)].adjacency = adjacency;
+            self.endpoints[usize::from(index)].way = way;
         }
     }
 }

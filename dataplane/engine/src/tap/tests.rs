@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use wire::{MacAddr, Vni};
 
 use super::*;
-use crate::api::{NextHop, OverlayPolicy, RateLimit, Role, Route, RouteTarget, Update};
+use crate::api::{NextHop, OverlayPolicy, Path, RateLimit, Role, Route, Update};
 use crate::counters::Outcome;
 use crate::pipeline::tests::any_frame;
 use crate::testing::packets::{Udp, ip_frame, vxlan};
@@ -170,13 +170,9 @@ fn on_a_stick() -> Harness {
             Update::Routes(routes) => Update::Routes(
                 routes
                     .into_iter()
-                    .map(|route| {
-                        let target = match route.target {
-                            RouteTarget::Via(next_hop) => RouteTarget::Via(on_stick(next_hop)),
-                            RouteTarget::OnLink(_) => RouteTarget::OnLink(UNDERLAY),
-                            RouteTarget::Reject => RouteTarget::Reject,
-                        };
-                        Route { target, ..route }
+                    .map(|Route { prefix, paths }| {
+                        let on_stick = |path: &Path| Path { port: UNDERLAY, ..*path };
+                        Route { prefix, paths: paths.iter().map(on_stick).collect() }
                     })
                     .collect(),
             ),

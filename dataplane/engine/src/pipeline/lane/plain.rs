@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::{EtherType, IpProtocol, checksum, ethernet, ipv4, ipv6};
 
 use crate::pipeline::encapsulate::LinkAddresses;
-use crate::pipeline::flow;
+use crate::pipeline::flow::{self, Entropy};
 use crate::pipeline::ip::FLOW_LABEL;
 
 /// Bytes of ports.
@@ -37,8 +37,8 @@ pub(super) trait Plain: AsRef<[u8]> {
     fn len(&self) -> u16;
     /// DSCP and ECN.
     fn traffic_class(&self) -> u8;
-    /// The outer source port that the packet gives.
-    fn entropy(&self) -> u16;
+    /// What paths are chosen by.
+    fn entropy(&self) -> Entropy;
 
     /// Whether it is for this MAC address, given as its [bits](crate::pipeline::encapsulate::mac_bits).
     #[inline(always)]
@@ -105,7 +105,7 @@ impl Plain for PlainV4 {
     }
 
     #[inline(always)]
-    fn entropy(&self) -> u16 {
+    fn entropy(&self) -> Entropy {
         let [source, destination] = [26, 30].map(|at| u32::from_be_bytes(take(&self[at..])));
         flow::entropy(source.into(), destination.into(), self[23], take(&self[34..]), 0)
     }
@@ -157,7 +157,7 @@ impl Plain for PlainV6 {
     }
 
     #[inline(always)]
-    fn entropy(&self) -> u16 {
+    fn entropy(&self) -> Entropy {
         let [source, destination] = [22, 38].map(|at| flow::fold(u128::from_be_bytes(take(&self[at..]))));
         let label = u32::from_be_bytes(take(&self[14..])) & FLOW_LABEL;
         flow::entropy(source, destination, self[20], take(&self[54..]), label)

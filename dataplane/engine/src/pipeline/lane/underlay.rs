@@ -12,8 +12,8 @@ use crate::pipeline::egress::{self, Arrival, Decision};
 use crate::pipeline::encapsulate::{LinkAddresses, mac_bits};
 use crate::pipeline::ip::{IpHeader, NOT_ECT};
 use crate::pipeline::{Context, Forwarded, Stop, Verdict, ecn, filter};
+use crate::tables::OverlayIndex;
 use crate::tables::flow::{FlowKey, PackedFlow};
-use crate::tables::{OverlayIndex, Way};
 
 /// What comes from the underlay.
 pub(in crate::pipeline) struct FromUnderlay<'a> {
@@ -74,9 +74,10 @@ impl<'a> FromUnderlay<'a> {
         if !is_admitted {
             return None;
         }
-        let Some(Way::Via(adjacency)) = tables.fib.lookup(packet.destination()) else { return None };
-        let (port, len) = (adjacency.port, packet.len());
-        let link = LinkAddresses { destination: adjacency.mac.get()?, source: tables.fixed.port_mac(port) };
+        let way = tables.fib.lookup(packet.destination())?;
+        let (port, destination) = way.router(&tables.fixed, || packet.entropy().path())?;
+        let len = packet.len();
+        let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
         let may_leave =
             tables.rules.is_empty() || self.is_allowed::<P>(overlay, &inner[ethernet::HEADER_LEN..]);
         if len > tables.fixed.port(port).mtu || !may_leave {

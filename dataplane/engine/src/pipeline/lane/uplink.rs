@@ -42,16 +42,16 @@ impl<'a> FromUplink<'a> {
         if !is_admitted {
             return None;
         }
-        let Endpoint { adjacency, outer, .. } = tables.endpoints.get(flow.endpoint());
-        let adjacency = adjacency.as_ref()?;
-        let (port, len) = (adjacency.port, packet.len());
-        let link = LinkAddresses { destination: adjacency.mac.get()?, source: tables.fixed.port_mac(port) };
+        let Endpoint { way, outer, .. } = tables.endpoints.get(flow.endpoint());
+        let (port, destination) = way.router(&tables.fixed, || packet.entropy().path())?;
+        let len = packet.len();
+        let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
         if len > flow.mtu() || len > fits(tables.fixed.port(port).mtu, outer) {
             return None;
         }
         let label = Label {
             vni: flow.vni(),
-            source_port: packet.entropy(),
+            source_port: packet.entropy().source_port(),
             traffic_class: ecn::encapsulated(treatment.dscp(), packet.traffic_class()),
         };
         P::forward(bytes, LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac });

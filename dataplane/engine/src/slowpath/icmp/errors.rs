@@ -123,9 +123,10 @@ fn source(tables: &Snapshot, received: &Received<'_>, packet: &Packet<'_>) -> Op
             tables.overlays.get(overlay).router_for(sender).or(link_local)
         }
         Origin::Outer => {
-            let fits =
-                |address: &&IpAddr| address.is_ipv4() == sender.is_ipv4() && !ip::is_link_local(**address);
-            let uplink = fixed.uplink_addresses.iter().find(fits).copied();
+            let fits = |address: IpAddr| address.is_ipv4() == sender.is_ipv4() && !ip::is_link_local(address);
+            let mut uplinks = fixed.uplink_addresses.iter().filter(|(_, address)| fits(*address));
+            let own = uplinks.clone().find(|(port, _)| *port == received.port);
+            let uplink = own.or_else(|| uplinks.next()).map(|(_, address)| *address);
             uplink.or_else(|| concerned.router_for(receiver))
         }
     }

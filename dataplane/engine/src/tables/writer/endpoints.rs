@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Writer;
-use crate::tables::{Endpoint, OuterHeader, OverlayIndex};
+use crate::tables::{Endpoint, OuterHeader, OverlayIndex, Way};
 
 /// Why there is no index for an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Writer {
             }
             _ => self.current.endpoints.unused().ok_or(NoEndpoint::Full)?,
         };
-        let endpoint = Endpoint { address, adjacency: None, outer };
+        let endpoint = Endpoint { address, way: Way::Reject, outer };
         Arc::make_mut(&mut self.current.endpoints).insert(index, endpoint);
         self.changed = true;
         self.endpoints_changed = true;
