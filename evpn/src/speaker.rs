@@ -137,6 +137,16 @@ impl Speaker {
         }
     }
 
+    /// Whether [`shut_down`](Self::shut_down) was called.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Whether a peer is in our own AS.
+    pub fn is_internal(&self, peer: PeerId) -> bool {
+        self.config(peer).is_internal(&self.local)
+    }
+
     /// Whether no session is up or under way.
     pub fn is_idle(&self) -> bool {
         self.peers.iter().all(|peer| peer.session.state() == session::SessionState::Idle)

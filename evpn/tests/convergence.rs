@@ -117,7 +117,8 @@ fn converges(seed: u64, count: usize, cuts: usize) {
         sim.add(ASN);
     });
     for a in 0..count {
-        (a + 1..count).for_each(|b| sim.peer(a, b, |_, _| {}));
+        // Long hold times: most of what happens would be keepalives.
+        (a + 1..count).for_each(|b| sim.peer(a, b, |_, config| config.hold_time = 180));
     }
     sim.start();
     for cut in 0..cuts {

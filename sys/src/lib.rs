@@ -7,4 +7,5 @@ pub mod ethtool;
 pub mod packet;
 pub mod pages;
 pub mod prefetch;
+pub mod tcp;
 pub mod words;

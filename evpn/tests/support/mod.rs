@@ -1,5 +1,7 @@
 //! Speakers in virtual time: connections with delay and loss, and what the speakers' changes add up to.
 
+pub(crate) mod scripted;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr};
