@@ -25,8 +25,31 @@ install_packages() {
     [ ${#missing[@]} -eq 0 ] && return
     command -v apt-get >/dev/null || fail "this is no Debian: install what does the work of ${missing[*]}"
     say "Installing ${missing[*]}"
-    apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
-        fail "apt-get could not install ${missing[*]}: see its output above"
+    apt-get update -q >/dev/null && without_daemons apt-get install -y -q --no-install-recommends "${missing[@]}" \
+        >/dev/null || fail "apt-get could not install ${missing[*]}: see its output above"
+}
+
+# without_daemons COMMAND...: what it installs is neither started now nor at the next boot. Tests run the daemons that
+# they need themselves, in namespaces.
+without_daemons() {
+    local policy=/usr/sbin/policy-rc.d made='' status=0 before after unit
+    units() { find /etc/systemd/system /etc/rc2.d -name 'frr.service' -o -name 'gobgpd.service' -o -name 'S*frr' 2>/dev/null; }
+    before=$(units)
+    if [ ! -e "$policy" ]; then
+        made=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    fi
+    "$@" || status=$?
+    [ -z "$made" ] || rm -f "$policy"
+    after=$(units)
+    # Only what this installation enabled.
+    if [ -z "$before" ] && [ -n "$after" ]; then
+        for unit in frr gobgpd; do
+            ! command -v systemctl >/dev/null || systemctl disable "$unit" >/dev/null 2>&1 || true
+            ! command -v update-rc.d >/dev/null || update-rc.d "$unit" disable >/dev/null 2>&1 || true
+        done
+    fi
+    return "$status"
 }
 
 rust_is_new_enough() {
@@ -55,8 +78,8 @@ install_rust() {
 }
 
 BUILD_PACKAGES=(gcc libc6-dev)
-# None of them starts a daemon.
+# None of them starts a daemon: frr and gobgpd would, and install_packages keeps them from it.
 LAB_PACKAGES=(
-    dnsmasq-base ethtool iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 nftables
+    dnsmasq-base ethtool frr gobgpd iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 nftables
     procps traceroute tshark
 )
