@@ -10,9 +10,10 @@ use engine::{Config, Engine, Event, StartError};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::api::{self, Server, SocketError, WorkerRow};
+use crate::api::{self, Served, Server, SocketError, WorkerRow};
+use crate::bgp::{self, BgpError};
 use crate::blackhole::{self, InstallError};
 use crate::config::{ConfigError, Settings, role_name};
 use crate::mirror::netlink::{Netlink, NetlinkError};
@@ -33,6 +34,8 @@ pub(crate) enum RunError {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Blackhole(#[from] InstallError),
+    #[error(transparent)]
+    Bgp(#[from] BgpError),
     #[error("the data plane did not start: {0}")]
     Engine(#[from] StartError),
     #[error(transparent)]
@@ -63,6 +66,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let machine = Machine::inspect(netlink.tables().await?);
     let config = preflight::prepare(settings, &machine)?;
     let server = Server::bind(&settings.socket)?;
+    let bgp = settings.bgp.as_ref().map(|bgp| bgp::Ready::new(bgp, &config)).transpose()?;
 
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
@@ -123,13 +127,24 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             // Without its routes the gateway drops what comes.
             engine.settle();
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
+            let mut bgp = match bgp {
+                Some(ready) => Some(ready.start().await),
+                None => None,
+            };
             info!("ready");
+            let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
+            let served = Served { engine: &engine, settings, bgp: bgp.as_ref() };
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
-                () = server.serve(&engine, settings) => Ok(()),
+                () = server.serve(&served) => Ok(()),
+                () = follow(feed, bgp.as_ref(), &engine) => Ok(()),
                 () = any(&mut signals) => Ok(()),
             };
             info!("stopping");
+            // Peers send elsewhere before nobody is here any longer.
+            if let Some(bgp) = bgp {
+                bgp.leave().await;
+            }
             driver.clean_up().await;
             outcome
         }
@@ -138,6 +153,15 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     engine.stop();
     info!("stopped; the blackhole routes of the blocks stay (`vxgate cleanup` removes them)");
     Ok(outcome?)
+}
+
+/// What the network says, to the engine; for ever.
+async fn follow(feed: Option<bgp::Feed>, bgp: Option<&bgp::Bgp>, engine: &Engine) {
+    if let (Some(feed), Some(bgp)) = (feed, bgp) {
+        feed.run(engine, bgp.events()).await;
+        error!("BGP has ended: routes stay as they are; restart the gateway");
+    }
+    std::future::pending().await
 }
 
 fn refuse_if_running(settings: &Settings) -> Result<(), SocketError> {
@@ -172,6 +196,10 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
         }
         let config = preflight::prepare(&settings, &machine)?;
         print_ports(&config);
+        if let Some(bgp) = &settings.bgp {
+            bgp.peer_configs().map_err(BgpError::from)?;
+            println!("BGP: AS {}, {} peers", bgp.local.asn, bgp.peers.len());
+        }
         println!("this machine can run it");
         Ok(())
     })

@@ -601,6 +601,31 @@ pub struct AnnouncedStatistics {
     pub outside: usize,
 }
 
+impl AnnouncedStatistics {
+    /// Each: its name, how many, and what it means in a sentence.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> + use<> {
+        let Self { stations, addresses, contested, lacking, outside } = *self;
+        [
+            ("announced_stations", stations, "Announced stations."),
+            ("announced_addresses", addresses, "Their announced addresses."),
+            ("announced_contested", contested, "Addresses that several stations are announced to have."),
+            (
+                "announced_lacking",
+                lacking,
+                "Announced stations that are not reached, in part or at all, because the flow table or the table of \
+                 endpoints is full.",
+            ),
+            (
+                "announced_outside",
+                outside,
+                "Announced endpoints that could not join an overlay because the table of endpoints is full.",
+            ),
+        ]
+        .map(|(name, value, description)| (name, value as u64, description))
+        .into_iter()
+    }
+}
+
 /// An endpoint that the tables have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EndpointStatus {

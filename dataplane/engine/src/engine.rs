@@ -314,10 +314,15 @@ impl Engine {
     /// Waits until workers see all that was handed over by [`update`](Self::update) before.
     pub fn settle(&self) {
         let (answer, answered) = crossbeam_channel::bounded(1);
-        let _ = self.commands.send(Command::Settle(answer));
-        self.slow_path.thread().unpark();
+        self.after_updates(move || _ = answer.send(()));
         // Fails only when the slow path is gone, that is, while stopping.
         let _ = answered.recv();
+    }
+
+    /// Has the slow path call `then`, which must not block, when workers see all that was handed over before.
+    pub fn after_updates(&self, then: impl FnOnce() + Send + 'static) {
+        let _ = self.commands.send(Command::Settle(Box::new(then)));
+        self.slow_path.thread().unpark();
     }
 
     /// The addresses that stations were learned to have, and those that are being asked for; of all overlays or of one,

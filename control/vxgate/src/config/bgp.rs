@@ -26,6 +26,8 @@ pub(crate) struct BgpSettings {
     pub(crate) explicit: HashMap<Vni, RouteTargets>,
     /// When a MAC address that jumps between endpoints is held.
     pub(crate) duplicates: DuplicatePolicy,
+    /// Addresses on which peers may connect; `None`: any, of the families of the peers.
+    pub(crate) listen: Option<Vec<IpAddr>>,
     /// The peers.
     pub(crate) peers: Vec<PeerSettings>,
 }
@@ -165,8 +167,8 @@ pub(super) fn expand(
         window: bgp.duplicates.window.map_or(default.window, |file::Seconds(time)| time),
         recovery: bgp.duplicates.recovery.map_or(default.recovery, |file::Recovery(time)| time),
     };
-    let derived = bgp.route_target.into();
-    Ok(Some(BgpSettings { local, derived, explicit, duplicates, peers }))
+    let (derived, listen) = (bgp.route_target.into(), bgp.listen);
+    Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen, peers }))
 }
 
 fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {

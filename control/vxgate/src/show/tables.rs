@@ -1,5 +1,7 @@
 //! Answers as tables.
 
+mod bgp;
+
 use std::collections::BTreeMap;
 
 use crate::api::{
@@ -8,7 +10,7 @@ use crate::api::{
 };
 
 /// The answer in columns.
-pub(super) fn table(answer: &Answer) -> String {
+pub(super) fn table(answer: &Answer, with_why: bool) -> String {
     match answer {
         Answer::Overlays(rows) => columns(
             &[
@@ -54,6 +56,8 @@ pub(super) fn table(answer: &Answer) -> String {
         ),
         Answer::Taps(rows) => columns(&["FRAMES", "LOST", "FILTER"], &[0, 1], rows.iter().map(tap_cells)),
         Answer::Counters(rows) => counters(rows),
+        Answer::BgpPeers(rows) => bgp::peers(rows),
+        Answer::BgpRoutes(rows) => bgp::routes(rows, with_why),
         Answer::Imported => String::new(),
         Answer::Error(message) => message.clone(),
     }

@@ -61,8 +61,8 @@ pub(crate) enum Command {
     NeighbourStatistics(Sender<NeighbourStatistics>),
     /// To tell how much is announced, and what there was no room for.
     AnnouncedStatistics(Sender<AnnouncedStatistics>),
-    /// To tell when readers see what the commands before this one changed.
-    Settle(Sender<()>),
+    /// To call when readers see what the commands before this one changed.
+    Settle(Box<dyn FnOnce() + Send>),
 }
 
 /// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
@@ -198,7 +198,7 @@ impl SlowPath {
                 Command::AnnouncedStatistics(answer) => {
                     let _ = answer.send(self.announced_statistics());
                 }
-                Command::Settle(answer) => settled.push(answer),
+                Command::Settle(then) => settled.push(then),
             }
             if announcements >= ANNOUNCEMENTS_AT_ONCE {
                 break;
@@ -206,8 +206,8 @@ impl SlowPath {
         }
         any |= self.retry_announced(now);
         self.publish();
-        for answer in settled {
-            let _ = answer.send(());
+        for then in settled {
+            then();
         }
         if any && !self.waiting.is_empty() {
             self.outbox(now).release();

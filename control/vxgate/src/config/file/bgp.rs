@@ -19,6 +19,7 @@ pub(in crate::config) struct Bgp {
     pub(in crate::config) cluster_number: u16,
     #[serde(default)]
     pub(in crate::config) route_target: DerivedTarget,
+    pub(in crate::config) listen: Option<Vec<IpAddr>>,
     #[serde(default)]
     pub(in crate::config) duplicates: Duplicates,
     #[serde(default)]
