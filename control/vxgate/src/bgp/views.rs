@@ -12,7 +12,7 @@ use super::Bgp;
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PeerRow {
     pub(crate) address: IpAddr,
-    /// `idle`, `active`, `connect`, `open-sent`, `open-confirm`, `established`.
+    /// `Idle`, `Active`, `Connect`, `OpenSent`, `OpenConfirm`, `Established` (RFC 4271 §8.2.2).
     pub(crate) state: String,
     /// The peer's, once known.
     pub(crate) asn: Option<u32>,

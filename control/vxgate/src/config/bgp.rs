@@ -28,6 +28,8 @@ pub(crate) struct BgpSettings {
     pub(crate) duplicates: DuplicatePolicy,
     /// Addresses on which peers may connect; `None`: any, of the families of the peers.
     pub(crate) listen: Option<Vec<IpAddr>>,
+    /// The router's addresses are announced with the R flag (RFC 9047).
+    pub(crate) router_flag: bool,
     /// The peers.
     pub(crate) peers: Vec<PeerSettings>,
 }
@@ -167,8 +169,15 @@ pub(super) fn expand(
         window: bgp.duplicates.window.map_or(default.window, |file::Seconds(time)| time),
         recovery: bgp.duplicates.recovery.map_or(default.recovery, |file::Recovery(time)| time),
     };
-    let (derived, listen) = (bgp.route_target.into(), bgp.listen);
-    Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen, peers }))
+    Ok(Some(BgpSettings {
+        local,
+        derived: bgp.route_target.into(),
+        explicit,
+        duplicates,
+        listen: bgp.listen,
+        router_flag: bgp.router_flag.unwrap_or(true),
+        peers,
+    }))
 }
 
 fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {

@@ -20,6 +20,7 @@ pub(in crate::config) struct Bgp {
     #[serde(default)]
     pub(in crate::config) route_target: DerivedTarget,
     pub(in crate::config) listen: Option<Vec<IpAddr>>,
+    pub(in crate::config) router_flag: Option<bool>,
     #[serde(default)]
     pub(in crate::config) duplicates: Duplicates,
     #[serde(default)]
