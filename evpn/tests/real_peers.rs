@@ -76,7 +76,9 @@ impl Gateway {
         };
         let mut speaker = Speaker::new(local, identity, DuplicatePolicy::default(), number.into());
         speaker.set_overlays([(vni(100), RouteTargets::Frr)]);
-        peers.into_iter().for_each(|peer| drop(speaker.add_peer(peer).unwrap()));
+        peers.into_iter().for_each(|peer| {
+            speaker.add_peer(peer).unwrap();
+        });
         let seen = Arc::new(Mutex::new((View::default(), Vec::new())));
         let (started, start) = mpsc::channel();
         let (namespace, shared) = (namespace.clone(), seen.clone());
