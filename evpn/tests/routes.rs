@@ -335,3 +335,19 @@ fn a_station_has_no_more_routes_than_are_kept() {
     assert_eq!(addresses, 64);
     assert_eq!(scripted.rejections(), vec![Rejection::TooManyRoutes; 136]);
 }
+
+#[test]
+fn the_router_flag_is_told_to_those_alone_who_take_it() {
+    for takes in [false, true] {
+        let mut scripted = Scripted::up(|config| config.announce_router_flag = takes, |_| {});
+        scripted.heard();
+        let ip = Some("10.1.0.1".parse().unwrap());
+        scripted.speaker.reach(&Reach { ip, router: true, default_gateway: true, ..reach(1, OWN.into()) });
+        let heard = scripted.heard();
+        let [Message::Update(update)] = &heard[..] else { panic!("{heard:?}") };
+        let attributes = update.parse(true, false, &[]).unwrap().attributes;
+        let mut communities = attributes.iter().filter_map(PathAttribute::extended_communities).flatten();
+        assert!(communities.clone().any(|community| community.as_default_gateway()));
+        assert_eq!(communities.any(|community| community.as_u64() == 0x0608_0100_0000_0000), takes);
+    }
+}
