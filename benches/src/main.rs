@@ -3,6 +3,7 @@
 //! `vxgate-bench NAME` measures, prints a table and writes `target/bench/NAME.json`. What each bench measures, and what
 //! it does not, is in docs/benchmarks.md.
 
+mod bgp;
 mod clock;
 mod figure;
 mod limit;
@@ -25,8 +26,9 @@ fn main() -> ExitCode {
         ["pipeline"] => pin().and_then(pipeline),
         ["table"] => pin().and_then(table),
         ["rules"] => pin().and_then(rules),
+        ["bgp"] => pin().and_then(bgp),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,6 +55,10 @@ fn table(cores: Cores) -> Result<(), Error> {
 
 fn rules(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, rules::modes(), rules::figures()?).publish("rules")
+}
+
+fn bgp(cores: Cores) -> Result<(), Error> {
+    Report::new(cores.own.id, bgp::modes(), bgp::figures()?).publish("bgp")
 }
 
 /// What a bench fails with: only an operator reads it.

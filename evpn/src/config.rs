@@ -58,6 +58,9 @@ pub struct PeerConfig {
     pub graceful_restart: Option<u16>,
     /// Announce routes whose next hop is an IPv6 VTEP. Off by default: FRR 8.4 ends the session on them.
     pub announce_ipv6_vtep: bool,
+    /// Put the R flag of RFC 9047 on routes of a router's addresses. To be switched off for GoBGP 3.10, which drops
+    /// routes that have the community, without a word.
+    pub announce_router_flag: bool,
     /// How it is connected to.
     pub transport: Transport,
 }
@@ -76,6 +79,7 @@ impl PeerConfig {
             max_routes_restart: None,
             graceful_restart: None,
             announce_ipv6_vtep: false,
+            announce_router_flag: true,
             transport: Transport::default(),
         }
     }

@@ -76,7 +76,9 @@ impl Gateway {
         };
         let mut speaker = Speaker::new(local, identity, DuplicatePolicy::default(), number.into());
         speaker.set_overlays([(vni(100), RouteTargets::Frr)]);
-        peers.into_iter().for_each(|peer| drop(speaker.add_peer(peer).unwrap()));
+        peers.into_iter().for_each(|peer| {
+            speaker.add_peer(peer).unwrap();
+        });
         let seen = Arc::new(Mutex::new((View::default(), Vec::new())));
         let (started, start) = mpsc::channel();
         let (namespace, shared) = (namespace.clone(), seen.clone());
@@ -345,6 +347,8 @@ fn gobgp_is_a_client_with_ipv6_vteps() {
     let mut client = peer(v4(1));
     client.families = Family::ALL.to_vec();
     client.announce_ipv6_vtep = true;
+    // GoBGP 3.10 would drop the routes that have it.
+    client.announce_router_flag = false;
     let gateway = Gateway::start(&gw.namespace, 2, vec![client]);
     gateway.wait_up();
 

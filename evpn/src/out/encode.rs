@@ -16,6 +16,7 @@ use rustbgpd_wire::{
 use wire::Vni;
 
 use super::{Attributes, Key};
+use crate::attributes::{ARP_ND, kind};
 use crate::family::Family;
 
 /// What a peer takes.
@@ -27,6 +28,8 @@ pub(crate) struct Recipient {
     pub(crate) max_message: u16,
     /// It may be told of IPv6 VTEPs.
     pub(crate) ipv6_vtep: bool,
+    /// It may be told of the R flag (RFC 9047).
+    pub(crate) router_flag: bool,
     /// IPv6 next hops of IPv4 prefixes (RFC 8950).
     pub(crate) extended_next_hop: bool,
     pub(crate) asn: u32,
@@ -209,7 +212,8 @@ fn path_attributes(attributes: &Attributes, to: &Recipient) -> Vec<PathAttribute
         all.push(PathAttribute::Communities(attributes.communities.clone()));
     }
     let targets = attributes.targets.iter().map(|target| target.community());
-    let extended: Vec<_> = targets.chain(attributes.extended.iter().copied()).collect();
+    let others = attributes.extended.iter().copied().filter(|other| to.router_flag || kind(*other) != ARP_ND);
+    let extended: Vec<_> = targets.chain(others).collect();
     if !extended.is_empty() {
         all.push(PathAttribute::ExtendedCommunities(extended));
     }

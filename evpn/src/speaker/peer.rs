@@ -68,6 +68,7 @@ impl Peer {
             four_octet_as: negotiated.four_octet_as,
             max_message,
             ipv6_vtep: config.announce_ipv6_vtep,
+            router_flag: config.announce_router_flag,
             extended_next_hop: negotiated.extended_nexthop_families.get(&(Afi::Ipv4, Safi::Unicast))
                 == Some(&Afi::Ipv6),
             asn: local.asn,
