@@ -236,7 +236,11 @@ fn local<'a>(
     };
     tables.overlays.limit_egress(overlay, header.len)?;
     ingress.reason = Reason::Across;
-    ingress.ecn = ecn;
+    if let Some(ecn) = ecn {
+        // What the first underlay said goes on in the second one (RFC 6040 §4.1: outside as inside).
+        ingress.traffic_class = ingress.traffic_class & !ip::ECN | ecn;
+        ingress.ecn = Some(ecn);
+    }
     Ok(ingress)
 }
 

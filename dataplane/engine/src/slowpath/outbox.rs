@@ -10,8 +10,8 @@ use super::waiting::WaitingPackets;
 use super::{Answer, Deed, FrameCopy, Tally, WorkerLink};
 use crate::api::{Event, PortIndex};
 use crate::pipeline::encapsulate::{self, Label, LinkAddresses, overhead};
-use crate::pipeline::flow;
 use crate::pipeline::ip::IpHeader;
+use crate::pipeline::{ecn, flow};
 use crate::tables::{Onward, OverlayIndex, Snapshot};
 
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §4.2.3.3): what is shorter is padded, because a bridge behind the
@@ -52,12 +52,19 @@ impl Outbox<'_> {
         match output {
             Output::Station { overlay, endpoint, mac, ethertype, payload } => {
                 let inner = self.inner_frame(overlay, mac, ethertype, &payload);
-                self.encapsulate(overlay, endpoint, mac, &inner);
+                self.encapsulate(
+                    overlay,
+                    endpoint,
+                    mac,
+                    &inner,
+                    self.traffic_class(overlay, ethertype, &payload),
+                );
             }
             Output::Flood { overlay, mac, ethertype, payload } => {
                 let inner = self.inner_frame(overlay, mac, ethertype, &payload);
+                let traffic_class = self.traffic_class(overlay, ethertype, &payload);
                 for endpoint in self.tables.members_of(overlay) {
-                    self.encapsulate(overlay, endpoint, mac, &inner);
+                    self.encapsulate(overlay, endpoint, mac, &inner, traffic_class);
                 }
             }
             Output::Outer(packet) => self.forward(&packet),
@@ -81,8 +88,21 @@ impl Outbox<'_> {
         frame
     }
 
+    /// The outer traffic class of a frame with `payload`, as of those that are forwarded; ARP has none inside.
+    fn traffic_class(&self, overlay: OverlayIndex, ethertype: EtherType, payload: &[u8]) -> u8 {
+        let inside = IpHeader::parse(ethertype, payload).map_or(0, |header| header.traffic_class);
+        ecn::encapsulated(self.tables.overlays.treatment(overlay).dscp(), inside)
+    }
+
     /// The inner frame on its way to an endpoint. One that cannot be reached now hears nothing.
-    fn encapsulate(&mut self, overlay: OverlayIndex, endpoint: IpAddr, station: MacAddr, inner: &[u8]) {
+    fn encapsulate(
+        &mut self,
+        overlay: OverlayIndex,
+        endpoint: IpAddr,
+        station: MacAddr,
+        inner: &[u8],
+        traffic_class: u8,
+    ) {
         let tables = self.tables;
         let Some(endpoint) = tables.endpoints.index_of(endpoint).map(|index| tables.endpoints.get(index))
         else {
@@ -99,7 +119,7 @@ impl Outbox<'_> {
         let mut frame = vec![0; overhead + inner.len()];
         frame[overhead..].copy_from_slice(inner);
         let source_port = 0xc000 | flow & 0x3fff;
-        let label = Label { vni: tables.overlays.get(overlay).vni, source_port, traffic_class: 0 };
+        let label = Label { vni: tables.overlays.get(overlay).vni, source_port, traffic_class };
         encapsulate::write(&mut frame, &endpoint.outer, link, label);
         self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }

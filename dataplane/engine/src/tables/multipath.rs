@@ -56,13 +56,18 @@ impl Multipath {
         Self { members, buckets, is_routed }
     }
 
-    /// The router that a flow goes to; `None` too if there is none known, or a path without one.
+    /// The router that a flow goes to; `None` too if none is known, or not all paths have one. Kept apart, so that those
+    /// who have a single path spare no registers for it.
+    #[cold]
     #[inline(never)]
-    pub(crate) fn router(&self, fixed: &Fixed, flow: u16) -> Option<(PortIndex, MacAddr)> {
+    pub(crate) fn router(&self, fixed: &Fixed, flow: u16) -> Option<&Adjacency> {
         if !self.is_routed {
             return None;
         }
-        self.best(flow, |member| member.neighbour(fixed, |_| None))
+        self.best(flow, |member| {
+            member.neighbour(fixed, |_| None)?;
+            member.router.as_deref()
+        })
     }
 
     /// The neighbour that a flow goes to, `on_link` telling the destination's own MAC address on the link of a port. If
@@ -81,7 +86,7 @@ impl Multipath {
 
     /// What the best member of the flow's bucket gives that gives anything.
     #[inline]
-    fn best<T>(&self, flow: u16, try_member: impl Fn(&Member) -> Option<T>) -> Option<T> {
+    fn best<'a, T>(&'a self, flow: u16, try_member: impl Fn(&'a Member) -> Option<T>) -> Option<T> {
         let bucket = usize::from(flow) % BUCKETS;
         let ranked = self.buckets.get(bucket)?;
         ranked
@@ -92,7 +97,11 @@ impl Multipath {
 
     /// The same where the best few are all dead.
     #[cold]
-    fn best_of_all<T>(&self, bucket: usize, try_member: impl Fn(&Member) -> Option<T>) -> Option<T> {
+    fn best_of_all<'a, T>(
+        &'a self,
+        bucket: usize,
+        try_member: impl Fn(&'a Member) -> Option<T>,
+    ) -> Option<T> {
         let tried =
             self.members.iter().filter_map(|member| Some((member.score(bucket), try_member(member)?)));
         tried.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, got)| got)

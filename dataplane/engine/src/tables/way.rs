@@ -24,11 +24,11 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// The router that a packet goes to, if one is known at once; `flow` is only asked if there are several.
+    /// The router that a packet goes to, if it goes to one; `flow` is only asked if there are several.
     #[inline(always)]
-    pub(crate) fn router(&self, fixed: &Fixed, flow: impl FnOnce() -> u16) -> Option<(PortIndex, MacAddr)> {
+    pub(crate) fn router(&self, fixed: &Fixed, flow: impl FnOnce() -> u16) -> Option<&Adjacency> {
         match self {
-            Self::Via(adjacency) => Some((adjacency.port, adjacency.mac.get()?)),
+            Self::Via(adjacency) => Some(adjacency),
             Self::Multipath(multipath) => multipath.router(fixed, flow()),
             Self::OnLink(_) | Self::Local | Self::Reject => None,
         }

@@ -238,6 +238,26 @@ fn so_it_does_with_both_roles_on_one_port() {
     });
 }
 
+#[test]
+fn so_it_does_with_several_paths_and_names_the_flows_own() {
+    let mut gateway = multipath::gateway();
+    let mut explainer = Explainer::new().unwrap();
+    let filter = TapFilter { direction: Some(Direction::Received), ..TapFilter::default() };
+    let mut tap = open(&mut gateway, filter);
+    for flow in 0..50 {
+        let udp = Udp::from_station(STATION[0], OUTSIDE[0]).ports(1024 + flow, 5000);
+        let sent = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &udp.frame()));
+        let [(port, _)] = sent.as_slice() else { panic!("{sent:?}") };
+        let tapped = all(&mut tap).pop().unwrap();
+        let explanation = explain(&mut gateway, &mut explainer, &tapped);
+        let route = explanation.steps.iter().find(|step| step.name == "route").unwrap();
+        let expected = format!("several paths, this flow's: {}", multipath::neighbour_mac(*port));
+        assert!(route.detail.contains(&expected), "{expected}: {route:?}");
+    }
+    let frame = |underlay| if underlay { UNDERLAY } else { UPLINK };
+    ends_agree(gateway, |underlay, _| frame(underlay));
+}
+
 /// The names of the steps, and the last in words.
 fn steps(explanation: &Explanation) -> (String, String) {
     let names: Vec<&str> = explanation.steps.iter().map(|step| step.name).collect();

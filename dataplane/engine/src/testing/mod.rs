@@ -1,5 +1,6 @@
 //! The example gateway for unit tests, with a worker and a slow path.
 
+pub(crate) mod multipath;
 pub(crate) mod packets;
 
 use std::sync::{Arc, Mutex};
