@@ -272,7 +272,7 @@ fn admit_elsewhere(tables: &Snapshot, overlay: OverlayIndex, endpoint: IpAddr) -
 
 #[cold]
 fn admit_endpoint(tables: &Snapshot, overlay: OverlayIndex, endpoint: IpAddr) -> Result<(), Reason> {
-    if tables.overlays.admits(overlay, endpoint) {
+    if tables.admits(overlay, endpoint) {
         return Ok(());
     }
     let known = tables.endpoints.index_of(endpoint).is_some();

@@ -228,7 +228,7 @@ impl<'a> Story<'a> {
 
     fn endpoint(&mut self, overlay: OverlayIndex, endpoint: IpAddr) -> Option<()> {
         let tables = self.scene.tables;
-        let detail = if tables.overlays.admits(overlay, endpoint) {
+        let detail = if tables.admits(overlay, endpoint) {
             "admitted to the overlay"
         } else if tables.endpoints.index_of(endpoint).is_some() {
             "an endpoint of other overlays alone"
