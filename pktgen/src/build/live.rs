@@ -87,6 +87,9 @@ pub fn live_frames(stream: &Stream) -> Result<LiveFrames, LiveError> {
         fields,
         ipv4_headers: headers.map(|check| check.from()).collect(),
         batch: BATCH,
+        // Paced by the caller.
+        interval: 0,
+        stamp: None,
         template,
     })
 }
