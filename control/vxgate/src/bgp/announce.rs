@@ -21,12 +21,10 @@ pub(super) struct Common {
     router_mac: MacAddr,
     /// At most one a family, IPv4 first.
     vteps: Vec<IpAddr>,
-    /// The router's addresses are said to be a router's (RFC 9047).
-    router_flag: bool,
 }
 
 /// All of it.
-pub(super) fn of(config: &Config, router_flag: bool) -> (Common, Vec<Announced>) {
+pub(super) fn of(config: &Config) -> (Common, Vec<Announced>) {
     let mut vteps = config.vteps.clone();
     vteps.sort_unstable();
     let announced = |overlay: &engine::Overlay| Announced {
@@ -34,7 +32,7 @@ pub(super) fn of(config: &Config, router_flag: bool) -> (Common, Vec<Announced>)
         own_mac: overlay.own_mac,
         routers: overlay.owner.then(|| overlay.subnets.iter().map(|subnet| subnet.router).collect()),
     };
-    let common = Common { router_mac: config.router_mac, vteps, router_flag };
+    let common = Common { router_mac: config.router_mac, vteps };
     (common, config.overlays.iter().map(announced).collect())
 }
 
@@ -60,7 +58,7 @@ impl Announced {
             sticky: false,
             // Everything of the gateway's is a router's: endpoints must not take it for a station that moved here.
             default_gateway: true,
-            router: common.router_flag && ip.is_some(),
+            router: ip.is_some(),
             local_pref: None,
         };
         let mut reaches: Vec<Reach> = self.own_mac.map(|mac| reach(mac, None)).into_iter().collect();
@@ -87,11 +85,7 @@ mod tests {
 
     #[test]
     fn an_owner_announces_the_router_and_all_gateways_themselves() {
-        let common = Common {
-            router_mac: SHARED,
-            vteps: vec![ip("198.18.0.1"), ip("2001:db8::1")],
-            router_flag: true,
-        };
+        let common = Common { router_mac: SHARED, vteps: vec![ip("198.18.0.1"), ip("2001:db8::1")] };
         let vni = Vni::new(100).unwrap();
         let routers = Some(vec![ip("10.0.1.1"), ip("fd00::1")]);
         let owner = Announced { vni, own_mac: Some(OWN), routers };
@@ -106,8 +100,6 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert!(owner.reaches(&common).iter().all(|r| r.endpoint == ip("198.18.0.1") && r.default_gateway));
-        let plain = Common { router_flag: false, ..common.clone() };
-        assert!(owner.reaches(&plain).iter().all(|reach| !reach.router));
         let other = Announced { routers: None, ..owner };
         assert_eq!(other.reaches(&common).len(), 1);
         let v6_only = Common { vteps: vec![ip("2001:db8::1")], ..common };

@@ -98,7 +98,7 @@ impl Ready {
             None => any_of_families(&addresses),
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
-        let (common, overlays) = announce::of(config, settings.router_flag);
+        let (common, overlays) = announce::of(config);
         Ok(Self { driver, handle, told, events: Events::new(addresses), common, overlays })
     }
 

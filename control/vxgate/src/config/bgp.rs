@@ -28,8 +28,6 @@ pub(crate) struct BgpSettings {
     pub(crate) duplicates: DuplicatePolicy,
     /// Addresses on which peers may connect; `None`: any, of the families of the peers.
     pub(crate) listen: Option<Vec<IpAddr>>,
-    /// The router's addresses are announced with the R flag (RFC 9047).
-    pub(crate) router_flag: bool,
     /// The peers.
     pub(crate) peers: Vec<PeerSettings>,
 }
@@ -110,9 +108,14 @@ impl BgpSettings {
 }
 
 impl PeerSettings {
-    /// Its configuration, but for a password that is in a file.
-    pub(crate) fn config(&self) -> &PeerConfig {
-        &self.config
+    /// Whether routes with IPv6 VTEPs are not announced to it.
+    pub(crate) fn is_spared_ipv6_vteps(&self) -> bool {
+        self.config.families.contains(&Family::Evpn) && !self.config.announce_ipv6_vtep
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.config.address
     }
 
     fn with_password(&self) -> Result<PeerConfig, PasswordError> {
@@ -175,7 +178,6 @@ pub(super) fn expand(
         explicit,
         duplicates,
         listen: bgp.listen,
-        router_flag: bgp.router_flag.unwrap_or(true),
         peers,
     }))
 }
@@ -229,6 +231,7 @@ fn peer(
         max_routes_restart: peer.maximum_prefixes_restart.map(seconds),
         graceful_restart: peer.graceful_restart,
         announce_ipv6_vtep: peer.announce_ipv6_vtep,
+        announce_router_flag: peer.announce_router_flag.unwrap_or(defaults.announce_router_flag),
         transport: Transport {
             local: peer.local_address,
             port: peer.port.map(std::num::NonZeroU16::get),

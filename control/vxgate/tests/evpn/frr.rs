@@ -90,7 +90,7 @@ fn stations_are_reached_where_frr_says_they_are() {
     let [(one, one_link), (other, other_link)] =
         [("ep1", ENDPOINTS[0]), ("ep2", ENDPOINTS[1])].map(|(name, number)| stage.endpoint(name, number));
     let _daemons = [daemon(&one, ENDPOINTS[0]), daemon(&other, ENDPOINTS[1])];
-    stage.start("", "");
+    stage.start("");
     // What the gateway announces has come to the endpoints' kernels.
     for endpoint in [&one, &other] {
         for mac in [&ROUTER_MAC.to_string(), OWN_MAC, "00:00:00:00:00:00"] {

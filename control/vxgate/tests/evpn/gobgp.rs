@@ -23,7 +23,7 @@ fn an_endpoint_over_ipv6_is_known_by_gobgp() {
     );
     let gobgp = GoBgp::start(&stage.reflector.namespace, &config).unwrap();
     // GoBGP 3 takes routes with communities of RFC 9047 for withdrawn.
-    stage.start("router-flag = false", "announce-ipv6-vtep = true");
+    stage.start("announce-ipv6-vtep = true\nannounce-router-flag = false");
     // The kernel's VXLAN over IPv6, told by hand where the gateway is; what it is GoBGP tells.
     let endpoint = stage.topology.endpoint("ep-v6", ENDPOINT, Family::V6).unwrap();
     let overlay = Overlay {

@@ -37,15 +37,15 @@ impl Stage {
         Self { topology, reflector, outer, site: Site::numbered(1), gateway }
     }
 
-    /// Starts the gateway with a session to the reflector; more keys of `[bgp]` and of the peer.
-    pub(crate) fn start(&mut self, bgp: &str, peer: &str) {
+    /// Starts the gateway with a session to the reflector, and more keys for that.
+    pub(crate) fn start(&mut self, peer: &str) {
         let Site { vni, v4, v6, .. } = self.site;
         let config = format!(
             "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\npolling = \"adaptive\"\n\n\
              [[port]]\ninterface = \"underlay0\"\nrole = \"underlay\"\n\n\
              [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n\
              [[overlay]]\nvni = {vni}\nsubnets = [\"{v4}\", \"{v6}\"]\nown-mac = \"{OWN_MAC}\"\n\n\
-             [bgp]\nasn = 65000\nrouter-id = \"{}\"\ncluster-number = 1\n{bgp}\n\n\
+             [bgp]\nasn = 65000\nrouter-id = \"{}\"\ncluster-number = 1\n\n\
              [[bgp.peer]]\naddress = \"{}\"\nremote-asn = 65000\nhold-time = 3\nconnect-retry = 1\n{peer}\n",
             Scene::BLOCKS,
             self.gateway.socket().display(),

@@ -254,6 +254,16 @@ impl SlowPath {
         self.wake_workers();
     }
 
+    /// For [`offline`](crate::offline): what the thread does between two turns, and what its tables take.
+    pub(crate) fn maintain(&mut self, now: Instant) {
+        self.poll(now);
+        self.writer.maintain();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.writer.memory_bytes()
+    }
+
     fn time_to_sleep(&self, now: Instant) -> Duration {
         if self.workers.iter().any(WorkerLink::has_backlog) {
             return RETRY;

@@ -20,7 +20,6 @@ pub(in crate::config) struct Bgp {
     #[serde(default)]
     pub(in crate::config) route_target: DerivedTarget,
     pub(in crate::config) listen: Option<Vec<IpAddr>>,
-    pub(in crate::config) router_flag: Option<bool>,
     #[serde(default)]
     pub(in crate::config) duplicates: Duplicates,
     #[serde(default)]
@@ -102,6 +101,7 @@ pub(in crate::config) struct Peer {
     pub(in crate::config) families: Option<Spanned<OneOrMany<FamilyName>>>,
     #[serde(default)]
     pub(in crate::config) announce_ipv6_vtep: bool,
+    pub(in crate::config) announce_router_flag: Option<bool>,
     pub(in crate::config) maximum_prefixes: Option<usize>,
     pub(in crate::config) maximum_prefixes_restart: Option<Seconds>,
     pub(in crate::config) graceful_restart: Option<u16>,

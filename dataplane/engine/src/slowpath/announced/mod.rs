@@ -72,7 +72,7 @@ impl SlowPath {
     }
 
     /// How much is announced, and what there was no room for.
-    pub(super) fn announced_statistics(&self) -> AnnouncedStatistics {
+    pub(crate) fn announced_statistics(&self) -> AnnouncedStatistics {
         let (stations, addresses) = self.announced.stations.len();
         AnnouncedStatistics {
             stations,
