@@ -8,7 +8,7 @@
 //! ([`OverlayLink::client`], [`Nic::autoconf`], [`DhcpClient`]); they are kept apart ([`OverlayLink::isolate`]) and
 //! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`Flows`], [`LatencyProbe`],
 //! [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
-//! disturb it.
+//! disturb it. Other makers' routing daemons speak BGP: [`Frr`], [`GoBgp`].
 //!
 //! Nothing outside the lab's namespaces is touched, and nothing remains: dropping the last handle of a lab
 //! tears it down, and what a crashed one left is removed by the next, or by [`clean`].
@@ -45,7 +45,9 @@ mod dhcp;
 mod ecn;
 mod endpoint;
 mod error;
+mod frr;
 mod gateway;
+mod gobgp;
 mod link;
 mod namespace;
 mod nic;
@@ -66,7 +68,9 @@ pub use dhcp::server::{DhcpPool, DhcpServer};
 pub use ecn::{CE, ECT_0, ECT_1, EcnCounters};
 pub use endpoint::{Endpoint, Overlay, OverlayLink};
 pub use error::{Error, Result};
+pub use frr::Frr;
 pub use gateway::Gateway;
+pub use gobgp::GoBgp;
 pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up};
 pub use namespace::Namespace;
 pub use nic::{NicAddress, Uniqueness};
