@@ -128,7 +128,7 @@ fn noise_is_told_from_differences() {
     assert_eq!(verdict(&compare(&base, &other), "latency p50"), Verdict::Differs);
     // Seconds that differ as much among each other say that it may be chance.
     let mut uneven = other.clone();
-    (0..).zip(&mut uneven.received.slices).for_each(|(at, slice)| slice.p50 += at % 2 * 100_000);
+    (0..).zip(&mut uneven.received.slices).for_each(|(at, slice)| slice.p50 += at % 2 * 400_000);
     assert_ne!(verdict(&compare(&base, &uneven), "latency p50"), Verdict::Differs);
     let mut short = other;
     short.received.slices.truncate(2);
