@@ -58,7 +58,7 @@ fn rules(cores: Cores) -> Result<(), Error> {
 }
 
 fn pktgen(cores: Cores) -> Result<(), Error> {
-    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own)?).publish("pktgen")
+    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own, cores.other)?).publish("pktgen")
 }
 
 /// What a bench fails with: only an operator reads it.
