@@ -105,10 +105,11 @@ impl Send {
             return Ok(());
         }
         let lanes = u16::try_from(self.to.queues.len()).map_err(|_| "no interface has so many queues")?;
-        let profile = self.traffic.profile(own_mac)?.split(lanes)?;
+        let profile = self.traffic.profile(own_mac)?;
         if let Some(path) = &self.pcap {
             return dry_run::write(&profile, path);
         }
+        let profile = profile.split(lanes)?;
         let options = self.to.options()?;
         let stop = signals::stop()?;
         if self.live {
