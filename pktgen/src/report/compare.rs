@@ -109,7 +109,8 @@ fn unlike(a: &Report, b: &Report) -> Vec<Unlike> {
     for (side, a, b) in
         [("sender", &a.setup.sender, &b.setup.sender), ("receiver", &a.setup.receiver, &b.setup.receiver)]
     {
-        let facts: [(&str, fn(&PortFacts) -> String); 7] = [
+        type Of = fn(&PortFacts) -> String;
+        let facts: [(&str, Of); 7] = [
             ("driver", |port| port.driver.clone()),
             ("firmware", |port| port.firmware.clone()),
             ("MTU", |port| port.mtu.to_string()),
