@@ -8,6 +8,7 @@ mod clock;
 mod figure;
 mod limit;
 mod pipeline;
+mod pktgen;
 mod report;
 mod rules;
 mod startup;
@@ -25,10 +26,11 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["pipeline"] => pin().and_then(pipeline),
         ["table"] => pin().and_then(table),
+        ["pktgen"] => pin().and_then(pktgen),
         ["rules"] => pin().and_then(rules),
         ["bgp"] => pin().and_then(bgp),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|pktgen|bgp".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,6 +61,10 @@ fn rules(cores: Cores) -> Result<(), Error> {
 
 fn bgp(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, bgp::modes(), bgp::figures()?).publish("bgp")
+}
+
+fn pktgen(cores: Cores) -> Result<(), Error> {
+    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own)?).publish("pktgen")
 }
 
 /// What a bench fails with: only an operator reads it.

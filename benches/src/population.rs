@@ -6,9 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use engine::offline::Pipeline;
-use engine::{
-    Config, NextHop, Overlay, PortConfig, PortIndex, Role, Route, RouteTarget, Station, Subnet, Update,
-};
+use engine::{Config, NextHop, Overlay, Path, PortConfig, PortIndex, Role, Route, Station, Subnet, Update};
 use ipnet::{Ipv4Net, Ipv6Net};
 use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
@@ -180,7 +178,7 @@ impl Population {
         let endpoints: Arc<[IpAddr]> = (0..self.endpoints()).map(|index| self.endpoint(index)).collect();
         Config {
             ports: vec![
-                port("underlay0", 1, Role::Underlay, vteps, UNDERLAY_MAC, UNDERLAY_MTU),
+                port("underlay0", 1, Role::Underlay, vteps.clone(), UNDERLAY_MAC, UNDERLAY_MTU),
                 port(
                     "uplink0",
                     2,
@@ -190,6 +188,7 @@ impl Population {
                     1500,
                 ),
             ],
+            vteps,
             polling: Polling::Busy,
             workers: vec![None],
             router_mac: ROUTER_MAC,
@@ -241,7 +240,7 @@ impl Population {
             .map(|(address, prefix)| (NextHop { port: UPLINK, address }, prefix));
         let routes = routers.map(|(router, prefix)| Route {
             prefix: prefix.parse().expect("a prefix"),
-            target: RouteTarget::Via(router),
+            paths: Arc::new([Path::via(router)]),
         });
         let hosts = vec![VTEP_V4.into(), VTEP_V6.into()];
         let mut updates = vec![Update::Routes(routes.to_vec()), Update::HostAddresses(hosts)];
@@ -251,7 +250,7 @@ impl Population {
             let address = self.endpoint(index);
             let next_hop = NextHop { port: UNDERLAY, address };
             let [_, _, a, b] = index.to_be_bytes();
-            updates.push(Update::Endpoint { address, next_hop: Some(next_hop) });
+            updates.push(Update::Endpoint { address, paths: Arc::new([Path::via(next_hop)]) });
             updates.push(Update::Neighbour { next_hop, mac: Some(MacAddr([2, 0, 0, 1, a, b])) });
         }
         updates

@@ -130,14 +130,9 @@ fn insert(writer: &mut FlowWriter, entries: &[(FlowKey, Flow)]) -> Result<(), Er
 fn look_up(reader: &mut FlowReader, keys: &[FlowKey; BATCH]) -> usize {
     let found = {
         let view = reader.view();
-        let hashes = keys.map(|key| {
-            let hash = view.hash(key);
-            view.prefetch(hash);
-            hash
-        });
-        let candidates = hashes.map(|hash| view.candidate(hash));
-        let flow = |n: usize| view.flow(keys[n], hashes[n], candidates[n]);
-        (0..BATCH).filter(|n| flow(*n).is_some_and(|flow| flow.mtu != 0)).count()
+        let mut lookups = keys.map(|key| view.begin(key));
+        lookups.iter_mut().for_each(|lookup| view.advance(lookup));
+        lookups.iter().filter(|lookup| view.flow(lookup).is_some_and(|flow| flow.mtu != 0)).count()
     };
     reader.quiesce();
     found

@@ -4,6 +4,7 @@
 //! call with any arguments.
 
 pub mod ethtool;
+pub mod netdev;
 pub mod packet;
 pub mod pages;
 pub mod prefetch;

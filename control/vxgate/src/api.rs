@@ -25,8 +25,8 @@ use crate::observe::{self, Observe};
 #[cfg(test)]
 pub(crate) use rows::SubnetRow;
 pub(crate) use rows::{
-    BindingRow, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, RuleRow, StationRow,
-    TapRow, WorkerRow,
+    BindingRow, CounterRow, LimitRow, NeighbourRow, OverlayRow, PortRow, PuntRow, ResolutionRow, RuleRow,
+    StationRow, TapRow, WorkerRow,
 };
 
 /// Longest request, in bytes.
@@ -63,6 +63,8 @@ pub(crate) enum Question {
     Stations { vni: Option<u32> },
     /// The addresses that stations were learned to have, in all overlays or in one.
     Neighbours { vni: Option<u32> },
+    /// How many addresses are known and asked for, and which limits were met.
+    Resolution,
     /// The ports.
     Ports,
     /// The workers.
@@ -84,6 +86,7 @@ pub(crate) enum Answer {
     Overlays(Vec<OverlayRow>),
     Stations(Vec<StationRow>),
     Neighbours(Vec<NeighbourRow>),
+    Resolution(Vec<ResolutionRow>),
     Ports(Vec<PortRow>),
     Workers(Vec<WorkerRow>),
     Rules(Vec<RuleRow>),
@@ -209,6 +212,7 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             neighbours.sort_unstable_by_key(|neighbour| (neighbour.vni, neighbour.address));
             Answer::Neighbours(neighbours.into_iter().map(NeighbourRow::from).collect())
         }
+        Question::Resolution => Answer::Resolution(resolution(engine)),
         Question::Ports => Answer::Ports(engine.ports().into_iter().map(PortRow::from).collect()),
         Question::Workers => Answer::Workers(engine.workers().into_iter().map(WorkerRow::from).collect()),
         Question::Rules => Answer::Rules(
@@ -224,9 +228,19 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
         }
         Question::Counters => {
             let of_workers = engine.counters().into_iter().map(CounterRow::from);
-            Answer::Counters(of_workers.chain(engine.deeds().into_iter().map(CounterRow::from)).collect())
+            let deeds = engine.deeds().into_iter().map(CounterRow::from);
+            Answer::Counters(of_workers.chain(deeds).collect())
         }
     })
+}
+
+fn resolution(engine: &Engine) -> Vec<ResolutionRow> {
+    let row = |(name, value, description): (&str, _, &str)| ResolutionRow {
+        name: name.into(),
+        value,
+        description: description.into(),
+    };
+    engine.neighbour_statistics().each().map(row).collect()
 }
 
 fn known_vni(number: Option<u32>) -> Result<Option<Vni>, String> {

@@ -170,6 +170,8 @@ pub(crate) enum What {
     Stations(OneVni),
     /// Addresses that stations were learned to have, and those that are being asked for.
     Neighbours(OneVni),
+    /// How many addresses of stations are known and asked for, and how often which limit was met.
+    Resolution,
     /// Ports: the XDP and socket modes that were really got, packets and bytes, verdicts of the XDP program.
     Ports,
     /// Workers: cores, NUMA nodes, and how much of the time they have nothing to do.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::{Config, Overlay, PortConfig};
+use engine::{Config, Overlay, PortConfig, Role};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -80,15 +80,21 @@ pub(crate) enum Obstacle {
     )]
     NoSuchAddress { interface: String, address: IpAddr },
     #[error(
-        "underlay interface {interface} has no global address to be the VTEP's: give it one (`ip address add …`)"
+        "no netdev has the VTEP address {address}: `ip address add {address} dev lo`, or correct vtep in [gateway]"
     )]
-    NoVtep { interface: String },
+    NoSuchVtep { address: IpAddr },
     #[error(
-        "underlay interface {interface} has several addresses of one family ({}): name the VTEP's in the [[port]]'s \
-         addresses",
+        "no underlay interface ({}) has a global address to be the VTEP's: give one to it, or to lo (`ip address add …`) and \
+         name that in [gateway]: vtep = [\"…\"]",
+        interfaces.join(", ")
+    )]
+    NoVtep { interfaces: Vec<String> },
+    #[error(
+        "the underlay has several addresses of one family ({}): name the VTEP's in [gateway], at most one a family: \
+         vtep = [\"…\"]",
         list(addresses)
     )]
-    ManyVteps { interface: String, addresses: Vec<IpAddr> },
+    ManyVteps { addresses: Vec<IpAddr> },
     #[error("block {block} holds the host's own address {address}: change the block, or the address")]
     HostAddressInBlock { block: IpNet, address: IpAddr },
     #[error(
@@ -189,17 +195,24 @@ fn queues_in_use(link: &Link) -> Option<Queues> {
 pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, Obstacles> {
     let mut obstacles = Vec::new();
     check_process(settings, machine, &mut obstacles);
-    let ports: Vec<PortConfig> = settings
+    let mut ports: Vec<PortConfig> = settings
         .ports
         .iter()
         .filter_map(|port| prepare_port(port, settings, machine, &mut obstacles))
         .collect();
     check_blocks(settings, machine, &mut obstacles);
 
-    let underlay = ports.iter().find(|port| port.role.is_underlay());
+    let vteps = vteps(settings, &machine.tables);
+    check_vteps(&vteps, settings, &machine.tables, &mut obstacles);
+    // What else a port of the underlay alone has is the host's affair.
+    for port in ports.iter_mut().filter(|port| port.role == Role::Underlay) {
+        port.addresses.retain(|address| vteps.contains(address));
+    }
     let mut mtus = Vec::new();
-    if let Some(underlay) = underlay {
-        if let Err(error) = settings.check_endpoints(&underlay.addresses) {
+    // What fits the smallest fits all, whichever path a packet takes.
+    let underlays = ports.iter().filter(|port| port.role.is_underlay());
+    if let Some(underlay) = underlays.min_by_key(|port| port.mtu) {
+        if let Err(error) = settings.check_endpoints(&vteps) {
             obstacles.push(error.into());
         }
         mtus = settings.groups.iter().map(|group| overlay_mtu(group, underlay, &mut obstacles)).collect();
@@ -222,6 +235,7 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
     });
     Ok(Config {
         ports,
+        vteps,
         polling: settings.polling,
         workers: settings.workers.clone(),
         router_mac: settings.router_mac,
@@ -318,27 +332,54 @@ fn port_addresses(
     machine: &Machine,
     obstacles: &mut Vec<Obstacle>,
 ) -> Vec<IpAddr> {
-    let interface = || port.interface.clone();
+    if port.addresses.is_empty() {
+        return global_addresses(&machine.tables, link);
+    }
     let there = machine.tables.addresses.iter().filter(|address| address.link == link.index);
-    if !port.addresses.is_empty() {
-        for &address in &port.addresses {
-            if there.clone().all(|there| there.address != address) {
-                obstacles.push(Obstacle::NoSuchAddress { interface: interface(), address });
-            }
-        }
-        return port.addresses.clone();
-    }
-    let addresses: Vec<IpAddr> =
-        there.filter(|address| address.global).map(|address| address.address).collect();
-    if port.role.is_underlay() {
-        let of_family = |ipv4| addresses.iter().filter(|address| address.is_ipv4() == ipv4).count();
-        if addresses.is_empty() {
-            obstacles.push(Obstacle::NoVtep { interface: interface() });
-        } else if of_family(true) > 1 || of_family(false) > 1 {
-            obstacles.push(Obstacle::ManyVteps { interface: interface(), addresses: addresses.clone() });
+    for &address in &port.addresses {
+        if there.clone().all(|there| there.address != address) {
+            obstacles.push(Obstacle::NoSuchAddress { interface: port.interface.clone(), address });
         }
     }
-    addresses
+    port.addresses.clone()
+}
+
+fn global_addresses(tables: &Tables, link: &Link) -> Vec<IpAddr> {
+    let addresses = tables.addresses.iter().filter(|address| address.link == link.index && address.global);
+    addresses.map(|address| address.address).collect()
+}
+
+/// The VTEP addresses: those that the configuration names, or else the global ones of the underlay ports.
+pub(crate) fn vteps(settings: &Settings, tables: &Tables) -> Vec<IpAddr> {
+    let named = settings.named_vteps();
+    if !named.is_empty() {
+        return named;
+    }
+    let links = tables.links.iter().filter(|link| is_underlay(settings, link));
+    links.flat_map(|link| global_addresses(tables, link)).collect()
+}
+
+fn is_underlay(settings: &Settings, link: &Link) -> bool {
+    settings.ports.iter().any(|port| port.role.is_underlay() && port.interface == link.name)
+}
+
+fn check_vteps(vteps: &[IpAddr], settings: &Settings, tables: &Tables, obstacles: &mut Vec<Obstacle>) {
+    for &address in &settings.vteps {
+        if tables.addresses.iter().all(|there| there.address != address) {
+            obstacles.push(Obstacle::NoSuchVtep { address });
+        }
+    }
+    let of_family = |ipv4| vteps.iter().filter(|address| address.is_ipv4() == ipv4).count();
+    if vteps.is_empty() {
+        // Those that are not there are told of elsewhere.
+        let links = tables.links.iter().filter(|link| is_underlay(settings, link));
+        let interfaces: Vec<String> = links.map(|link| link.name.clone()).collect();
+        if !interfaces.is_empty() {
+            obstacles.push(Obstacle::NoVtep { interfaces });
+        }
+    } else if of_family(true) > 1 || of_family(false) > 1 {
+        obstacles.push(Obstacle::ManyVteps { addresses: vteps.to_vec() });
+    }
 }
 
 fn overlay_mtu(group: &OverlayGroup, underlay: &PortConfig, obstacles: &mut Vec<Obstacle>) -> u16 {

@@ -172,17 +172,18 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
 }
 
 fn print_ports(config: &Config) {
+    let list = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ");
     for port in &config.ports {
-        let addresses: Vec<String> = port.addresses.iter().map(IpAddr::to_string).collect();
         println!(
             "port {}: {}, MAC {}, MTU {}, addresses {}",
             port.interface,
             role_name(port.role),
             port.mac,
             port.mtu,
-            addresses.join(" ")
+            list(&port.addresses)
         );
     }
+    println!("VTEP addresses {}", list(&config.vteps));
 }
 
 /// Removes what this program put into the kernel, and says what.

@@ -106,6 +106,10 @@ fn bindings(scene: &Scene) {
     assert_eq!((&taken["vni"], &taken["mac"]), (&json!(vni), &json!(mac)));
     let addresses: Vec<_> = known.as_array().expect("rows").iter().map(|row| &row["address"]).collect();
     assert!(!addresses.contains(&&json!("10.0.1.78")), "of no known station: {known}");
+    let figures = scene.gateway.show("resolution").expect("resolution");
+    let states = ["incomplete", "reachable", "stale", "probe", "failed"]
+        .map(|state| row(&figures, "name", &json!(state))["value"].as_u64());
+    assert!(states.iter().flatten().sum::<u64>() >= 1, "{states:?}");
 
     let number = vni.to_string();
     let exported: Value = serde_json::from_slice(&run(&["export", "--vni", &number]).stdout).expect("JSON");

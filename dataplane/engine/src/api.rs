@@ -49,8 +49,7 @@ pub struct PortConfig {
     pub ifindex: u32,
     /// What the port is for.
     pub role: Role,
-    /// Underlay: the VTEP addresses (at most one a family). Uplink: the port's own addresses, from which errors about
-    /// packets from the outer network come. Both: they are the same.
+    /// Its own addresses. Errors about packets from the outer network come from those of an uplink.
     pub addresses: Vec<IpAddr>,
     /// MAC address of the netdev.
     pub mac: MacAddr,
@@ -65,8 +64,10 @@ pub struct PortConfig {
 /// All that the engine needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Ports; for now exactly one of each role.
+    /// Ports, at most [`MAX_PORTS`], at least one of each role.
     pub ports: Vec<PortConfig>,
+    /// The VTEP addresses, at most one a family: VXLAN for them is taken at every underlay port, and sent from them.
+    pub vteps: Vec<IpAddr>,
     /// What workers do when there is nothing to do.
     pub polling: Polling,
     /// One worker each, pinned to this core if one is named. The n-th serves the n-th queue of each port.
@@ -88,6 +89,9 @@ pub struct Config {
     /// Most entries of the flow table: one for a station, and one for each of its addresses.
     pub max_flows: u32,
 }
+
+/// Most ports of a gateway.
+pub const MAX_PORTS: usize = 16;
 
 /// Entries of the flow table unless configured: a million stations with two addresses each, and as many again.
 /// Memory is reserved for them, and used as they come.
@@ -378,43 +382,58 @@ impl NeighbourState {
     }
 }
 
-/// What the slow path knows of addresses in all overlays: entries by state now, and counts of events since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NeighbourStatistics {
+macro_rules! neighbour_statistics {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty,)+) => {
+        /// What the slow path knows of addresses in all overlays: entries by state now, and counts of events since the
+        /// start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct NeighbourStatistics { $($(#[doc = $doc])+ pub $field: $type,)+ }
+
+        impl NeighbourStatistics {
+            /// Each: its name, how many, and what it means in a sentence.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> + use<> {
+                [$((stringify!($field), self.$field as u64, concat!($($doc,)+).trim_ascii()),)+]
+                    .into_iter()
+            }
+        }
+    };
+}
+
+neighbour_statistics! {
     /// Addresses that are being asked for.
-    pub incomplete: usize,
+    incomplete: usize,
     /// Addresses whose station answered within its lifetime.
-    pub reachable: usize,
+    reachable: usize,
     /// Addresses whose station was heard of, but has not answered the router.
-    pub stale: usize,
+    stale: usize,
     /// Addresses whose lifetime is over, and whose station is being asked.
-    pub probe: usize,
+    probe: usize,
     /// Addresses that nobody answered for.
-    pub failed: usize,
+    failed: usize,
     /// Packets that wait for an address.
-    pub waiting: usize,
+    waiting: usize,
     /// Claims to an address that another MAC address has and keeps.
-    pub conflicts: u64,
+    conflicts: u64,
     /// Claims to an address that another MAC address had, and gave up.
-    pub moved: u64,
+    moved: u64,
     /// Learned addresses that gave way to a later one of their station.
-    pub evicted: u64,
+    evicted: u64,
     /// Failed addresses that gave way before their time.
-    pub failed_evicted: u64,
+    failed_evicted: u64,
     /// Packets for an unknown address of an overlay that asks for too many.
-    pub refused_by_overlay: u64,
+    refused_by_overlay: u64,
     /// Packets for an unknown address while too many are asked for in all.
-    pub refused_unresolved: u64,
+    refused_unresolved: u64,
     /// Packets and learned addresses for which there was no entry left.
-    pub refused_full: u64,
+    refused_full: u64,
     /// Addresses not learned because their station may not have more.
-    pub refused_by_station: u64,
+    refused_by_station: u64,
     /// Packets to a failed address before it is asked for again.
-    pub held_off: u64,
+    held_off: u64,
     /// Waiting packets dropped in favour of a later one to the same address.
-    pub displaced: u64,
+    displaced: u64,
     /// Packets dropped because too many wait, of their overlay or in all. Their addresses are asked for all the same.
-    pub refused_waiting: u64,
+    refused_waiting: u64,
 }
 
 /// A neighbour that frames are sent to: an address on the link of a port.
@@ -426,24 +445,48 @@ pub struct NextHop {
     pub address: IpAddr,
 }
 
-/// Where a route of the outer network leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RouteTarget {
-    /// Through a router.
-    Via(NextHop),
-    /// The destination is on the link of this port.
-    OnLink(PortIndex),
-    /// Nowhere that the engine may send to: another interface, blackhole, unreachable, prohibit.
-    Reject,
+/// One of the paths of a route, or to an endpoint. Flows are spread over them, and each keeps to its own (RFC 2992).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path {
+    /// The port that it leaves by.
+    pub port: PortIndex,
+    /// The router on the port's link; `None`: the destination itself is there.
+    pub gateway: Option<IpAddr>,
+    /// Its share of the flows, beside those of the other paths; at least 1.
+    pub weight: u16,
 }
 
+impl Path {
+    /// The path through a router.
+    pub const fn via(NextHop { port, address }: NextHop) -> Self {
+        Self { port, gateway: Some(address), weight: 1 }
+    }
+
+    /// The path to what is on the link of a port.
+    pub const fn on_link(port: PortIndex) -> Self {
+        Self { port, gateway: None, weight: 1 }
+    }
+
+    /// The neighbour that a packet to `destination` is sent to.
+    pub fn next_hop(&self, destination: IpAddr) -> NextHop {
+        NextHop { port: self.port, address: self.gateway.unwrap_or(destination) }
+    }
+}
+
+/// All paths of a route, in no order, at most [`MAX_PATHS`]; none: it leads nowhere that the engine may send to. Shared by
+/// routes that have the same.
+pub type Paths = Arc<[Path]>;
+
+/// Most paths of a route.
+pub const MAX_PATHS: usize = 64;
+
 /// A route of the outer network, as the kernel would use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Destination, host bits zero.
     pub prefix: IpNet,
-    /// Where it leads.
-    pub target: RouteTarget,
+    /// Where it leads; none: to another interface, blackhole, unreachable, prohibit.
+    pub paths: Paths,
 }
 
 /// A write to the engine's tables.
@@ -451,12 +494,12 @@ pub struct Route {
 pub enum Update {
     /// The whole table of routes toward the outer network; replaces what was there, at once.
     Routes(Vec<Route>),
-    /// How to reach an endpoint; `None`: no usable route.
+    /// How to reach an endpoint.
     Endpoint {
         /// Underlay address of the endpoint.
         address: IpAddr,
-        /// The router toward it, or itself if it is on the link.
-        next_hop: Option<NextHop>,
+        /// Where frames to it go; none: there is no usable route.
+        paths: Paths,
     },
     /// MAC address of a neighbour; `None`: it does not answer.
     Neighbour {
@@ -476,6 +519,13 @@ pub enum Update {
         port: PortIndex,
         /// Its new MAC address.
         mac: MacAddr,
+    },
+    /// A port went up or down; of several paths those by a port that is down are not taken. All are up at the start.
+    PortState {
+        /// The port.
+        port: PortIndex,
+        /// Whether it is up and has a carrier.
+        is_up: bool,
     },
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,8 +18,8 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 use crate::api::{
-    Config, Event, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig, PortIndex, PuntClass, Role,
-    Station, Update,
+    Config, Event, MAX_PORTS, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig, PortIndex,
+    PuntClass, Role, Station, Update,
 };
 use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::pipeline::Scratch;
@@ -37,9 +36,12 @@ const COMMAND_QUEUE: usize = 65_536;
 /// Why the engine could not start. Nothing is left behind then.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Not one port of each role.
-    #[error("{0} ports with role {1}: exactly one is supported")]
-    Roles(usize, &'static str),
+    /// A role that no port has.
+    #[error("no port has the role {0}: the configuration must have one at least")]
+    NoPort(&'static str),
+    /// More ports than there may be.
+    #[error("{0} ports are more than {max}: use fewer", max = MAX_PORTS)]
+    Ports(usize),
     /// Nobody would forward.
     #[error("no worker: the configuration must have one at least")]
     NoWorkers,
@@ -48,7 +50,7 @@ pub enum StartError {
     Mtu(u16),
     /// Two ports ask for different bind modes, which sockets over one memory can't have.
     #[error(
-        "one port asks for copy and another for zero-copy: ports share one memory and so one mode; set the same bind for both"
+        "one port asks for copy and another for zero-copy: ports share one memory and so one mode; set the same bind for all"
     )]
     BindConflict,
     /// The XDP program could not be loaded or attached.
@@ -107,6 +109,8 @@ pub struct PortStatus {
     pub mac: MacAddr,
     /// Its MTU, in bytes of an IP packet.
     pub mtu: u16,
+    /// Whether it is up and has a carrier, as far as control has said.
+    pub is_up: bool,
     /// Frames and bytes.
     pub traffic: Traffic,
     /// The XDP program's counters, by verdict.
@@ -200,7 +204,7 @@ impl Engine {
     /// # Errors
     /// [`StartError`]; then nothing is attached, bound or running any more.
     pub fn start(config: Config, events: Box<dyn Fn(Event) + Send>) -> Result<Self, StartError> {
-        check_roles(&config.ports)?;
+        check_ports(&config.ports)?;
         if config.workers.is_empty() {
             return Err(StartError::NoWorkers);
         }
@@ -347,6 +351,7 @@ impl Engine {
             fallback: port.classifier.native_refusal().map(ToString::to_string),
             mac: fixed.port_mac(PortIndex(index as u8)),
             mtu: port.config.mtu,
+            is_up: fixed.port(PortIndex(index as u8)).is_up(),
             traffic: self.worker_counters().map(|counters| counters.traffic(index)).sum(),
             verdicts: port
                 .classifier
@@ -517,13 +522,15 @@ impl Engine {
     }
 }
 
-fn check_roles(ports: &[PortConfig]) -> Result<(), StartError> {
+fn check_ports(ports: &[PortConfig]) -> Result<(), StartError> {
     let roles = [(Role::is_underlay as fn(Role) -> bool, "underlay"), (Role::is_uplink, "uplink")];
     for (has_role, name) in roles {
-        let count = ports.iter().filter(|port| has_role(port.role)).count();
-        if count != 1 {
-            return Err(StartError::Roles(count, name));
+        if !ports.iter().any(|port| has_role(port.role)) {
+            return Err(StartError::NoPort(name));
         }
+    }
+    if ports.len() > MAX_PORTS {
+        return Err(StartError::Ports(ports.len()));
     }
     Ok(())
 }
@@ -541,12 +548,6 @@ fn common_request(ports: &[PortConfig]) -> Result<BindRequest, StartError> {
 
 fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
     let frame_limit = chunk_size(&config.ports)?.max_frame();
-    let vteps: Vec<IpAddr> = config
-        .ports
-        .iter()
-        .filter(|port| port.role.is_underlay())
-        .flat_map(|port| port.addresses.clone())
-        .collect();
     let load = |port: &PortConfig| {
         let classifier = ClassifierConfig {
             role: match port.role {
@@ -555,7 +556,7 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
                 Role::Both => PortRole::Both,
             },
             mac: port.mac,
-            vteps: vteps.clone(),
+            vteps: config.vteps.clone(),
             blocks: config.blocks.clone(),
             queues: config.workers.len() as u32,
             frame_limit: frame_limit as u16,

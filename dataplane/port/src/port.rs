@@ -23,6 +23,8 @@ pub struct Port {
     posted: u32,
     /// Frames in the TX and completion rings.
     in_flight: u32,
+    /// What the kernel said to the last kick.
+    refusal: Option<Errno>,
 }
 
 /// What the kernel counted at a socket (`struct xdp_statistics`).
@@ -113,7 +115,7 @@ fn open_in_mode(
 
 impl Port {
     pub(crate) fn new(umem: Arc<Umem>, rings: Rings, socket: Option<Socket>) -> Self {
-        Self { umem, rings, socket, posted: 0, in_flight: 0 }
+        Self { umem, rings, socket, posted: 0, in_flight: 0, refusal: None }
     }
 
     /// The memory that its frames are in.
@@ -170,6 +172,7 @@ impl Port {
         let mut pending = self.rings.tx.pending();
         while pending > 0 && self.rings.tx.needs_wakeup() {
             let sent = socket.kick_transmit();
+            self.refusal = sent.err();
             let before = std::mem::replace(&mut pending, self.rings.tx.pending());
             if !matches!(sent, Ok(()) | Err(Errno::AGAIN)) || pending >= before {
                 break;
@@ -179,7 +182,18 @@ impl Port {
 
     /// Whether frames wait in the TX ring that the kernel has not taken.
     pub fn has_unsent(&mut self) -> bool {
-        self.in_flight > 0 && self.rings.tx.pending() > 0
+        self.unsent() > 0
+    }
+
+    /// How many frames wait in the TX ring that the kernel has not taken.
+    pub fn unsent(&mut self) -> u32 {
+        if self.in_flight == 0 { 0 } else { self.rings.tx.pending() }
+    }
+
+    /// Why nothing can be sent any more: the netdev is gone or set down, as the kernel said when it was last asked to
+    /// send. That it is busy or its queue full is no reason.
+    pub fn failure(&self) -> Option<io::Error> {
+        self.refusal.filter(|refusal| matches!(*refusal, Errno::NETDOWN | Errno::NXIO)).map(io::Error::from)
     }
 
     /// Takes frames back that were sent.

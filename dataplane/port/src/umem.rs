@@ -77,7 +77,8 @@ pub struct Umem {
 #[must_use = "a frame that is dropped is lost to the pool"]
 #[derive(Debug)]
 pub struct Frame {
-    chunk: u32,
+    /// Where the chunk begins, in bytes from the start of the memory.
+    chunk: u64,
     start: u16,
     len: u16,
     umem: u16,
@@ -97,6 +98,7 @@ impl Umem {
         let memory = Region::populated(chunks as usize * chunk_size.bytes())?;
         let size = chunk_size.bytes() as u16;
         let frames = (0..chunks)
+            .map(|chunk| u64::from(chunk) * u64::from(size))
             .map(|chunk| Frame { chunk, start: HEADROOM as u16, len: 0, umem: id, size })
             .collect();
         Ok((Arc::new(Self { memory, chunk_size, id }), FramePool { frames }))
@@ -121,7 +123,7 @@ impl Umem {
     pub fn data<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.check(frame);
         // SAFETY: `check` proved that the frame is of this memory; its constructors and movers keep
-        // `start + len <= size` and `chunk` below the count of chunks, so the range is mapped. The frame is the
+        // `start + len <= size`, and `chunk` is where one of the chunks begins, so the range is mapped. The frame is the
         // only owner of its chunk and is borrowed for as long as the slice lives, so that nobody writes meanwhile.
         unsafe {
             std::slice::from_raw_parts(self.memory.start().as_ptr().add(frame.offset()), frame.len.into())
@@ -152,17 +154,18 @@ impl Umem {
     pub(crate) unsafe fn reclaim(&self, address: u64, len: u32) -> Frame {
         let offset = address as usize;
         let size = self.chunk_size.bytes();
-        let (chunk, start) = (offset / size, offset % size);
+        let start = offset % size;
         // The kernel is trusted with ownership, not with arithmetic: this keeps every slice inside the mapping.
         assert!(offset < self.memory.bytes() && start + len as usize <= size, "a descriptor outside memory");
-        Frame { chunk: chunk as u32, start: start as u16, len: len as u16, umem: self.id, size: size as u16 }
+        let chunk = address - start as u64;
+        Frame { chunk, start: start as u16, len: len as u16, umem: self.id, size: size as u16 }
     }
 }
 
 impl Frame {
     #[inline]
     fn offset(&self) -> usize {
-        self.chunk as usize * usize::from(self.size) + usize::from(self.start)
+        self.chunk as usize + usize::from(self.start)
     }
 
     /// Length in bytes.
@@ -225,7 +228,7 @@ impl Frame {
     /// Gives the chunk up as an empty one: the address of its first byte.
     #[inline]
     pub(crate) fn into_chunk_address(self) -> u64 {
-        u64::from(self.chunk) * u64::from(self.size)
+        self.chunk
     }
 
     pub(crate) fn is_of(&self, umem: &Umem) -> bool {

@@ -8,25 +8,33 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// it, so all pieces but the last must have an even length.
 #[inline]
 pub fn ones_sum(data: &[u8], acc: u32) -> u32 {
-    // The sum does not depend on the byte order in which it is built, but for a final swap (RFC 1071 §2 B):
-    // so native words are added, eight bytes at a step, and the carries of a slice of any length stay inside
-    // 64 bits.
-    let (chunks, rest) = data.as_chunks::<8>();
-    let mut sum = 0u64;
-    for chunk in chunks {
-        let word = u64::from_ne_bytes(*chunk);
-        sum += (word >> 32) + (word & 0xffff_ffff);
+    // The sum does not depend on the byte order in which it is built, but for a final swap, nor on the size of the words
+    // (RFC 1071 §2): so eight bytes are added at a step, with the carries counted beside them, in two sums that do not
+    // wait for each other.
+    let mut sums = [u128::from(acc.swap_bytes()), 0];
+    let (blocks, rest) = data.as_chunks::<32>();
+    for block in blocks {
+        for (n, word) in block.as_chunks().0.iter().enumerate() {
+            sums[n % 2] += u128::from(u64::from_le_bytes(*word));
+        }
     }
-    let (pairs, last) = rest.as_chunks::<2>();
-    for pair in pairs {
-        sum += u64::from(u16::from_ne_bytes(*pair));
+    let (words, rest) = rest.as_chunks();
+    for word in words {
+        sums[0] += u128::from(u64::from_le_bytes(*word));
     }
-    if let [byte] = last {
-        sum += u64::from(u16::from_ne_bytes([*byte, 0]));
+    if !rest.is_empty() {
+        let last = match data.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+            None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+        };
+        sums[1] += u128::from(last);
     }
-    sum = (sum >> 32) + (sum & 0xffff_ffff);
-    sum = (sum >> 32) + (sum & 0xffff_ffff);
-    u32::from(fold(acc)) + u32::from(u16::from_be(fold(sum as u32)))
+    let sum = sums[0] + sums[1];
+    // A slice is shorter than 2⁶⁴ bytes, so that the carries leave much room.
+    let sum = u128::from(sum as u64) + (sum >> 64);
+    let sum = u64::from(sum as u32) + (sum >> 32) as u64;
+    let sum = (sum >> 16) + (sum & 0xffff);
+    u32::from(fold(sum as u32).swap_bytes())
 }
 
 /// Whether the checksum in an IPv4 header without options is right: its words add up to all ones. As

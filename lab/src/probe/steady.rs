@@ -13,7 +13,7 @@ use crate::namespace::Namespace;
 use crate::wait::wait_until;
 
 /// How long after the last datagram one still on its way may arrive.
-const STRAGGLERS: Duration = Duration::from_millis(300);
+const STRAGGLERS: Duration = Duration::from_secs(1);
 
 /// How often the receiver looks whether it is to stop.
 const STOP_CHECK: Duration = Duration::from_millis(20);

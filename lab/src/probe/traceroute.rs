@@ -45,8 +45,8 @@ impl Traceroute {
     /// [`Error::Command`] if nothing could be sent.
     pub fn run(&self, namespace: &Namespace) -> Result<Vec<Hop>> {
         let (destination, hops) = (self.destination.to_string(), self.hops.to_string());
-        // One at a time: routers limit how many errors they send at once.
-        let mut arguments = vec!["-n", "-q", "1", "-N", "1", "-w", "1", "-m", &hops];
+        // One at a time: routers limit how many errors they send at once. On a busy machine an answer may take its time.
+        let mut arguments = vec!["-n", "-q", "1", "-N", "1", "-w", "5", "-m", &hops];
         if self.icmp {
             arguments.push("-I");
         }

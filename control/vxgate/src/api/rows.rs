@@ -65,6 +65,8 @@ pub(crate) struct StationRow {
 pub(crate) struct PortRow {
     pub(crate) interface: String,
     pub(crate) role: String,
+    /// `up`, or `down`: not up, or without a carrier.
+    pub(crate) state: String,
     /// Where the XDP program is: `native` or `generic`.
     pub(crate) xdp: String,
     /// How the socket is bound: `copy` or `zero-copy`.
@@ -168,6 +170,16 @@ pub(crate) struct RuleRow {
     pub(crate) destination_ports: Option<String>,
 }
 
+/// A figure of the neighbour cache.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub(crate) struct ResolutionRow {
+    pub(crate) name: String,
+    /// Entries and packets now, or events since the start.
+    pub(crate) value: u64,
+    /// In a sentence.
+    pub(crate) description: String,
+}
+
 /// What the slow path is given of a class: limits in packets a second and at once, and frames.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 pub(crate) struct PuntRow {
@@ -269,6 +281,7 @@ impl From<engine::PortStatus> for PortRow {
             node: numa::node_of_netdev(&port.interface),
             interface: port.interface,
             role: role_name(port.role).into(),
+            state: if port.is_up { "up" } else { "down" }.into(),
             xdp: port.xdp.to_string(),
             bind: port.bind.to_string(),
             fallback: port.fallback,

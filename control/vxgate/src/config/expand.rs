@@ -36,12 +36,19 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     let blocks: Vec<IpNet> = blocks.into_iter().map(|(_, block)| block).collect();
 
     let workers = workers::expand(file.gateway.workers, file.gateway.cores, lines)?;
-    let mut ports = Vec::new();
+    let vtep = file.gateway.vtep.map(|vtep| placed(vtep, lines));
+    let vtep_place = vtep.as_ref().map(|(place, _)| *place);
+    let vteps = vtep.map(|(_, addresses)| placed_all(addresses, lines));
+    if let (Some(place), Some(vteps)) = (vtep_place, &vteps) {
+        validate::vteps(place, vteps, &blocks)?;
+    }
+    let (mut ports, mut all_addresses) = (Vec::new(), Vec::new());
     for table in file.port {
         let (place, port) = placed(table, lines);
         let addresses = placed_all(port.addresses, lines);
         let file::Roles(role) = port.role;
-        validate::port_addresses(role, &addresses, &blocks)?;
+        validate::port_addresses(role, &addresses, &all_addresses, vtep_place, &blocks)?;
+        all_addresses.extend(addresses.iter().map(|&(_, address)| (role, address)));
         ports.push(PortSettings {
             place,
             interface: port.interface.into_inner().0,
@@ -51,7 +58,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
             bind: port.bind.into(),
         });
     }
-    validate::roles(&ports)?;
+    validate::ports(&ports)?;
 
     let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0 };
     let mut policies = Policies::new(context, file.defaults)?;
@@ -98,6 +105,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         path: path.into(),
         router_mac: router_mac.1.0,
         blocks,
+        vteps: vteps.unwrap_or_default().into_iter().map(|(_, address)| address).collect(),
         socket: file.gateway.socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
         polling: file.gateway.polling.into(),
         workers,
@@ -110,9 +118,9 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         rules,
     };
     // Without addresses in the file it is for the machine to say which VTEP addresses there are.
-    let underlay = settings.ports.iter().find(|port| port.role.is_underlay());
-    if let Some(port) = underlay.filter(|port| !port.addresses.is_empty()) {
-        validate::endpoints_and_vteps(&settings.groups, &port.addresses)?;
+    let vteps = settings.named_vteps();
+    if !vteps.is_empty() {
+        validate::endpoints_and_vteps(&settings.groups, &vteps)?;
     }
     Ok(settings)
 }

@@ -51,6 +51,7 @@ pub(super) struct File {
 pub(super) struct Gateway {
     pub(super) router_mac: Spanned<Mac>,
     pub(super) blocks: Spanned<Vec<Spanned<Prefix>>>,
+    pub(super) vtep: Option<Spanned<Vec<Spanned<IpAddr>>>>,
     pub(super) socket: Option<PathBuf>,
     #[serde(default)]
     pub(super) polling: PollingName,

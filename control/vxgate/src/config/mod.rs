@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) router_mac: MacAddr,
     /// Prefixes that hold all overlay prefixes; disjoint.
     pub(crate) blocks: Vec<IpNet>,
+    /// The VTEP addresses, at most one a family; empty: those of the underlay ports.
+    pub(crate) vteps: Vec<IpAddr>,
     /// Path of the control socket.
     pub(crate) socket: PathBuf,
     /// What workers do when there is nothing to do.
@@ -47,7 +49,7 @@ pub(crate) struct Settings {
     pub(crate) max_flows: u32,
     /// How much the slow path is given.
     pub(crate) punt_limits: PuntLimits,
-    /// One port of each role, or one of both.
+    /// At least one port of each role, or one of both.
     pub(crate) ports: Vec<PortSettings>,
     /// The tables that overlays come from.
     pub(crate) groups: Vec<OverlayGroup>,
@@ -65,7 +67,7 @@ pub(crate) struct PortSettings {
     pub(crate) place: Place,
     pub(crate) interface: String,
     pub(crate) role: Role,
-    /// Empty: those that the netdev has.
+    /// Empty: those that the netdev has. Without [`Settings::vteps`] those of underlay ports are the VTEP's.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) xdp: XdpRequest,
     pub(crate) bind: BindRequest,
@@ -116,7 +118,16 @@ impl Settings {
         expand::expand(file, path, &lines).map_err(|fault| Self::located(path, fault))
     }
 
-    /// Checks the endpoints against the VTEP addresses that the underlay port really has.
+    /// The VTEP addresses that the file names; none: the machine says which there are.
+    pub(crate) fn named_vteps(&self) -> Vec<IpAddr> {
+        if !self.vteps.is_empty() {
+            return self.vteps.clone();
+        }
+        let underlays = self.ports.iter().filter(|port| port.role.is_underlay());
+        underlays.flat_map(|port| port.addresses.iter().copied()).collect()
+    }
+
+    /// Checks the endpoints against the VTEP addresses that there really are.
     pub(crate) fn check_endpoints(&self, vteps: &[IpAddr]) -> Result<(), ConfigError> {
         validate::endpoints_and_vteps(&self.groups, vteps).map_err(|fault| Self::located(&self.path, fault))
     }

@@ -75,11 +75,11 @@ pub(crate) enum Problem {
 
     #[error("no port has the role {role}: add a [[port]] with role = \"{role}\"")]
     RoleMissing { role: &'static str },
-    #[error("the role {role} is taken by the port of {place}: exactly one port of each role is supported")]
-    RoleTwice { role: &'static str, place: Place },
+    #[error("{count} ports are more than {max}: use fewer, or bond some of them")]
+    TooManyPorts { count: usize, max: usize },
     #[error(
-        "interface {interface} is used by the port of {place} too: give each role a netdev of its own, or one port both: \
-         role = [\"underlay\", \"uplink\"]"
+        "interface {interface} is used by the port of {place} too: give each port a netdev of its own, or one port both \
+         roles: role = [\"underlay\", \"uplink\"]"
     )]
     InterfaceTwice { interface: String, place: Place },
     #[error(
@@ -87,13 +87,24 @@ pub(crate) enum Problem {
          one mode; ask for the same"
     )]
     BindConflict { own: &'static str, other: &'static str, place: Place },
-    #[error("{address} cannot be the address of a port: it must be unicast, neither loopback nor link-local")]
+    #[error(
+        "{address} cannot be an address of the gateway: it must be unicast, neither loopback nor link-local"
+    )]
     PortAddress { address: IpAddr },
     #[error("{address} is named twice: remove one of them")]
     PortAddressTwice { address: IpAddr },
-    #[error("a second VTEP address of one family, {address}: name at most one IPv4 and one IPv6 address")]
+    #[error("vtep is empty: name one IPv4 or IPv6 address of this host or one of each, or leave it out")]
+    NoVteps,
+    #[error(
+        "a second VTEP address of one family, {address}: name at most one IPv4 and one IPv6 address for all underlay ports"
+    )]
     VtepTwice { address: IpAddr },
-    #[error("port address {address} lies in block {block}: ports and overlays cannot share address space")]
+    #[error(
+        "{address} would be a VTEP address, and vtep ({place}) says which those are: remove the addresses of this port, or \
+         vtep"
+    )]
+    UnderlayAddress { address: IpAddr, place: Place },
+    #[error("own address {address} lies in block {block}: the host and overlays cannot share address space")]
     PortAddressInBlock { address: IpAddr, block: IpNet },
 
     #[error(
@@ -140,8 +151,8 @@ pub(crate) enum Problem {
     #[error("endpoint {address} is this gateway's own VTEP address: name the endpoint's")]
     EndpointIsVtep { address: IpAddr },
     #[error(
-        "endpoint {address} cannot be reached: the underlay port has no {family} VTEP address; give it one, or \
-         remove the endpoint"
+        "endpoint {address} cannot be reached: there is no {family} VTEP address; give the gateway one, or remove the \
+         endpoint"
     )]
     EndpointFamily { address: IpAddr, family: &'static str },
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use engine::PacketRate;
+use engine::{MAX_PORTS, PacketRate};
 
 use super::*;
 
@@ -160,12 +160,6 @@ fn gateway() {
 
 #[test]
 fn ports() {
-    refused(
-        "\nrole = \"uplink\"",
-        "\nrole = \"underlay\"",
-        "[[port]]",
-        &["role underlay is taken", "line 8"],
-    );
     refused("\"uplink0\"", "\"underlay0\"", "[[port]]", &["underlay0", "line 8", "of its own"]);
     let copy = "role = \"underlay\"\nbind = \"copy\"";
     refused("role = \"underlay\"", copy, "[[port]]", &["bind = \"zero-copy\"", "line 8", "\"copy\""]);
@@ -180,6 +174,59 @@ fn ports() {
 }
 
 #[test]
+fn several_ports_of_a_role() {
+    let port = |n: usize, role: &str, keys: &str| {
+        format!("[[port]]\ninterface = \"eth{n}\"\nrole = \"{role}\"\n{keys}\n")
+    };
+    let more = |count| (0..count).map(|n| port(n, ["underlay", "uplink"][n % 2], "")).collect::<String>();
+    let before = |text: String| format!("{text}[[overlay]]");
+    let settings = with("[[overlay]]", &before(more(MAX_PORTS - 2))).unwrap();
+    assert_eq!(settings.ports.len(), MAX_PORTS);
+    assert_eq!(settings.named_vteps(), settings.ports[0].addresses);
+    refused("[[overlay]]", &before(more(MAX_PORTS - 1)), "[[port]]", &["17 ports are more than 16", "bond"]);
+
+    // The VTEP's addresses are one a family over all ports.
+    let second = before(port(1, "underlay", "addresses = [\"198.18.1.1\"]"));
+    refused("[[overlay]]", &second, "198.18.1.1", &["at most one IPv4 and one IPv6", "all underlay ports"]);
+    let same = before(port(1, "uplink", "addresses = [\"198.18.0.1\"]"));
+    refused("[[overlay]]", &same, "[\"198.18.0.1\"]", &["named twice"]);
+    let v4_alone = GOOD.replace("\"198.18.0.1\", \"2001:db8:0:1::1\"", "\"198.18.0.1\"");
+    let v6_on_second = before(port(1, "underlay", "addresses = [\"2001:db8:0:1::1\"]"));
+    let settings = parse(&v4_alone.replacen("[[overlay]]", &v6_on_second, 1)).unwrap();
+    assert_eq!(settings.named_vteps().len(), 2);
+    // Those of an uplink are no VTEP's, however many.
+    let uplink = before(port(1, "uplink", "addresses = [\"198.19.0.2\", \"198.19.0.3\"]"));
+    with("[[overlay]]", &uplink).unwrap();
+}
+
+#[test]
+fn vtep_addresses_of_the_gateway() {
+    let named = "addresses = [\"198.18.0.1\", \"2001:db8:0:1::1\"]\n";
+    let vtep = |value: &str| format!("cores = [1]\nvtep = {value}");
+    let good = GOOD.replace(named, "");
+    let parsed = |value: &str| parse(&good.replace("cores = [1]", &vtep(value)));
+    let settings = parsed("[\"198.18.255.1\", \"2001:db8:ff::1\"]").unwrap();
+    assert_eq!(settings.vteps, settings.named_vteps());
+    assert_eq!(settings.vteps.len(), 2);
+    for (value, words) in [
+        ("[]", "vtep is empty"),
+        ("[\"198.18.255.1\", \"198.18.255.2\"]", "198.18.255.2: name at most one"),
+        ("[\"fe80::1\"]", "must be unicast"),
+        ("[\"10.1.2.3\"]", "lies in block 10.0.0.0/8"),
+        ("[\"198.18.255.1\"]", "no IPv6 VTEP address"),
+        ("[\"198.18.0.11\", \"2001:db8:ff::1\"]", "own VTEP address"),
+    ] {
+        let error = parsed(value).unwrap_err().to_string();
+        assert!(error.contains(words), "{value}: {error}");
+    }
+    let both = vtep("[\"198.18.255.1\", \"2001:db8:ff::1\"]");
+    refused("cores = [1]", &both, "\"198.18.0.1\"", &["vtep (line 7)", "remove the addresses"]);
+    // A port with both roles has addresses of its own beside.
+    let stick = GOOD.replace("\"underlay\"", "[\"underlay\", \"uplink\"]").replace("cores = [1]", &both);
+    assert_eq!(parse(&stick).unwrap().ports[0].addresses.len(), 2);
+}
+
+#[test]
 fn a_port_may_have_both_roles() {
     let (start, end) = (GOOD.rfind("[[port]]").unwrap(), GOOD.find("[[overlay]]").unwrap());
     let one_port = format!("{}{}", &GOOD[..start], &GOOD[end..]);
@@ -189,8 +236,7 @@ fn a_port_may_have_both_roles() {
     }
     assert_eq!(with("\"uplink\"", "[\"uplink\"]").unwrap().ports[1].role, Role::Uplink);
     let both = "[\"underlay\", \"uplink\"]";
-    refused("\"uplink\"", both, "[[port]]", &["is taken by the port of line 8", "exactly one"]);
-    refused("\"underlay\"", both, "[[port]]", &["role uplink is taken by the port of line 8"]);
+    assert_eq!(with("\"underlay\"", both).unwrap().ports[0].role, Role::Both, "beside an uplink");
     refused("\"uplink\"", "[]", "role = []", &["empty list"]);
     refused("\"uplink\"", "[\"uplink\", \"uplink\"]", "\"uplink\",", &["name each once"]);
     // VTEP addresses: one a family.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use engine::Role;
+use engine::{MAX_PORTS, Role};
 use ipnet::IpNet;
 use port::BindRequest;
 use wire::MacAddr;
@@ -94,23 +94,52 @@ pub(super) fn blocks(place: Place, blocks: &[Placed<IpNet>]) -> Result<(), Fault
     Ok(())
 }
 
+/// Those of `[gateway]`.
+pub(super) fn vteps(place: Place, vteps: &[Placed<IpAddr>], blocks: &[IpNet]) -> Result<(), Fault> {
+    if vteps.is_empty() {
+        return fail(place, Problem::NoVteps);
+    }
+    for (n, &(place, address)) in vteps.iter().enumerate() {
+        own_address(place, address, blocks)?;
+        if vteps[..n].iter().any(|(_, other)| other.is_ipv4() == address.is_ipv4()) {
+            return fail(place, Problem::VtepTwice { address });
+        }
+    }
+    Ok(())
+}
+
+fn own_address(place: Place, address: IpAddr, blocks: &[IpNet]) -> Result<(), Fault> {
+    if !is_routable(address) {
+        return fail(place, Problem::PortAddress { address });
+    }
+    match blocks.iter().find(|block| block.contains(&address)) {
+        Some(&block) => fail(place, Problem::PortAddressInBlock { address, block }),
+        None => Ok(()),
+    }
+}
+
+/// Those of one port, after those of other ports with their roles. `vtep` is where the VTEP's are named, if they are:
+/// else those of underlay ports are.
 pub(super) fn port_addresses(
     role: Role,
     addresses: &[Placed<IpAddr>],
+    of_others: &[(Role, IpAddr)],
+    vtep: Option<Place>,
     blocks: &[IpNet],
 ) -> Result<(), Fault> {
+    if let (Role::Underlay, Some(vtep), Some(&(place, address))) = (role, vtep, addresses.first()) {
+        return fail(place, Problem::UnderlayAddress { address, place: vtep });
+    }
     for (n, &(place, address)) in addresses.iter().enumerate() {
-        if !is_routable(address) {
-            return fail(place, Problem::PortAddress { address });
-        }
-        if let Some(&block) = blocks.iter().find(|block| block.contains(&address)) {
-            return fail(place, Problem::PortAddressInBlock { address, block });
-        }
-        let mut earlier = addresses[..n].iter().map(|&(_, other)| other);
-        if earlier.clone().any(|other| other == address) {
+        own_address(place, address, blocks)?;
+        let own = addresses[..n].iter().map(|&(_, other)| (role, other));
+        let mut earlier = own.chain(of_others.iter().copied());
+        if earlier.clone().any(|(_, other)| other == address) {
             return fail(place, Problem::PortAddressTwice { address });
         }
-        if role.is_underlay() && earlier.any(|other| other.is_ipv4() == address.is_ipv4()) {
+        let is_vtep = |role: Role| role.is_underlay() && vtep.is_none();
+        if is_vtep(role) && earlier.any(|(role, other)| is_vtep(role) && other.is_ipv4() == address.is_ipv4())
+        {
             return fail(place, Problem::VtepTwice { address });
         }
     }
@@ -120,18 +149,14 @@ pub(super) fn port_addresses(
 /// What each port may be for.
 const ROLES: [fn(Role) -> bool; 2] = [Role::is_underlay, Role::is_uplink];
 
-pub(super) fn roles(ports: &[PortSettings]) -> Result<(), Fault> {
+pub(super) fn ports(ports: &[PortSettings]) -> Result<(), Fault> {
+    if let Some(port) = ports.get(MAX_PORTS) {
+        return fail(port.place, Problem::TooManyPorts { count: ports.len(), max: MAX_PORTS });
+    }
     for (n, port) in ports.iter().enumerate() {
         if let Some(other) = ports[..n].iter().find(|other| other.interface == port.interface) {
             let problem = Problem::InterfaceTwice { interface: port.interface.clone(), place: other.place };
             return fail(port.place, problem);
-        }
-        for has_role in ROLES {
-            let other = ports[..n].iter().find(|other| has_role(other.role) && has_role(port.role));
-            if let Some(other) = other {
-                let role = role_name(port.role);
-                return fail(port.place, Problem::RoleTwice { role, place: other.place });
-            }
         }
     }
     for (n, port) in ports.iter().enumerate() {

@@ -63,6 +63,8 @@ pub(crate) struct Hop {
     pub(crate) gateway: Option<IpAddr>,
     /// Neither dead nor without carrier.
     pub(crate) usable: bool,
+    /// Its share of the flows; at least 1.
+    pub(crate) weight: u16,
 }
 
 /// What identifies a neighbour.
@@ -104,10 +106,12 @@ pub(crate) struct Tables {
 }
 
 /// What the kernel says of its own accord.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A link, an address or a route changed: [`Tables`] are to be read anew.
+    /// An address or a route changed, or a link is gone: [`Tables`] are to be read anew.
     Tables,
+    /// The same of a link that is there, which now is like this.
+    Link(Link),
     /// A neighbour is there, or changed.
     Neighbour(Neighbour),
     /// A neighbour is gone.

@@ -83,9 +83,13 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                     Some(Notice::Neighbour(neighbour)) => self.mirror.neighbour(neighbour),
                     Some(Notice::NeighbourGone(key)) => self.mirror.neighbour_gone(key),
                     Some(Notice::Tables) => {
-                        let time = self.resting.max(Instant::now() + SETTLE);
-                        self.reading.get_or_insert(time);
+                        self.read_soon();
                         continue;
+                    }
+                    // Before the tables, which may be long: what goes by this port has other paths.
+                    Some(Notice::Link(link)) => {
+                        self.read_soon();
+                        self.mirror.link(&link)
                     }
                     Some(Notice::Overrun) => {
                         warn!("the kernel's notices came too fast and some were lost: reading all anew");
@@ -121,6 +125,11 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
         let actions = self.mirror.resync(&tables, &neighbours);
         self.perform(actions).await;
         Ok(())
+    }
+
+    fn read_soon(&mut self) {
+        let time = self.resting.max(Instant::now() + SETTLE);
+        self.reading.get_or_insert(time);
     }
 
     async fn read_tables(&mut self) -> Result<(), NetlinkError> {

@@ -213,9 +213,11 @@ fn notice(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Notice> {
         NetlinkPayload::InnerMessage(message) => match message {
             RouteNetlinkMessage::NewNeighbour(message) => neighbour(&message).map(Notice::Neighbour),
             RouteNetlinkMessage::DelNeighbour(message) => neighbour_key(&message).map(Notice::NeighbourGone),
+            RouteNetlinkMessage::NewLink(message) => {
+                Some(link(&message).map_or(Notice::Tables, Notice::Link))
+            }
             RouteNetlinkMessage::NewRoute(_)
             | RouteNetlinkMessage::DelRoute(_)
-            | RouteNetlinkMessage::NewLink(_)
             | RouteNetlinkMessage::DelLink(_)
             | RouteNetlinkMessage::NewAddress(_)
             | RouteNetlinkMessage::DelAddress(_) => Some(Notice::Tables),
@@ -344,6 +346,8 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
                     link: hop.interface_index,
                     gateway: gateway(&hop.attributes),
                     usable: hop.flags.bits() & unusable == 0,
+                    // Weights begin at 1, and are sent from 0 (rtnetlink.h).
+                    weight: u16::from(hop.hops) + 1,
                 })
                 .collect(),
             (None, Some(link)) => vec![Hop {
@@ -351,6 +355,7 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
                 gateway: gateway(&message.attributes),
                 // A route's flags hold those of its one hop in the same bits (rtnetlink.h).
                 usable: header.flags.bits() & u32::from(unusable) == 0,
+                weight: 1,
             }],
             (None, None) => Vec::new(),
         }),

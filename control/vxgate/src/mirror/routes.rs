@@ -3,13 +3,13 @@
 //! Policy rules (`ip rule`), routes by type of service and routes by source are not honoured.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
-use engine::{NextHop, PortIndex, Route, RouteTarget};
+use engine::{MAX_PATHS, Path, Paths, PortIndex, Route};
 use ipnet::IpNet;
 
-use super::kernel::{Hop, KernelRoute, RouteKind};
+use super::kernel::{KernelRoute, RouteKind};
 
 /// A port as routes see it.
 #[derive(Clone, Copy, Debug)]
@@ -50,35 +50,39 @@ impl<'a> Fib<'a> {
         })
     }
 
-    /// The routes of the outer network, by ascending prefix: what leads out of the uplink goes there, what leads
+    /// The routes of the outer network, by ascending prefix: what leads out of uplinks goes there, what leads
     /// anywhere else nowhere. Overlay blocks lead nowhere, whatever the kernel has for them.
-    pub(super) fn outer_routes(&self, uplink: PortLink, blocks: &[IpNet]) -> Vec<Route> {
+    pub(super) fn outer_routes(&self, uplinks: &[PortLink], blocks: &[IpNet]) -> Vec<Route> {
+        let mut known = HashSet::new();
         let mut routes: Vec<Route> = self
             .best
             .values()
             .filter(|route| !is_link_scoped(route.prefix))
             .filter(|route| !blocks.iter().any(|block| block.contains(&route.prefix)))
             .map(|route| {
-                let target = match hop_out_of(route, uplink) {
-                    None => RouteTarget::Reject,
-                    Some(Hop { gateway: None, .. }) => RouteTarget::OnLink(uplink.port),
-                    Some(Hop { gateway: Some(address), .. }) => {
-                        RouteTarget::Via(NextHop { port: uplink.port, address })
-                    }
-                };
-                Route { prefix: route.prefix, target }
+                let paths = shared(&mut known, paths_out_of(route, uplinks));
+                Route { prefix: route.prefix, paths }
             })
-            .chain(blocks.iter().map(|&prefix| Route { prefix, target: RouteTarget::Reject }))
+            .chain(blocks.iter().map(|&prefix| Route { prefix, paths: Paths::default() }))
             .collect();
         routes.sort_unstable_by_key(|route| route.prefix);
         routes
     }
 
-    /// Whom to send to for this endpoint; `None` if its route does not lead out of the underlay port.
-    pub(super) fn endpoint_next_hop(&self, endpoint: IpAddr, underlay: PortLink) -> Option<NextHop> {
-        let hop = hop_out_of(self.lookup(endpoint)?, underlay)?;
-        Some(NextHop { port: underlay.port, address: hop.gateway.unwrap_or(endpoint) })
+    /// How to send to this endpoint; no path if its route does not lead out of an underlay port.
+    pub(super) fn endpoint_paths(&self, endpoint: IpAddr, underlays: &[PortLink]) -> Paths {
+        self.lookup(endpoint).map(|route| paths_out_of(route, underlays).into()).unwrap_or_default()
     }
+}
+
+/// A whole table has a few sets of paths, in many routes.
+fn shared(known: &mut HashSet<Paths>, paths: Vec<Path>) -> Paths {
+    if let Some(paths) = known.get(&paths[..]) {
+        return Paths::clone(paths);
+    }
+    let paths = Paths::from(paths);
+    known.insert(Paths::clone(&paths));
+    paths
 }
 
 /// A route all of whose hops are dead or without carrier is as if it were not there.
@@ -97,26 +101,48 @@ fn is_link_scoped(prefix: IpNet) -> bool {
     }
 }
 
-fn hop_out_of(route: &KernelRoute, port: PortLink) -> Option<Hop> {
-    match &route.kind {
-        RouteKind::Unicast(hops) => hops.iter().find(|hop| hop.usable && hop.link == port.link).copied(),
-        RouteKind::Blackhole | RouteKind::Other => None,
+/// The usable hops of a route that lead out of these ports, each once and in order.
+fn paths_out_of(route: &KernelRoute, ports: &[PortLink]) -> Vec<Path> {
+    let RouteKind::Unicast(hops) = &route.kind else { return Vec::new() };
+    let mut paths: Vec<Path> = hops
+        .iter()
+        .filter(|hop| hop.usable)
+        .filter_map(|hop| {
+            let port = ports.iter().find(|port| port.link == hop.link)?.port;
+            Some(Path { port, gateway: hop.gateway, weight: hop.weight })
+        })
+        .collect();
+    paths.sort_unstable();
+    paths.dedup_by(|next, path| {
+        let same = (next.port, next.gateway) == (path.port, path.gateway);
+        if same {
+            path.weight = path.weight.saturating_add(next.weight);
+        }
+        same
+    });
+    paths.truncate(MAX_PATHS);
+    if let [alone] = &mut paths[..] {
+        alone.weight = 1;
     }
+    paths
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mirror::kernel::Hop;
 
-    const UNDERLAY: PortLink = PortLink { port: PortIndex(0), link: 10 };
-    const UPLINK: PortLink = PortLink { port: PortIndex(1), link: 11 };
+    const UNDERLAYS: [PortLink; 2] =
+        [PortLink { port: PortIndex(0), link: 10 }, PortLink { port: PortIndex(2), link: 20 }];
+    const UPLINKS: [PortLink; 2] =
+        [PortLink { port: PortIndex(1), link: 11 }, PortLink { port: PortIndex(3), link: 21 }];
 
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()
     }
 
     fn hop(link: u32, gateway: &str) -> Hop {
-        Hop { link, gateway: gateway.parse().ok(), usable: true }
+        Hop { link, gateway: gateway.parse().ok(), usable: true, weight: 1 }
     }
 
     fn unicast(prefix: &str, metric: u32, hops: &[Hop]) -> KernelRoute {
@@ -128,25 +154,26 @@ mod tests {
         KernelRoute { prefix: net(prefix), metric, protocol: 3, kind }
     }
 
+    /// Each path's gateway or `link`, with its port unless that is the first uplink, and its weight unless that is 1.
+    fn words(paths: &[Path]) -> String {
+        let word = |path: &Path| {
+            let gateway = path.gateway.map_or("link".into(), |gateway| gateway.to_string());
+            let port = if path.port == PortIndex(1) { String::new() } else { format!("@{}", path.port.0) };
+            let weight = if path.weight == 1 { String::new() } else { format!("*{}", path.weight) };
+            gateway + &port + &weight
+        };
+        match paths {
+            [] => "reject".into(),
+            paths => paths.iter().map(word).collect::<Vec<_>>().join(" "),
+        }
+    }
+
     #[track_caller]
     fn outer(routes: &[KernelRoute], expected: &[(&str, &str)]) {
         let got: Vec<(String, String)> = Fib::new(routes)
-            .outer_routes(UPLINK, &[])
+            .outer_routes(&UPLINKS, &[])
             .into_iter()
-            .map(|route| {
-                let target = match route.target {
-                    RouteTarget::Via(next_hop) => {
-                        assert_eq!(next_hop.port, UPLINK.port);
-                        next_hop.address.to_string()
-                    }
-                    RouteTarget::OnLink(port) => {
-                        assert_eq!(port, UPLINK.port);
-                        "link".into()
-                    }
-                    RouteTarget::Reject => "reject".into(),
-                };
-                (route.prefix.to_string(), target)
-            })
+            .map(|route| (route.prefix.to_string(), words(&route.paths)))
             .collect();
         let expected: Vec<(String, String)> =
             expected.iter().map(|&(prefix, target)| (prefix.into(), target.into())).collect();
@@ -203,16 +230,52 @@ mod tests {
     }
 
     #[test]
-    fn multipath_takes_the_first_usable_hop_on_the_uplink() {
+    fn multipath_takes_all_usable_hops_on_uplinks() {
         let dead = Hop { usable: false, ..hop(11, "198.19.0.2") };
+        let weighted = |hop, weight| Hop { weight, ..hop };
         outer(
-            &[unicast(
-                "0.0.0.0/0",
-                0,
-                &[hop(10, "198.18.0.9"), dead, hop(11, "198.19.0.3"), hop(11, "198.19.0.4")],
-            )],
-            &[("0.0.0.0/0", "198.19.0.3")],
+            &[
+                unicast(
+                    "0.0.0.0/0",
+                    0,
+                    &[
+                        hop(10, "198.18.0.9"),
+                        dead,
+                        weighted(hop(21, "198.19.1.3"), 256),
+                        weighted(hop(11, "198.19.0.4"), 2),
+                    ],
+                ),
+                unicast("192.0.2.0/24", 0, &[dead, weighted(hop(11, "198.19.0.4"), 7)]),
+                unicast("198.51.100.0/24", 0, &[hop(11, ""), hop(21, "")]),
+                unicast("203.0.113.0/24", 0, &[weighted(hop(11, "198.19.0.4"), 3), hop(11, "198.19.0.4")]),
+                unicast("::/0", 1024, &[hop(11, "fe80::2"), hop(21, "fe80::2")]),
+            ],
+            &[
+                ("0.0.0.0/0", "198.19.0.4*2 198.19.1.3@3*256"),
+                // Alone, a path needs no weight; the same twice is one.
+                ("192.0.2.0/24", "198.19.0.4"),
+                ("198.51.100.0/24", "link link@3"),
+                ("203.0.113.0/24", "198.19.0.4"),
+                ("::/0", "fe80::2 fe80::2@3"),
+            ],
         );
+    }
+
+    #[test]
+    fn the_order_of_hops_does_not_matter() {
+        let hops = [hop(11, "198.19.0.2"), hop(21, "198.19.1.2"), hop(11, "198.19.0.9")];
+        let reversed: Vec<Hop> = hops.iter().rev().copied().collect();
+        let paths = |hops: &[Hop]| Fib::new(&[unicast("::/0", 0, hops)]).outer_routes(&UPLINKS, &[]);
+        assert_eq!(paths(&hops), paths(&reversed));
+    }
+
+    #[test]
+    fn routes_share_their_paths_and_have_a_bounded_number() {
+        let hops: Vec<Hop> = (0..200).map(|n| hop(11, &format!("198.19.0.{n}"))).collect();
+        let routes = [unicast("192.0.2.0/24", 0, &hops), unicast("198.51.100.0/24", 0, &hops)];
+        let routes = Fib::new(&routes).outer_routes(&UPLINKS, &[]);
+        assert!(std::sync::Arc::ptr_eq(&routes[0].paths, &routes[1].paths));
+        assert_eq!(routes[0].paths.len(), MAX_PATHS);
     }
 
     #[test]
@@ -237,8 +300,8 @@ mod tests {
             unicast("10.1.0.0/16", 0, &[hop(11, "198.19.0.2")]),
             of_kind("10.0.0.0/8", 1, RouteKind::Blackhole),
         ];
-        let routes = Fib::new(&routes).outer_routes(UPLINK, &[net("10.0.0.0/8"), net("fd00::/16")]);
-        let reject = |prefix| Route { prefix: net(prefix), target: RouteTarget::Reject };
+        let routes = Fib::new(&routes).outer_routes(&UPLINKS, &[net("10.0.0.0/8"), net("fd00::/16")]);
+        let reject = |prefix| Route { prefix: net(prefix), paths: Paths::default() };
         assert_eq!(routes[1..], [reject("10.0.0.0/8"), reject("fd00::/16")]);
         assert_eq!(routes.len(), 3);
     }
@@ -252,21 +315,27 @@ mod tests {
             unicast("198.18.1.64/26", 0, &[hop(11, "198.19.0.2")]),
             of_kind("198.18.1.128/25", 0, RouteKind::Blackhole),
             unicast("2001:db8:1::/64", 256, &[hop(10, "")]),
-            unicast("2001:db8::/32", 1024, &[hop(10, "fe80::1")]),
+            unicast(
+                "198.18.2.0/24",
+                0,
+                &[
+                    hop(10, "198.18.0.254"),
+                    Hop { weight: 3, ..hop(20, "198.18.9.254") },
+                    hop(11, "198.19.0.2"),
+                ],
+            ),
+            unicast("2001:db8::/32", 1024, &[hop(10, "fe80::1"), hop(20, "fe80::1")]),
         ];
         let fib = Fib::new(&routes);
-        let next_hop = |endpoint: &str| {
-            let next_hop = fib.endpoint_next_hop(endpoint.parse().unwrap(), UNDERLAY)?;
-            assert_eq!(next_hop.port, UNDERLAY.port);
-            Some(next_hop.address.to_string())
-        };
-        assert_eq!(next_hop("198.18.0.11").as_deref(), Some("198.18.0.11"));
-        assert_eq!(next_hop("198.18.1.11").as_deref(), Some("198.18.0.254"));
-        assert_eq!(next_hop("198.18.1.65"), None, "out of the uplink");
-        assert_eq!(next_hop("198.18.1.129"), None, "blackhole");
-        assert_eq!(next_hop("203.0.113.1"), None, "the default leads out of the uplink");
-        assert_eq!(next_hop("2001:db8:1::12").as_deref(), Some("2001:db8:1::12"));
-        assert_eq!(next_hop("2001:db8:2::12").as_deref(), Some("fe80::1"));
-        assert_eq!(next_hop("2001:4860::1"), None, "no route at all");
+        let paths = |endpoint: &str| words(&fib.endpoint_paths(endpoint.parse().unwrap(), &UNDERLAYS));
+        assert_eq!(paths("198.18.0.11"), "link@0");
+        assert_eq!(paths("198.18.1.11"), "198.18.0.254@0");
+        assert_eq!(paths("198.18.1.65"), "reject", "out of the uplink");
+        assert_eq!(paths("198.18.1.129"), "reject", "blackhole");
+        assert_eq!(paths("198.18.2.11"), "198.18.0.254@0 198.18.9.254@2*3");
+        assert_eq!(paths("203.0.113.1"), "reject", "the default leads out of the uplink");
+        assert_eq!(paths("2001:db8:1::12"), "link@0");
+        assert_eq!(paths("2001:db8:2::12"), "fe80::1@0 fe80::1@2");
+        assert_eq!(paths("2001:4860::1"), "reject", "no route at all");
     }
 }

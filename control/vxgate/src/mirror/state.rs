@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use engine::{Config, NextHop, PortIndex, Role, Route, RouteTarget, Update};
+use engine::{Config, NextHop, Paths, PortIndex, Role, Route, Update};
 use ipnet::IpNet;
 use tracing::info;
 use wire::MacAddr;
 
 use super::Action;
-use super::kernel::{Address, Neighbour, NeighbourKey, Tables};
+use super::kernel::{Address, Link, Neighbour, NeighbourKey, Tables};
 use super::neighbours::{Neighbours, Refusal};
 use super::routes::{Fib, PortLink};
 use crate::blackhole;
@@ -68,8 +68,10 @@ impl Port {
 pub(crate) struct Mirror {
     ports: Vec<Port>,
     blocks: Vec<IpNet>,
-    /// Next hops of all endpoints; the outer `None`: the engine was not told yet.
-    endpoints: BTreeMap<IpAddr, Option<Option<NextHop>>>,
+    /// The VTEP addresses that are on no port, and whether the host has each.
+    vteps: Vec<(IpAddr, bool)>,
+    /// Paths to all endpoints; `None`: the engine was not told yet.
+    endpoints: BTreeMap<IpAddr, Option<Paths>>,
     routes: Option<Vec<Route>>,
     host_addresses: Option<Vec<IpAddr>>,
     /// Kernel routes past the blackhole routes of the blocks: prefix and metric.
@@ -98,7 +100,9 @@ impl Mirror {
             .iter()
             .flat_map(|overlay| overlay.endpoints.iter())
             .map(|&address| (address, None));
+        let on_port = |vtep: &IpAddr| config.ports.iter().any(|port| port.addresses.contains(vtep));
         Self {
+            vteps: config.vteps.iter().filter(|vtep| !on_port(vtep)).map(|&vtep| (vtep, true)).collect(),
             neighbours: Neighbours::new(ports.iter().map(|port| port.link).collect()),
             ports,
             blocks: config.blocks.clone(),
@@ -122,6 +126,15 @@ impl Mirror {
         let mut actions = Vec::new();
         let routers = self.read_tables(tables, &mut actions);
         self.neighbours.set_routers(&routers, &mut actions);
+        actions
+    }
+
+    /// The kernel told of a link: what cannot wait for its tables to be read.
+    pub(crate) fn link(&mut self, link: &Link) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Some(port) = self.ports.iter_mut().find(|port| port.link.link == link.index) {
+            follow_carrier(port, Some(link), &mut self.neighbours, &mut actions);
+        }
         actions
     }
 
@@ -166,6 +179,7 @@ impl Mirror {
     /// Tells the engine what changed; returns the routers and endpoints in use.
     fn read_tables(&mut self, tables: &Tables, actions: &mut Vec<Action>) -> HashSet<NextHop> {
         self.read_links(tables, actions);
+        self.follow_vteps(&tables.addresses, actions);
 
         let mut addresses: Vec<IpAddr> = tables.addresses.iter().map(|address| address.address).collect();
         addresses.sort_unstable();
@@ -179,32 +193,42 @@ impl Mirror {
 
         let fib = Fib::new(&tables.routes);
         let mut routers = HashSet::new();
-        if let Some(underlay) = self.port_of(Role::is_underlay) {
-            for (&address, told) in &mut self.endpoints {
-                let next_hop = fib.endpoint_next_hop(address, underlay);
-                routers.extend(next_hop);
-                if *told != Some(next_hop) {
-                    if next_hop.is_none() {
-                        let text = format!("endpoint {address} has no route out of the underlay port");
-                        actions.push(Action::Warn(text));
-                    }
-                    *told = Some(next_hop);
-                    actions.push(Action::Update(Update::Endpoint { address, next_hop }));
+        let underlays = self.ports_of(Role::is_underlay);
+        for (&address, told) in &mut self.endpoints {
+            let paths = fib.endpoint_paths(address, &underlays);
+            routers.extend(paths.iter().map(|path| path.next_hop(address)));
+            if told.as_ref() != Some(&paths) {
+                if paths.is_empty() {
+                    let text = format!("endpoint {address} has no route out of an underlay port");
+                    actions.push(Action::Warn(text));
                 }
+                *told = Some(Paths::clone(&paths));
+                actions.push(Action::Update(Update::Endpoint { address, paths }));
             }
         }
-        if let Some(uplink) = self.port_of(Role::is_uplink) {
-            let routes = fib.outer_routes(uplink, &self.blocks);
-            routers.extend(routes.iter().filter_map(|route| match route.target {
-                RouteTarget::Via(next_hop) => Some(next_hop),
-                RouteTarget::OnLink(_) | RouteTarget::Reject => None,
-            }));
-            if self.routes.as_ref() != Some(&routes) {
-                self.routes = Some(routes.clone());
-                actions.push(Action::Update(Update::Routes(routes)));
-            }
+        let routes = fib.outer_routes(&self.ports_of(Role::is_uplink), &self.blocks);
+        let paths = routes.iter().flat_map(|route| route.paths.iter());
+        routers.extend(paths.filter_map(|path| Some(NextHop { port: path.port, address: path.gateway? })));
+        if self.routes.as_ref() != Some(&routes) {
+            self.routes = Some(routes.clone());
+            actions.push(Action::Update(Update::Routes(routes)));
         }
         routers
+    }
+
+    fn follow_vteps(&mut self, there: &[Address], actions: &mut Vec<Action>) {
+        for (address, was_there) in &mut self.vteps {
+            let is_there = there.iter().any(|there| there.address == *address);
+            match (*was_there, is_there) {
+                (true, false) => actions.push(Action::Warn(format!(
+                    "no netdev has the VTEP address {address} any more, so that nobody finds the gateway there: \
+                     `ip address add {address} dev lo`, or change vtep and restart the gateway"
+                ))),
+                (false, true) => info!("the VTEP address {address} is there again"),
+                _ => {}
+            }
+            *was_there = is_there;
+        }
     }
 
     /// Should the engine die, the blackhole routes alone keep the kernel from forwarding overlay traffic.
@@ -230,21 +254,7 @@ impl Mirror {
     fn read_links(&mut self, tables: &Tables, actions: &mut Vec<Action>) {
         for port in &mut self.ports {
             let link = tables.links.iter().find(|link| link.index == port.link.link);
-            let carrier = link.map(|link| link.up && link.carrier);
-            if carrier != port.carrier {
-                match carrier {
-                    Some(true) => info!("port {} is up", port.name),
-                    Some(false) => actions.push(Action::Warn(format!("port {} is down", port.name))),
-                    None => actions.push(Action::Warn(format!(
-                        "port {} is gone: once it is there again, restart the gateway",
-                        port.name
-                    ))),
-                }
-                port.carrier = carrier;
-                if carrier == Some(true) {
-                    self.neighbours.probe(port.link, actions);
-                }
-            }
+            follow_carrier(port, link, &mut self.neighbours, actions);
             if let Some(mac) = link.and_then(|link| link.mac)
                 && mac != port.mac
             {
@@ -260,8 +270,37 @@ impl Mirror {
         }
     }
 
-    fn port_of(&self, has_role: fn(Role) -> bool) -> Option<PortLink> {
-        self.ports.iter().find(|port| has_role(port.role)).map(|port| port.link)
+    fn ports_of(&self, has_role: fn(Role) -> bool) -> Vec<PortLink> {
+        self.ports.iter().filter(|port| has_role(port.role)).map(|port| port.link).collect()
+    }
+}
+
+/// `link`: what the port's netdev is like, if it is there.
+fn follow_carrier(
+    port: &mut Port,
+    link: Option<&Link>,
+    neighbours: &mut Neighbours,
+    actions: &mut Vec<Action>,
+) {
+    let carrier = link.map(|link| link.up && link.carrier);
+    let before = std::mem::replace(&mut port.carrier, carrier);
+    if before == carrier {
+        return;
+    }
+    match carrier {
+        Some(true) => info!("port {} is up", port.name),
+        Some(false) => actions.push(Action::Warn(format!("port {} is down", port.name))),
+        None => actions.push(Action::Warn(format!(
+            "port {} is gone: once it is there again, restart the gateway",
+            port.name
+        ))),
+    }
+    let is_up = carrier == Some(true);
+    if is_up != (before == Some(true)) {
+        actions.push(Action::Update(Update::PortState { port: port.link.port, is_up }));
+    }
+    if is_up {
+        neighbours.probe(port.link, actions);
     }
 }
 

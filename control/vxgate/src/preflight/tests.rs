@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::mirror::kernel::{Address, Hop, KernelRoute};
-use engine::Role;
 use wire::MacAddr;
 
 const CONFIG: &str = r#"
@@ -57,7 +56,7 @@ fn route(prefix: &str, metric: u32, kind: RouteKind) -> KernelRoute {
 }
 
 fn out_of(link: u32) -> RouteKind {
-    RouteKind::Unicast(vec![Hop { link, gateway: None, usable: true }])
+    RouteKind::Unicast(vec![Hop { link, gateway: None, usable: true, weight: 1 }])
 }
 
 fn machine() -> Machine {
@@ -198,10 +197,84 @@ fn addresses() {
     );
     let second = |text: &'static str| move |m: &mut Machine| m.tables.addresses.push(address(2, text, true));
     refused(CONFIG, second("198.18.0.2"), &["198.18.0.1, 2001:db8::1, 198.18.0.2", "name the VTEP's"]);
+    let none = |m: &mut Machine| m.tables.addresses.retain(|there| there.link != 2 || !there.global);
+    let without_endpoints = CONFIG.replace("endpoints", "#");
+    refused(&without_endpoints, none, &["no underlay interface (underlay0) has a global address", "vtep = "]);
     let no_ipv6 = |m: &mut Machine| {
         m.tables.addresses.remove(2);
     };
     refused(CONFIG, no_ipv6, &["gw.toml:24", "no IPv6 VTEP address"]);
+}
+
+/// With another port of each role; the VTEP's addresses are on lo, those of the links on all ports.
+const SEVERAL: &str = r#"
+[[port]]
+interface = "underlay1"
+role = "underlay"
+
+[[port]]
+interface = "uplink1"
+role = ["uplink", "underlay"]
+"#;
+
+fn with_several_ports() -> Machine {
+    let mut machine = machine();
+    for (index, name) in [(4, "underlay1"), (5, "uplink1")] {
+        machine.tables.links.push(link(index, name));
+        machine.queues.insert(index, Queues { rx: 1, tx: 1 });
+    }
+    machine.tables.addresses.extend([
+        address(1, "198.18.255.1", true),
+        address(1, "2001:db8:ff::1", true),
+        address(4, "198.18.4.1", true),
+        address(5, "198.18.5.1", true),
+    ]);
+    machine
+}
+
+#[test]
+fn several_ports_and_their_vtep_addresses() {
+    let vtep = "vtep = [\"198.18.255.1\", \"2001:db8:ff::1\"]\ncores";
+    let text = CONFIG.replace("cores", vtep) + SEVERAL;
+    let mut machine = with_several_ports();
+    let config = prepare(&settings(&text), &machine).unwrap();
+    assert_eq!(list(&config.vteps), "198.18.255.1, 2001:db8:ff::1");
+    let addresses: Vec<String> = config.ports.iter().map(|port| list(&port.addresses)).collect();
+    assert_eq!(addresses, ["", "198.18.128.1", "", "198.18.5.1"], "errors may come from those of uplinks");
+
+    // What fits all ports of the underlay.
+    machine.tables.links[4].mtu = 1400;
+    let config = prepare(&settings(&text), &machine).unwrap();
+    assert_eq!(config.overlays.iter().map(|overlay| overlay.mtu).collect::<Vec<_>>(), [1350, 1330]);
+    machine.tables.links[4].mtu = 1600;
+
+    machine.tables.addresses.retain(|there| there.address.to_string() != "2001:db8:ff::1");
+    let message = prepare(&settings(&text), &machine).unwrap_err().to_string();
+    assert!(message.contains("no netdev has the VTEP address 2001:db8:ff::1"), "{message}");
+    assert!(message.contains("`ip address add 2001:db8:ff::1 dev lo`"), "{message}");
+}
+
+#[test]
+fn without_vtep_the_addresses_of_underlay_ports_are_the_choice() {
+    let text = CONFIG.to_owned() + SEVERAL;
+    let mut machine = with_several_ports();
+    let message = prepare(&settings(&text), &machine).unwrap_err().to_string();
+    assert!(message.contains("(198.18.0.1, 2001:db8::1, 198.18.4.1, 198.18.5.1)"), "{message}");
+    assert!(message.contains("name the VTEP's in [gateway]"), "{message}");
+    // Named by a port.
+    let named = text.replacen(
+        "role = \"underlay\"",
+        "role = \"underlay\"\naddresses = [\"198.18.0.1\", \"2001:db8::1\"]",
+        1,
+    );
+    let config = prepare(&settings(&named), &machine).unwrap();
+    assert_eq!(list(&config.vteps), "198.18.0.1, 2001:db8::1");
+    // The only ones that there are.
+    machine.tables.addresses.retain(|there| there.link < 4);
+    assert_eq!(list(&prepare(&settings(&text), &machine).unwrap().vteps), "198.18.0.1, 2001:db8::1");
+    machine.tables.addresses.retain(|there| there.link != 2);
+    let obstacles = prepare(&settings(&text), &machine).unwrap_err().to_string();
+    assert!(obstacles.contains("no underlay interface (underlay0, underlay1, uplink1) has"), "{obstacles}");
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub(super) fn table(answer: &Answer) -> String {
         Answer::Neighbours(rows) => {
             columns(&["VNI", "ADDRESS", "MAC", "STATE", "AGE"], &[0, 4], rows.iter().map(neighbour_cells))
         }
+        Answer::Resolution(rows) => columns(
+            &["FIGURE", "VALUE", "MEANING"],
+            &[1],
+            rows.iter().map(|row| vec![row.name.clone(), row.value.to_string(), row.description.clone()]),
+        ),
         Answer::Ports(rows) => ports(rows),
         Answer::Workers(rows) => columns(
             &["WORKER", "CORE", "NODE", "POLLING", "PAGES", "ROUNDS", "SLEEPS", "FRAMES"],
@@ -166,6 +171,7 @@ fn ports(rows: &[PortRow]) -> String {
         &[
             "PORT",
             "ROLE",
+            "STATE",
             "XDP",
             "BIND",
             "QUEUES",
@@ -177,11 +183,12 @@ fn ports(rows: &[PortRow]) -> String {
             "TX PACKETS",
             "TX BYTES",
         ],
-        &[4, 5, 7, 8, 9, 10, 11],
+        &[5, 6, 8, 9, 10, 11, 12],
         rows.iter().map(|row| {
             vec![
                 row.interface.clone(),
                 row.role.clone(),
+                row.state.clone(),
                 row.xdp.clone(),
                 row.bind.clone(),
                 row.queues.to_string(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lab::{CE, Capture, ECT_0, EcnCounters, Family, Nic, Ping};
 
-use crate::{Plan, assert_answered, idle_scene, start};
+use crate::{Plan, assert_answered, idle_scene, start, wait_counter};
 
 /// Pings of each kind.
 const PINGS: u64 = 3;
@@ -49,6 +49,8 @@ fn congestion_in_the_underlay_is_told_and_never_to_who_cannot_tell() {
             let ping = Ping::to(scene.outer_address(family)).count(PINGS as u32);
             let report = ping.timeout(Duration::from_millis(100)).run(&station.host.namespace).unwrap();
             assert_eq!(report.received, 0, "{report:?}");
+            // The last may still be on its way.
+            wait_counter(&scene, "congestion", before, report.sent);
             assert_eq!(scene.gateway.counter("congestion").unwrap() - before, report.sent);
             // Whoever can tell is still served.
             assert_answered(&Ping::to(scene.outer_address(family)).tos(CE), &station.host.namespace);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lab::{Family, Host, Namespace, Ping, Scene, Station, Topology};
 
-use crate::{PATIENCE, Plan, assert_answered, idle_scene, start};
+use crate::{PATIENCE, Plan, assert_answered, idle_scene, start, wait_counter};
 
 /// Ports of servers: one that is allowed, one that is not.
 const OPEN: u16 = 7000;
@@ -136,6 +136,8 @@ fn rules_decide_between_overlays_and_outward() {
         let ping = Ping::to(scene.outer_address(family)).count(2).timeout(Duration::from_millis(100));
         let report = ping.run(&three.host.namespace).unwrap();
         assert_eq!((report.received, report.errors), (0, 0), "{report:?}");
+        // The last may still be on its way.
+        wait_counter(&scene, "rule_drop", before, report.sent);
         assert_eq!(count("rule_drop") - before, report.sent);
         // What comes from the outer network is not filtered.
         assert_answered(&Ping::to(one.address(family)), &scene.outer.namespace);

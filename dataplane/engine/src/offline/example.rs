@@ -36,6 +36,7 @@ pub(crate) fn config() -> Config {
             port("underlay0", 1, Role::Underlay, ["198.18.0.1", "2001:db8:0:1::1"], UNDERLAY_MAC, 1600),
             port("uplink0", 2, Role::Uplink, ["198.18.1.1", "2001:db8:0:2::1"], UPLINK_MAC, 1500),
         ],
+        vteps: ["198.18.0.1", "2001:db8:0:1::1"].map(|address| address.parse().unwrap()).to_vec(),
         polling: Polling::Busy,
         workers: vec![None],
         router_mac: ROUTER_MAC,
@@ -84,17 +85,17 @@ pub(crate) fn updates() -> Vec<Update> {
     let hop = |port, address: &str| NextHop { port, address: address.parse().unwrap() };
     let via = |prefix: &str, address| Route {
         prefix: prefix.parse().unwrap(),
-        target: RouteTarget::Via(hop(UPLINK, address)),
+        paths: Arc::new([Path::via(hop(UPLINK, address))]),
     };
     let on_link =
-        |prefix: &str| Route { prefix: prefix.parse().unwrap(), target: RouteTarget::OnLink(UPLINK) };
+        |prefix: &str| Route { prefix: prefix.parse().unwrap(), paths: Arc::new([Path::on_link(UPLINK)]) };
     let mut updates = vec![
         Update::Routes(vec![
             via("0.0.0.0/0", "198.18.1.254"),
             via("::/0", "2001:db8:0:2::fe"),
             on_link("198.18.1.0/24"),
             on_link("2001:db8:0:2::/64"),
-            Route { prefix: "198.18.0.0/24".parse().unwrap(), target: RouteTarget::Reject },
+            Route { prefix: "198.18.0.0/24".parse().unwrap(), paths: Arc::default() },
         ]),
         Update::HostAddresses(
             ["198.18.0.1", "198.18.1.1", "2001:db8:0:2::1", "192.0.2.1"].map(|a| a.parse().unwrap()).to_vec(),
@@ -102,7 +103,7 @@ pub(crate) fn updates() -> Vec<Update> {
     ];
     for address in [ENDPOINT_V4, ENDPOINT_V6] {
         let next_hop = hop(UNDERLAY, address);
-        updates.push(Update::Endpoint { address: next_hop.address, next_hop: Some(next_hop) });
+        updates.push(Update::Endpoint { address: next_hop.address, paths: Arc::new([Path::via(next_hop)]) });
         updates.push(Update::Neighbour { next_hop, mac: Some(ENDPOINT_MAC) });
     }
     for address in ["198.18.1.254", "2001:db8:0:2::fe"] {

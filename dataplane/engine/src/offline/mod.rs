@@ -131,7 +131,7 @@ impl Forwarder {
             Context { tables: self.tables.load(), flows: &flows, umem: &self.umem, counters: &self.counters };
         let mut sent = 0;
         pipeline::process(context, &mut self.scratch, port, batch);
-        for verdict in &self.scratch.verdicts {
+        for verdict in &self.scratch.verdicts[..batch.len()] {
             match verdict {
                 Verdict::Transmit(forwarded) => {
                     self.counters.forwarded(forwarded);
@@ -164,7 +164,7 @@ impl Forwarder {
 /// The flow table alone.
 pub mod flow {
     pub use crate::tables::flow::{
-        Candidate, Flow, FlowKey, FlowReader, FlowReaders, FlowStatistics, FlowWriter, Hash, PackedFlow,
-        Secret, TableFull, View, flow_table,
+        Flow, FlowKey, FlowReader, FlowReaders, FlowStatistics, FlowWriter, Lookup, PackedFlow, Secret,
+        TableFull, View, flow_table,
     };
 }

@@ -9,14 +9,15 @@ use super::decapsulate::{Expected, Outer};
 use super::ecn;
 use super::encapsulate::LinkAddresses;
 use super::filter;
+use super::flow;
 use super::ingress::{self, Ingress};
 use super::ip::{self, IpHeader};
 use super::link::Link;
 use super::{Context, Stop};
-use crate::api::{Admission, NextHop, PortIndex};
+use crate::api::{Admission, PortIndex};
 use crate::counters::Reason;
 use crate::tables::flow::{Flow, FlowKey};
-use crate::tables::{OverlayIndex, Snapshot, Way};
+use crate::tables::{Onward, OverlayIndex, Snapshot, Way};
 
 /// ICMPv6 types of neighbour discovery: router and neighbour solicitation and advertisement, redirect (RFC 4861 §4).
 const NDP_TYPES: std::ops::RangeInclusive<u8> = 133..=137;
@@ -170,17 +171,17 @@ pub(crate) fn decide<'a>(
         });
     }
     let ecn = ecn::decapsulated(outer.ecn, header.traffic_class)?;
-    let (port, destination) = match tables.fib.lookup(header.destination) {
-        Some(Way::Via(adjacency)) => (adjacency.port, Some(adjacency.mac.get().ok_or(Reason::NoNeighbour)?)),
-        Some(Way::OnLink(port)) => {
-            let next_hop = NextHop { port: *port, address: header.destination };
-            (*port, tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get()))
-        }
-        Some(Way::Local) => {
-            return local(context, overlay, *packet, header, ecn, frame).map(Decision::Across);
-        }
-        Some(Way::Reject) | None => return Err(Stop::punt(Reason::NoRoute, overlay)),
-    };
+    let way = tables.fib.lookup(header.destination).unwrap_or(&Way::Reject);
+    if matches!(way, Way::Local) {
+        return local(context, overlay, *packet, header, ecn, frame).map(Decision::Across);
+    }
+    let (port, destination) =
+        match tables.onward(way, header.destination, || flow::of_packet(header, bytes).path()) {
+            Onward::To(port, neighbour) => (port, Some(neighbour)),
+            Onward::Ask(next_hop) => (next_hop.port, None),
+            Onward::NoNeighbour => return Err(Reason::NoNeighbour.into()),
+            Onward::Nowhere => return Err(Stop::punt(Reason::NoRoute, overlay)),
+        };
     if header.ttl <= 1 {
         return Err(Stop::punt(Reason::TtlExceeded, overlay));
     }
@@ -235,7 +236,11 @@ fn local<'a>(
     };
     tables.overlays.limit_egress(overlay, header.len)?;
     ingress.reason = Reason::Across;
-    ingress.ecn = ecn;
+    if let Some(ecn) = ecn {
+        // What the first underlay said goes on in the second one (RFC 6040 §4.1: outside as inside).
+        ingress.traffic_class = ingress.traffic_class & !ip::ECN | ecn;
+        ingress.ecn = Some(ecn);
+    }
     Ok(ingress)
 }
 

@@ -19,6 +19,20 @@ impl LinkAddresses {
         frame[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
         frame[8..12].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
     }
+
+    /// The sum of both for a checksum.
+    #[inline(always)]
+    pub(super) fn sum(self) -> u32 {
+        [self.destination, self.source]
+            .map(|MacAddr([a, b, c, d, e, f])| {
+                [[a, b], [c, d], [e, f]]
+                    .into_iter()
+                    .map(|word| u32::from(u16::from_be_bytes(word)))
+                    .sum::<u32>()
+            })
+            .into_iter()
+            .sum()
+    }
 }
 
 /// A MAC address as it lies in a frame, the first byte lowest.
@@ -45,8 +59,25 @@ pub(crate) struct Label {
 
 /// Writes Ethernet, IP, UDP and VXLAN headers at the start of `frame`, which is [`overhead`] bytes of room and then the
 /// inner frame.
-#[inline(always)]
 pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, label: Label) {
+    let sum = match outer {
+        OuterHeader::V4 { .. } => 0,
+        OuterHeader::V6 { .. } => {
+            frame.get(overhead(outer)..).map_or(0, |inner| checksum::ones_sum(inner, 0))
+        }
+    };
+    write_before(frame, outer, link, label, sum);
+}
+
+/// The same, with the [sum](checksum::ones_sum) of the inner frame, which over IPv4 may be anything.
+#[inline(always)]
+pub(super) fn write_before(
+    frame: &mut [u8],
+    outer: &OuterHeader,
+    link: LinkAddresses,
+    label: Label,
+    inner_sum: u32,
+) {
     let Label { source_port, traffic_class, .. } = label;
     match outer {
         OuterHeader::V4 { header, sum } => {
@@ -72,9 +103,9 @@ pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, 
             // The length counts twice, in the header and in the pseudo header.
             let [_, a, b, c] = label.vni.value().to_be_bytes();
             let vni = u32::from(u16::from_be_bytes([a, b])) + (u32::from(c) << 8);
-            let sum = sum + 2 * u32::from(udp_len) + u32::from(source_port) + vni;
+            let sum = sum + inner_sum + 2 * u32::from(udp_len) + u32::from(source_port) + vni;
             // Zero is not allowed over IPv6 unless both ends agreed (RFC 6935), and means all ones (RFC 768).
-            let udp_checksum = match checksum::finish(checksum::ones_sum(inner, sum)) {
+            let udp_checksum = match checksum::finish(sum) {
                 0 => 0xffff,
                 sum => sum,
             };

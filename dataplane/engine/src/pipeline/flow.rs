@@ -1,14 +1,31 @@
-//! Entropy: the outer source port made from the inner flow, so that the underlay can spread flows over paths and
-//! queues (RFC 7348 §5).
+//! Entropy: what is made from a flow to spread flows over paths. By it the gateway chooses among its own paths, and the
+//! outer source port lets the underlay choose, for paths and queues (RFC 7348 §5).
 
 use std::net::IpAddr;
 
 use super::ip::IpHeader;
 
-/// The outer source port for an inner packet: 49 152 to 65 535, the same for all packets of a flow and for all
-/// fragments between two hosts.
+/// What is made from a flow. Parts of it tell nothing of each other, so that each choice is a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entropy(u64);
+
+impl Entropy {
+    /// The outer source port for an inner packet: 49 152 to 65 535.
+    #[inline(always)]
+    pub(crate) fn source_port(self) -> u16 {
+        0xc000 | (self.0 >> 48) as u16 & 0x3fff
+    }
+
+    /// What the gateway chooses among paths by.
+    #[inline(always)]
+    pub(crate) fn path(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+}
+
+/// The entropy of a packet: the same for all packets of a flow, and for all fragments between two hosts.
 #[inline]
-pub(crate) fn source_port(header: &IpHeader, packet: &[u8]) -> u16 {
+pub(crate) fn of_packet(header: &IpHeader, packet: &[u8]) -> Entropy {
     let ports = header.upper_layer(packet, 0, 4).and_then(|ports| ports.try_into().ok()).unwrap_or_default();
     let (source, destination) = match (header.source, header.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -26,12 +43,17 @@ pub(crate) fn source_port(header: &IpHeader, packet: &[u8]) -> u16 {
 /// The same from the parts: addresses as numbers, those of IPv6 [folded](fold), and the first bytes of the upper layer,
 /// which count if they are ports.
 #[inline(always)]
-pub(super) fn entropy(source: u64, destination: u64, protocol: u8, ports: [u8; 4], flow_label: u32) -> u16 {
+pub(super) fn entropy(
+    source: u64,
+    destination: u64,
+    protocol: u8,
+    ports: [u8; 4],
+    flow_label: u32,
+) -> Entropy {
     // TCP, UDP, and SCTP (RFC 9260).
     let ports = if matches!(protocol, 6 | 17 | 132) { u32::from_ne_bytes(ports) } else { 0 };
     let seed = u64::from(ports) << 32 | u64::from(flow_label) << 8 | u64::from(protocol);
-    let hash = mix(mix(source, destination ^ 0x9e37_79b9_7f4a_7c15), seed);
-    0xc000 | (hash >> 48) as u16 & 0x3fff
+    Entropy(mix(mix(source, destination ^ 0x9e37_79b9_7f4a_7c15), seed))
 }
 
 /// The two halves of a 128-bit product of odd-ish operands: cheap, and every input bit reaches the top.
@@ -74,7 +96,7 @@ mod tests {
             let mut seen = HashSet::new();
             for port in 0..4096_u16 {
                 let [a, b] = port.to_be_bytes();
-                let entropy = source_port(&header(source, destination), &[a, b, 0, 53]);
+                let entropy = of_packet(&header(source, destination), &[a, b, 0, 53]).source_port();
                 assert!(entropy >= 49152);
                 seen.insert(entropy);
             }
@@ -83,10 +105,25 @@ mod tests {
         }
     }
 
+    /// Else flows that share a path of ours would share those of the underlay.
+    #[test]
+    fn paths_and_source_ports_are_independent() {
+        for (source, destination) in [("10.0.0.1", "198.18.0.1"), ("fd00::1", "2001:db8::1")] {
+            let mut counts = [[0_i32; 8]; 8];
+            for port in 0..=u16::MAX {
+                let [a, b] = port.to_be_bytes();
+                let entropy = of_packet(&header(source, destination), &[a, b, 0, 53]);
+                counts[usize::from(entropy.path() % 8)][usize::from(entropy.source_port() % 8)] += 1;
+            }
+            // 1 024 each, give or take five standard deviations.
+            assert!(counts.iter().flatten().all(|count| (count - 1024).abs() < 160), "{counts:?}");
+        }
+    }
+
     #[test]
     fn fragments_stay_together() {
         let mut header = header("10.0.0.1", "198.18.0.1");
         header.payload = None;
-        assert_eq!(source_port(&header, &[1, 2, 3, 4]), source_port(&header, &[9, 9, 9, 9]));
+        assert_eq!(of_packet(&header, &[1, 2, 3, 4]), of_packet(&header, &[9, 9, 9, 9]));
     }
 }

@@ -9,7 +9,7 @@ use super::{Stop, ecn, flow};
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::tables::flow::{Flow, FlowKey};
-use crate::tables::{OuterHeader, OverlayIndex, Snapshot, Way};
+use crate::tables::{Onward, OuterHeader, OverlayIndex, Snapshot, Way};
 
 /// A packet from the outer network, read as far as the tables are not needed.
 pub(crate) struct Arrival {
@@ -92,10 +92,14 @@ pub(crate) fn toward<'a>(
         return Err(Stop::punt(Reason::TtlExceeded, overlay));
     }
     let endpoint = tables.endpoints.get(station.endpoint);
-    let adjacency = endpoint.adjacency.as_ref().ok_or(Reason::NoRoute)?;
-    let neighbour = adjacency.mac.get().ok_or(Reason::NoNeighbour)?;
     let bytes = &frame[packet.into()..];
-    let mtu = station.mtu.min(fits(tables.fixed.port(adjacency.port).mtu, &endpoint.outer));
+    let entropy = flow::of_packet(header, bytes);
+    let (port, neighbour) = match tables.onward(&endpoint.way, endpoint.address, || entropy.path()) {
+        Onward::To(port, neighbour) => (port, neighbour),
+        Onward::Nowhere => return Err(Reason::NoRoute.into()),
+        Onward::NoNeighbour | Onward::Ask(_) => return Err(Reason::NoNeighbour.into()),
+    };
+    let mtu = station.mtu.min(fits(tables.fixed.port(port).mtu, &endpoint.outer));
     if header.len > mtu {
         return Err(Stop::too_big(header, bytes, overlay, mtu));
     }
@@ -110,10 +114,10 @@ pub(crate) fn toward<'a>(
         vni: station.vni,
         station: station.mac,
         source: if treatment.is_owned() { tables.fixed.router_mac } else { tables.overlays.own_mac(overlay) },
-        port: adjacency.port,
-        link: LinkAddresses { destination: neighbour, source: tables.fixed.port_mac(adjacency.port) },
+        port,
+        link: LinkAddresses { destination: neighbour, source: tables.fixed.port_mac(port) },
         outer: &endpoint.outer,
-        source_port: flow::source_port(header, bytes),
+        source_port: entropy.source_port(),
         traffic_class: ecn::encapsulated(treatment.dscp(), header.traffic_class),
     })
 }

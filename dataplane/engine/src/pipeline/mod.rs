@@ -13,17 +13,16 @@
 //! there; what this module's other files decide is what the rest is decided by, and what the short way is held against.
 
 pub(crate) mod decapsulate;
-mod ecn;
+pub(crate) mod ecn;
 mod egress;
 pub(crate) mod encapsulate;
 pub(crate) mod filter;
-mod flow;
+pub(crate) mod flow;
 mod ingress;
 pub(crate) mod ip;
 pub(crate) mod lane;
 pub(crate) mod link;
 
-use arrayvec::ArrayVec;
 use port::{BATCH, Batch, Frame, Umem};
 use wire::ethernet::{self, EthernetRepr};
 
@@ -55,6 +54,11 @@ pub(crate) enum Verdict {
     Punt(Punt),
     /// Drop it.
     Drop(Reason),
+}
+
+impl Verdict {
+    /// None yet.
+    const NONE: Self = Self::Drop(Reason::Malformed);
 }
 
 /// A frame that is ready to leave.
@@ -119,20 +123,19 @@ impl From<Stop> for Verdict {
 
 /// Where a batch's verdicts are left; kept by the caller from one batch to the next.
 pub(crate) struct Scratch {
-    /// One for each frame of the last batch, in order.
-    pub(crate) verdicts: ArrayVec<Verdict, BATCH>,
+    /// The first are those of the frames of the last batch, in order.
+    pub(crate) verdicts: [Verdict; BATCH],
 }
 
 impl Scratch {
     pub(crate) fn new() -> Box<Self> {
-        Box::new(Self { verdicts: ArrayVec::new() })
+        Box::new(Self { verdicts: [Verdict::NONE; BATCH] })
     }
 }
 
 /// Takes a batch from `port` through the pipeline; the verdicts are in `scratch`.
 pub(crate) fn process(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
     let verdicts = &mut scratch.verdicts;
-    verdicts.clear();
     match context.tables.fixed.port(port).role {
         Role::Underlay => lane::run(context, &FromUnderlay::new(context, port), batch, verdicts),
         Role::Uplink => lane::run(context, &FromUplink::new(context, port), batch, verdicts),

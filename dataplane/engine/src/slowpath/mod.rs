@@ -24,11 +24,11 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::api::{Event, NeighbourStatistics, NeighbourStatus, NextHop, PortIndex, Update};
+use crate::api::{Event, NeighbourStatistics, NeighbourStatus, PortIndex, Update};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
-use crate::tables::{OverlayIndex, Way, Writer};
+use crate::tables::{OverlayIndex, Writer};
 use advertise::Advertiser;
 use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
@@ -285,12 +285,14 @@ impl SlowPath {
             }
             Reason::Resolving => self.resolve_neighbour(&received, now),
             Reason::UnknownStation => {
-                if self.admit(&received, now) {
+                // Frames that were on their way here when their sender was let in are not held against it.
+                if !self.is_known(&received) {
+                    if !self.admit(&received, now) {
+                        return self.tally.count(Deed::StrangerRefused);
+                    }
                     self.tally.count(Deed::StrangerAdmitted);
-                    self.send([Output::Again { port: punted.port, frame: Box::new(punted.frame) }], now);
-                } else {
-                    self.tally.count(Deed::StrangerRefused);
                 }
+                self.send([Output::Again { port: punted.port, frame: Box::new(punted.frame) }], now);
             }
             _ => {}
         }
@@ -299,11 +301,9 @@ impl SlowPath {
     /// Keeps a packet for a neighbour on the uplink, one hop older, until that has told its MAC address.
     fn resolve_neighbour(&mut self, received: &Received<'_>, now: Instant) {
         let Ok(header) = IpHeader::parse(received.ethertype, received.packet) else { return };
-        let Some(Way::OnLink(port)) = self.writer.current().fib.lookup(header.destination) else { return };
-        let next_hop = NextHop { port: *port, address: header.destination };
         let mut packet = received.packet[..header.len.into()].to_vec();
         header.age(&mut packet);
-        self.outbox(now).deliver(next_hop, FrameCopy::of(&packet));
+        self.outbox(now).forward(&packet);
     }
 
     fn relay_dhcp(&mut self, received: &Received<'_>, now: Instant) {
@@ -314,6 +314,12 @@ impl SlowPath {
         };
         let outputs = dhcp::relay(tables, received, &self.tally, endpoint_of);
         self.send(outputs, now);
+    }
+
+    /// Whether the sender is in the flow table by now, as a station or a visitor.
+    fn is_known(&self, received: &Received<'_>) -> bool {
+        let vni = self.writer.current().overlays.get(received.overlay).vni;
+        self.writer.flow(FlowKey::mac(vni, received.sender)).is_some()
     }
 
     /// Whether the sender, which is no station, is let in for now.

@@ -8,7 +8,7 @@ use wire::ipv6::{self, Ipv6Packet, Ipv6Repr};
 use wire::ndp::{self, NeighbourAdvertisement, NeighbourSolicitation};
 use wire::{EtherType, IpProtocol};
 
-use super::neighbours::Evidence;
+use super::neighbours::{Evidence, NeighbourKey};
 use super::received::Origin;
 use super::resolve::Claim;
 use super::{Deed, Output, Received, SlowPath};
@@ -107,12 +107,18 @@ impl SlowPath {
             self.tally.count(deed);
             return Some(());
         }
+        let address = IpAddr::V6(advertisement.target);
+        // Without a MAC address it cannot tell one: it confirms what is known, or says nothing (RFC 4861 §7.2.5).
+        let is_bound = || self.neighbours.bound(NeighbourKey { overlay, address }) == Some(received.sender);
+        if advertisement.target_mac.is_none() && !is_bound() {
+            return Some(());
+        }
         let override_ = advertisement.override_;
         let evidence = match advertisement.solicited {
             true => Evidence::Reply { override_ },
             false => Evidence::Announcement { override_ },
         };
-        self.learn(received, Claim { address: advertisement.target.into(), evidence }, now);
+        self.learn(received, Claim { address, evidence }, now);
         Some(())
     }
 

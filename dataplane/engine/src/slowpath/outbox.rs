@@ -8,13 +8,20 @@ use wire::{EtherType, MacAddr};
 
 use super::waiting::WaitingPackets;
 use super::{Answer, Deed, FrameCopy, Tally, WorkerLink};
-use crate::api::{Event, NextHop, PortIndex};
+use crate::api::{Event, PortIndex};
 use crate::pipeline::encapsulate::{self, Label, LinkAddresses, overhead};
-use crate::tables::{OverlayIndex, Snapshot, Way};
+use crate::pipeline::ip::IpHeader;
+use crate::pipeline::{ecn, flow};
+use crate::tables::{Onward, OverlayIndex, Snapshot};
 
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §4.2.3.3): what is shorter is padded, because a bridge behind the
 /// endpoint may send it as it is.
 const MIN_FRAME: usize = 60;
+
+/// What a packet's Ethernet header says of it.
+fn ethertype(packet: &[u8]) -> EtherType {
+    if packet.first().is_some_and(|first| first >> 4 == 4) { EtherType::Ipv4 } else { EtherType::Ipv6 }
+}
 
 /// What is to be sent. Protocols only say what; whether and how it leaves is decided in one place.
 #[derive(Debug)]
@@ -45,12 +52,19 @@ impl Outbox<'_> {
         match output {
             Output::Station { overlay, endpoint, mac, ethertype, payload } => {
                 let inner = self.inner_frame(overlay, mac, ethertype, &payload);
-                self.encapsulate(overlay, endpoint, mac, &inner);
+                self.encapsulate(
+                    overlay,
+                    endpoint,
+                    mac,
+                    &inner,
+                    self.traffic_class(overlay, ethertype, &payload),
+                );
             }
             Output::Flood { overlay, mac, ethertype, payload } => {
                 let inner = self.inner_frame(overlay, mac, ethertype, &payload);
+                let traffic_class = self.traffic_class(overlay, ethertype, &payload);
                 for endpoint in self.tables.overlays.get(overlay).endpoints.iter() {
-                    self.encapsulate(overlay, *endpoint, mac, &inner);
+                    self.encapsulate(overlay, *endpoint, mac, &inner, traffic_class);
                 }
             }
             Output::Outer(packet) => self.forward(&packet),
@@ -74,56 +88,55 @@ impl Outbox<'_> {
         frame
     }
 
+    /// The outer traffic class of a frame with `payload`, as of those that are forwarded; ARP has none inside.
+    fn traffic_class(&self, overlay: OverlayIndex, ethertype: EtherType, payload: &[u8]) -> u8 {
+        let inside = IpHeader::parse(ethertype, payload).map_or(0, |header| header.traffic_class);
+        ecn::encapsulated(self.tables.overlays.treatment(overlay).dscp(), inside)
+    }
+
     /// The inner frame on its way to an endpoint. One that cannot be reached now hears nothing.
-    fn encapsulate(&mut self, overlay: OverlayIndex, endpoint: IpAddr, station: MacAddr, inner: &[u8]) {
+    fn encapsulate(
+        &mut self,
+        overlay: OverlayIndex,
+        endpoint: IpAddr,
+        station: MacAddr,
+        inner: &[u8],
+        traffic_class: u8,
+    ) {
         let tables = self.tables;
         let Some(endpoint) = tables.endpoints.index_of(endpoint).map(|index| tables.endpoints.get(index))
         else {
             return;
         };
-        let Some(adjacency) = &endpoint.adjacency else { return };
-        let Some(destination) = adjacency.mac.get() else { return };
-        let link = LinkAddresses { destination, source: tables.fixed.port_mac(adjacency.port) };
+        // Any value spreads well enough: the station's own keeps its answers in order.
+        let [.., a, b] = station.0;
+        let flow = u16::from_be_bytes([a, b]);
+        let Onward::To(port, destination) = tables.onward(&endpoint.way, endpoint.address, || flow) else {
+            return;
+        };
+        let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
         let overhead = overhead(&endpoint.outer);
         let mut frame = vec![0; overhead + inner.len()];
         frame[overhead..].copy_from_slice(inner);
-        // Any value spreads well enough: the station's own keeps its answers in order.
-        let [.., a, b] = station.0;
-        let source_port = 0xc000 | u16::from_be_bytes([a, b]) & 0x3fff;
-        let label = Label { vni: tables.overlays.get(overlay).vni, source_port, traffic_class: 0 };
+        let source_port = 0xc000 | flow & 0x3fff;
+        let label = Label { vni: tables.overlays.get(overlay).vni, source_port, traffic_class };
         encapsulate::write(&mut frame, &endpoint.outer, link, label);
-        self.hand(Answer::Send { port: adjacency.port, frame: FrameCopy::of(&frame) });
+        self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }
 
-    fn forward(&mut self, packet: &[u8]) {
-        let destination = match packet.first().map(|first| first >> 4) {
-            Some(4) => packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from),
-            Some(6) => {
-                packet.get(24..40).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(IpAddr::from)
-            }
-            _ => None,
-        };
-        match destination.and_then(|destination| Some((destination, self.tables.fib.lookup(destination)?))) {
-            Some((_, Way::Via(adjacency))) => {
-                if let Some(mac) = adjacency.mac.get() {
-                    self.route_out(adjacency.port, mac, packet);
-                }
-            }
-            Some((address, Way::OnLink(port))) => {
-                self.deliver(NextHop { port: *port, address }, FrameCopy::of(packet));
-            }
-            _ => {}
-        }
-    }
-
-    /// An IP packet to a neighbour on the uplink, whose MAC address is asked for if need be.
-    pub(super) fn deliver(&mut self, next_hop: NextHop, packet: FrameCopy) {
-        match self.tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get()) {
-            Some(mac) => self.route_out(next_hop.port, mac, packet.bytes()),
-            None => {
-                self.waiting.keep(next_hop, packet, self.now);
+    /// An IP packet to the outer network. If it is for a neighbour on the uplink whose MAC address is not known, that is
+    /// asked for.
+    pub(super) fn forward(&mut self, packet: &[u8]) {
+        let Ok(header) = IpHeader::parse(ethertype(packet), packet) else { return };
+        let Some(way) = self.tables.fib.lookup(header.destination) else { return };
+        let flow = || flow::of_packet(&header, packet).path();
+        match self.tables.onward(way, header.destination, flow) {
+            Onward::To(port, mac) => self.route_out(port, mac, packet),
+            Onward::Ask(next_hop) => {
+                self.waiting.keep(next_hop, FrameCopy::of(packet), self.now);
                 (self.events)(Event::Resolve(next_hop));
             }
+            Onward::NoNeighbour | Onward::Nowhere => {}
         }
     }
 
@@ -137,13 +150,9 @@ impl Outbox<'_> {
     }
 
     fn route_out(&mut self, port: PortIndex, mac: MacAddr, packet: &[u8]) {
-        let ethertype = if packet.first().is_some_and(|first| first >> 4 == 4) {
-            EtherType::Ipv4
-        } else {
-            EtherType::Ipv6
-        };
         let mut frame = vec![0; ethernet::HEADER_LEN + packet.len()];
-        EthernetRepr { dst: mac, src: self.tables.fixed.port_mac(port), ethertype }.emit(&mut frame);
+        let (src, ethertype) = (self.tables.fixed.port_mac(port), ethertype(packet));
+        EthernetRepr { dst: mac, src, ethertype }.emit(&mut frame);
         frame[ethernet::HEADER_LEN..].copy_from_slice(packet);
         self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }

@@ -6,6 +6,7 @@ use wire::ethernet::EthernetFrame;
 use wire::{EtherType, MacAddr};
 
 use super::Punted;
+use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::pipeline::decapsulate::{Expected, Outer};
 use crate::pipeline::ip::IpHeader;
@@ -25,6 +26,8 @@ pub(super) enum Origin {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received<'a> {
     pub(super) origin: Origin,
+    /// The port that it arrived at.
+    pub(super) port: PortIndex,
     /// The overlay that it is about: where it came from, or what it is for.
     pub(super) overlay: OverlayIndex,
     /// MAC address that it came from: a station's, or that of a neighbour on the uplink.
@@ -59,6 +62,7 @@ impl<'a> Received<'a> {
         let ethernet = EthernetFrame::new_checked(frame).ok()?;
         Some(Self {
             origin,
+            port: punted.port,
             overlay: punted.overlay,
             sender: ethernet.src(),
             receiver: ethernet.dst(),

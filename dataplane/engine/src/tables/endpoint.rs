@@ -1,7 +1,6 @@
 //! Endpoints: the far ends of VXLAN, and the outer headers toward them, ready made.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use wire::ethernet::{self, EthernetRepr};
 use wire::ipv4::{self, Ipv4Repr};
@@ -10,7 +9,7 @@ use wire::udp::{self, UdpRepr};
 use wire::vxlan::{self, VxlanRepr};
 use wire::{EtherType, IpProtocol, MacAddr, Vni, checksum};
 
-use super::adjacency::Adjacency;
+use super::way::Way;
 
 /// Bytes of the outer headers, Ethernet included, over IPv4.
 const OUTER_V4: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
@@ -25,8 +24,8 @@ const OUTER_TTL: u8 = 64;
 #[repr(align(64))]
 pub(crate) struct Endpoint {
     pub(crate) address: IpAddr,
-    /// The neighbour that frames to it go through; `None` while there is no route.
-    pub(crate) adjacency: Option<Arc<Adjacency>>,
+    /// The neighbours that frames to it go through; [`Way::Reject`] while there is no route.
+    pub(crate) way: Way,
     pub(crate) outer: OuterHeader,
 }
 

@@ -1,26 +1,11 @@
 //! Routes toward the outer network.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::adjacency::Adjacency;
 use super::lpm::Lpm;
-use crate::api::PortIndex;
-
-/// Where a packet goes.
-#[derive(Clone, Debug)]
-pub(crate) enum Way {
-    /// To a router.
-    Via(Arc<Adjacency>),
-    /// To the destination itself, on the link of this port.
-    OnLink(PortIndex),
-    /// Not to the outer network: an overlay, the host itself, or an address that is never forwarded to.
-    Local,
-    /// Nowhere.
-    Reject,
-}
+use super::way::Way;
 
 /// The routes.
 #[derive(Debug)]
@@ -58,6 +43,7 @@ pub(crate) fn never_forwarded() -> impl Iterator<Item = IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::PortIndex;
     use crate::pipeline::ip;
 
     #[test]

@@ -9,12 +9,15 @@ mod fib;
 #[allow(dead_code, unused_imports)]
 pub(crate) mod flow;
 mod lpm;
+mod multipath;
 mod overlay;
 pub(crate) mod rules;
+mod way;
 mod writer;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
@@ -22,14 +25,16 @@ use wire::MacAddr;
 
 pub(crate) use adjacency::{Adjacency, MacCell};
 pub(crate) use endpoint::{Endpoint, OuterHeader};
-pub(crate) use fib::{Fib, Way, never_forwarded};
+pub(crate) use fib::{Fib, never_forwarded};
 pub(crate) use lpm::Lpm;
+pub(crate) use multipath::Multipath;
 pub(crate) use overlay::{OverlayIndex, OverlayTable};
 use rules::Rules;
+pub(crate) use way::{Onward, Way};
 pub use writer::TablesError;
 pub(crate) use writer::Writer;
 
-use crate::api::{NextHop, PortIndex, Role};
+use crate::api::{NextHop, PortConfig, PortIndex, Role};
 
 /// All tables at one moment, but for the flow table, which changes in place.
 #[derive(Clone, Debug)]
@@ -46,7 +51,7 @@ pub(crate) struct Snapshot {
     pub(crate) host: Arc<HashSet<IpAddr, RandomState>>,
 }
 
-/// What does not change while the engine runs, but for the ports' MAC addresses.
+/// What does not change while the engine runs, but for the ports' MAC addresses and whether they are up.
 #[derive(Debug)]
 pub(crate) struct Fixed {
     pub(crate) ports: Vec<PortRecord>,
@@ -55,8 +60,8 @@ pub(crate) struct Fixed {
     pub(crate) router_link_local: Ipv6Addr,
     /// All VTEP addresses.
     pub(crate) vteps: Vec<IpAddr>,
-    /// Addresses on the uplinks.
-    pub(crate) uplink_addresses: Vec<IpAddr>,
+    /// Addresses of the uplinks, each with its port.
+    pub(crate) uplink_addresses: Vec<(PortIndex, IpAddr)>,
     pub(crate) blocks: Lpm<()>,
 }
 
@@ -66,6 +71,24 @@ pub(crate) struct PortRecord {
     pub(crate) role: Role,
     pub(crate) mac: MacCell,
     pub(crate) mtu: u16,
+    is_up: AtomicBool,
+}
+
+impl PortRecord {
+    fn new(port: &PortConfig) -> Self {
+        let PortConfig { role, mac, mtu, .. } = *port;
+        Self { role, mac: MacCell::new(Some(mac)), mtu, is_up: AtomicBool::new(true) }
+    }
+
+    /// Whether frames can leave by it, as far as control knows.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    fn set_up(&self, is_up: bool) {
+        self.is_up.store(is_up, Ordering::Relaxed);
+    }
 }
 
 impl Fixed {
@@ -113,9 +136,9 @@ impl EndpointTable {
         self.by_address.get(&address).copied()
     }
 
-    pub(crate) fn set_adjacency(&mut self, address: IpAddr, adjacency: Option<Arc<Adjacency>>) {
+    pub(crate) fn set_way(&mut self, address: IpAddr, way: Way) {
         if let Some(index) = self.index_of(address) {
-            self.endpoints[usize::from(index)].adjacency = adjacency;
+            self.endpoints[usize::from(index)].way = way;
         }
     }
 }

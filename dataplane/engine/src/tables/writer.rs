@@ -14,10 +14,10 @@ use wire::MacAddr;
 
 use super::flow::{self, Flow, FlowKey, TableFull};
 use super::{
-    Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, OuterHeader, OverlayIndex, OverlayTable,
-    PortRecord, Snapshot, Way, never_forwarded, rules::Rules,
+    Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, Multipath, OuterHeader, OverlayIndex,
+    OverlayTable, PortRecord, Snapshot, Way, never_forwarded, rules::Rules,
 };
-use crate::api::{Config, NextHop, RouteTarget, Station, Update};
+use crate::api::{Config, NextHop, Path, PortIndex, Station, Update};
 
 /// Most neighbours that are remembered. Control keeps no more in use; the bound is against its mistakes.
 const MAX_NEIGHBOURS: usize = 16_384;
@@ -44,6 +44,7 @@ pub(crate) struct Writer {
     /// Tables that workers may still read.
     replaced: Vec<Arc<Snapshot>>,
     neighbours: HashMap<NextHop, Arc<Adjacency>, RandomState>,
+    multipaths: HashMap<Box<[Path]>, Arc<Multipath>, RandomState>,
     flows: flow::FlowWriter,
     max_flows: usize,
     /// Those of one station, on their way in; kept for its memory.
@@ -58,17 +59,12 @@ impl Writer {
     /// The tables at start, what the configuration says and no routes; and where workers get their look at the flow
     /// table, of which there may be `readers`.
     pub(crate) fn new(config: Config, readers: usize) -> Result<(Self, flow::FlowReaders), TablesError> {
-        let vteps: Vec<IpAddr> = config
-            .ports
-            .iter()
-            .filter(|port| port.role.is_underlay())
-            .flat_map(|port| port.addresses.iter().copied())
-            .collect();
-        let uplink_addresses = config
-            .ports
-            .iter()
-            .filter(|port| port.role.is_uplink())
-            .flat_map(|port| port.addresses.iter().copied())
+        let vteps = config.vteps;
+        let uplink_addresses = (0..)
+            .map(PortIndex)
+            .zip(&config.ports)
+            .filter(|(_, port)| port.role.is_uplink())
+            .flat_map(|(index, port)| port.addresses.iter().map(move |&address| (index, address)))
             .collect();
         let overlays = OverlayTable::build(config.overlays);
         // An endpoint of a family in which we have no VTEP address can be neither sender nor receiver.
@@ -77,17 +73,13 @@ impl Writer {
             .into_iter()
             .filter_map(|address| {
                 let outer = OuterHeader::new(&vteps, address)?;
-                Some(Endpoint { address, adjacency: None, outer })
+                Some(Endpoint { address, way: Way::Reject, outer })
             })
             .collect();
         if endpoints.len() > usize::from(u16::MAX) {
             return Err(TablesError::Endpoints(endpoints.len()));
         }
-        let ports = config
-            .ports
-            .iter()
-            .map(|port| PortRecord { role: port.role, mac: MacCell::new(Some(port.mac)), mtu: port.mtu })
-            .collect();
+        let ports = config.ports.iter().map(PortRecord::new).collect();
         let addresses = vteps.iter().map(|address| IpNet::from(*address));
         let local = config.blocks.iter().copied().chain(addresses).chain(never_forwarded()).collect();
         let fixed = Fixed {
@@ -115,6 +107,7 @@ impl Writer {
             changed: false,
             replaced: Vec::new(),
             neighbours: HashMap::default(),
+            multipaths: HashMap::default(),
             flows,
             max_flows: config.max_flows as usize,
             entries: Vec::new(),
@@ -233,25 +226,17 @@ impl Writer {
     pub(crate) fn apply(&mut self, update: Update) {
         match update {
             Update::Routes(routes) => {
-                self.routes = routes
-                    .into_iter()
-                    .map(|route| {
-                        let way = match route.target {
-                            RouteTarget::Via(next_hop) => {
-                                self.adjacency(next_hop).map_or(Way::Reject, Way::Via)
-                            }
-                            RouteTarget::OnLink(port) => Way::OnLink(port),
-                            RouteTarget::Reject => Way::Reject,
-                        };
-                        (route.prefix, way)
-                    })
-                    .collect();
+                self.routes =
+                    routes.into_iter().map(|route| (route.prefix, self.way(&route.paths))).collect();
                 self.rebuild_fib();
                 self.forget_unused();
             }
-            Update::Endpoint { address, next_hop } => {
-                let adjacency = next_hop.and_then(|next_hop| self.adjacency(next_hop));
-                Arc::make_mut(&mut self.current.endpoints).set_adjacency(address, adjacency);
+            Update::Endpoint { address, paths } => {
+                // Unlike hosts of the outer network it is asked for before there is something for it.
+                let to_it = |path: &Path| Path { gateway: Some(path.next_hop(address).address), ..*path };
+                let paths: Vec<Path> = paths.iter().map(to_it).collect();
+                let way = self.way(&paths);
+                Arc::make_mut(&mut self.current.endpoints).set_way(address, way);
                 self.changed = true;
                 self.forget_unused();
             }
@@ -265,6 +250,11 @@ impl Writer {
             Update::PortMac { port, mac } => {
                 if let Some(port) = self.current.fixed.ports.get(usize::from(port.0)) {
                     port.mac.set(Some(mac));
+                }
+            }
+            Update::PortState { port, is_up } => {
+                if let Some(port) = self.current.fixed.ports.get(usize::from(port.0)) {
+                    port.set_up(is_up);
                 }
             }
         }
@@ -304,6 +294,26 @@ impl Writer {
         }
     }
 
+    /// The way of these paths. Those with the same paths share it.
+    fn way(&mut self, paths: &[Path]) -> Way {
+        match paths {
+            [] => Way::Reject,
+            [Path { port, gateway: None, .. }] => Way::OnLink(*port),
+            [Path { port, gateway: Some(address), .. }] => {
+                let next_hop = NextHop { port: *port, address: *address };
+                self.adjacency(next_hop).map_or(Way::Reject, Way::Via)
+            }
+            several => {
+                if let Some(multipath) = self.multipaths.get(several) {
+                    return Way::Multipath(Arc::clone(multipath));
+                }
+                let multipath = Arc::new(Multipath::new(several, |next_hop| self.adjacency(next_hop)));
+                self.multipaths.insert(several.into(), Arc::clone(&multipath));
+                Way::Multipath(multipath)
+            }
+        }
+    }
+
     /// The adjacency of a neighbour, made if need be; `None` if there are too many.
     fn adjacency(&mut self, next_hop: NextHop) -> Option<Arc<Adjacency>> {
         if let Some(adjacency) = self.neighbours.get(&next_hop) {
@@ -319,6 +329,7 @@ impl Writer {
 
     /// Forgets neighbours that nothing leads to. A snapshot that a worker still reads keeps its own alive.
     fn forget_unused(&mut self) {
+        self.multipaths.retain(|_, multipath| Arc::strong_count(multipath) > 1);
         self.neighbours
             .retain(|_, adjacency| Arc::strong_count(adjacency) > 1 || adjacency.mac.get().is_some());
     }
@@ -327,7 +338,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{PortIndex, Route};
+    use crate::api::Route;
     use crate::testing;
 
     const MAC: wire::MacAddr = wire::MacAddr([2, 0, 0, 0, 9, 9]);
@@ -348,7 +359,8 @@ mod tests {
         let (mut writer, _) = Writer::new(testing::config(), 1).unwrap();
         let reader = Arc::clone(writer.published());
         let before = reader.load_full();
-        let route = Route { prefix: "0.0.0.0/0".parse().unwrap(), target: RouteTarget::Via(router()) };
+        let paths = Arc::new([Path::via(router())]);
+        let route = Route { prefix: "0.0.0.0/0".parse().unwrap(), paths };
         writer.apply(Update::Routes(vec![route]));
         writer.apply(Update::Neighbour { next_hop: router(), mac: Some(MAC) });
         assert!(Arc::ptr_eq(&before, &reader.load_full()));
@@ -367,7 +379,8 @@ mod tests {
     fn a_neighbour_may_be_known_before_the_route_through_it() {
         let (mut writer, _) = Writer::new(testing::config(), 1).unwrap();
         writer.apply(Update::Neighbour { next_hop: router(), mac: Some(MAC) });
-        let route = Route { prefix: "::/0".parse().unwrap(), target: RouteTarget::Via(router()) };
+        let paths = Arc::new([Path::via(router())]);
+        let route = Route { prefix: "::/0".parse().unwrap(), paths };
         writer.apply(Update::Routes(vec![route]));
         writer.publish();
         assert_eq!(way_to(&writer.published().load_full(), "2001:db8::1"), Some(MAC));

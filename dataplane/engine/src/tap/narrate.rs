@@ -8,14 +8,14 @@ use wire::{EtherType, IpProtocol, Vni};
 
 use super::headers::Headers;
 use super::{Step, Tapped};
-use crate::api::{Action, NextHop, Overlay, PortIndex, RateLimit, Role};
+use crate::api::{Action, Overlay, PortIndex, RateLimit, Role};
 use crate::counters::Reason;
 use crate::pipeline::decapsulate::{Expected, Outer};
 use crate::pipeline::ip::IpHeader;
 use crate::pipeline::link::Link;
-use crate::pipeline::{Forwarded, Verdict, filter};
+use crate::pipeline::{Forwarded, Verdict, filter, flow};
 use crate::tables::flow::{Flow, FlowKey, View};
-use crate::tables::{Adjacency, OverlayIndex, Snapshot, Way};
+use crate::tables::{Onward, OverlayIndex, Snapshot, Way};
 
 /// What there is to tell from.
 pub(super) struct Scene<'a> {
@@ -33,7 +33,7 @@ pub(super) fn tell(
     reason: Reason,
     sent: &[u8],
 ) -> (Option<Vni>, Vec<Step>) {
-    let mut story = Story { scene, until: "", vni: None, steps: Vec::new() };
+    let mut story = Story { scene, until: "", vni: None, flow: 0, steps: Vec::new() };
     // `None`: the story ended early, as most do.
     let _ = match story.is_from_underlay() {
         true => story.tell_outward(reason),
@@ -87,6 +87,8 @@ struct Story<'a> {
     /// The last step to be told.
     until: &'static str,
     vni: Option<Vni>,
+    /// What paths are chosen by, once the packet was read.
+    flow: u16,
     steps: Vec<Step>,
 }
 
@@ -251,6 +253,7 @@ impl<'a> Story<'a> {
         }
         match IpHeader::parse(link.ethertype, packet) {
             Ok(header) => {
+                self.flow = flow::of_packet(&header, packet).path();
                 self.step("packet", describe_packet(&header, packet))?;
                 Some(header)
             }
@@ -262,8 +265,13 @@ impl<'a> Story<'a> {
         let tables = self.scene.tables;
         let destination = header.destination;
         let detail = match tables.fib.lookup(destination) {
-            Some(Way::Via(adjacency)) => format!("through a router: {}", self.describe_adjacency(adjacency)),
+            Some(way @ Way::Via(_)) => {
+                format!("through a router: {}", self.describe_onward(way, destination))
+            }
             Some(Way::OnLink(port)) => format!("on the link of {}", self.interface(*port)),
+            Some(way @ Way::Multipath(_)) => {
+                format!("several paths, this flow's: {}", self.describe_onward(way, destination))
+            }
             Some(Way::Local)
                 if tables.overlays.get(overlay).is_router(destination, tables.fixed.router_link_local) =>
             {
@@ -283,10 +291,14 @@ impl<'a> Story<'a> {
         self.step("route", format!("{destination}: {detail}"))
     }
 
-    fn describe_adjacency(&self, adjacency: &Adjacency) -> String {
-        match adjacency.mac.get() {
-            Some(mac) => format!("{mac} on {}", self.interface(adjacency.port)),
-            None => format!("its MAC address on {} is not known", self.interface(adjacency.port)),
+    fn describe_onward(&self, way: &Way, destination: IpAddr) -> String {
+        match (self.scene.tables.onward(way, destination, || self.flow), way) {
+            (Onward::To(port, mac), _) => format!("{mac} on {}", self.interface(port)),
+            (_, Way::Via(adjacency)) => {
+                format!("its MAC address on {} is not known", self.interface(adjacency.port))
+            }
+            (Onward::Ask(next_hop), _) => format!("on the link of {}", self.interface(next_hop.port)),
+            _ => "no MAC address is known at a port that is up".into(),
         }
     }
 
@@ -365,12 +377,15 @@ impl<'a> Story<'a> {
     fn toward(&mut self, station: &Flow, header: &IpHeader) -> Option<()> {
         let tables = self.scene.tables;
         let endpoint = tables.endpoints.get(station.endpoint);
-        let Some(adjacency) = &endpoint.adjacency else {
+        let onward = tables.onward(&endpoint.way, endpoint.address, || self.flow);
+        if onward == Onward::Nowhere {
             return self.step("endpoint", format!("{}: no route to it", endpoint.address));
-        };
-        self.step("endpoint", format!("{}: {}", endpoint.address, self.describe_adjacency(adjacency)))?;
+        }
+        let neighbour = self.describe_onward(&endpoint.way, endpoint.address);
+        self.step("endpoint", format!("{}: {neighbour}", endpoint.address))?;
+        let Onward::To(port, _) = onward else { return Some(()) };
         let overhead = ethernet::HEADER_LEN + endpoint.outer.len();
-        let port_mtu = tables.fixed.port(adjacency.port).mtu;
+        let port_mtu = tables.fixed.port(port).mtu;
         let room = usize::from(port_mtu).saturating_sub(overhead);
         self.step(
             "mtu",
@@ -378,7 +393,7 @@ impl<'a> Story<'a> {
                 "{} bytes; {} of the overlay, {room} by the MTU {port_mtu} of {} less {overhead}",
                 header.len,
                 station.mtu,
-                self.interface(adjacency.port)
+                self.interface(port)
             ),
         )
     }
@@ -386,13 +401,11 @@ impl<'a> Story<'a> {
     /// To the outer network.
     fn outward(&mut self, header: &IpHeader) -> Option<()> {
         let tables = self.scene.tables;
-        let (port, mac) = match tables.fib.lookup(header.destination)? {
-            Way::Via(adjacency) => (adjacency.port, adjacency.mac.get()),
-            Way::OnLink(port) => {
-                let next_hop = NextHop { port: *port, address: header.destination };
-                (*port, tables.on_link.get(&next_hop).and_then(|adjacency| adjacency.mac.get()))
-            }
-            Way::Local | Way::Reject => return None,
+        let way = tables.fib.lookup(header.destination)?;
+        let (port, mac) = match tables.onward(way, header.destination, || self.flow) {
+            Onward::To(port, mac) => (port, Some(mac)),
+            Onward::Ask(next_hop) => (next_hop.port, None),
+            Onward::NoNeighbour | Onward::Nowhere => return None,
         };
         let mtu = tables.fixed.port(port).mtu;
         self.step("mtu", format!("{} bytes; {mtu} of {}", header.len, self.interface(port)))?;

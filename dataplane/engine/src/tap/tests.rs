@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use wire::{MacAddr, Vni};
 
 use super::*;
-use crate::api::{NextHop, OverlayPolicy, RateLimit, Role, Route, RouteTarget, Update};
+use crate::api::{NextHop, OverlayPolicy, Path, RateLimit, Role, Route, Update};
 use crate::counters::Outcome;
 use crate::pipeline::tests::any_frame;
 use crate::testing::packets::{Udp, ip_frame, vxlan};
@@ -170,13 +170,9 @@ fn on_a_stick() -> Harness {
             Update::Routes(routes) => Update::Routes(
                 routes
                     .into_iter()
-                    .map(|route| {
-                        let target = match route.target {
-                            RouteTarget::Via(next_hop) => RouteTarget::Via(on_stick(next_hop)),
-                            RouteTarget::OnLink(_) => RouteTarget::OnLink(UNDERLAY),
-                            RouteTarget::Reject => RouteTarget::Reject,
-                        };
-                        Route { target, ..route }
+                    .map(|Route { prefix, paths }| {
+                        let on_stick = |path: &Path| Path { port: UNDERLAY, ..*path };
+                        Route { prefix, paths: paths.iter().map(on_stick).collect() }
                     })
                     .collect(),
             ),
@@ -240,6 +236,26 @@ fn so_it_does_with_both_roles_on_one_port() {
         }
         UNDERLAY
     });
+}
+
+#[test]
+fn so_it_does_with_several_paths_and_names_the_flows_own() {
+    let mut gateway = multipath::gateway();
+    let mut explainer = Explainer::new().unwrap();
+    let filter = TapFilter { direction: Some(Direction::Received), ..TapFilter::default() };
+    let mut tap = open(&mut gateway, filter);
+    for flow in 0..50 {
+        let udp = Udp::from_station(STATION[0], OUTSIDE[0]).ports(1024 + flow, 5000);
+        let sent = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &udp.frame()));
+        let [(port, _)] = sent.as_slice() else { panic!("{sent:?}") };
+        let tapped = all(&mut tap).pop().unwrap();
+        let explanation = explain(&mut gateway, &mut explainer, &tapped);
+        let route = explanation.steps.iter().find(|step| step.name == "route").unwrap();
+        let expected = format!("several paths, this flow's: {}", multipath::neighbour_mac(*port));
+        assert!(route.detail.contains(&expected), "{expected}: {route:?}");
+    }
+    let frame = |underlay| if underlay { UNDERLAY } else { UPLINK };
+    ends_agree(gateway, |underlay, _| frame(underlay));
 }
 
 /// The names of the steps, and the last in words.

@@ -1,5 +1,6 @@
 //! The example gateway for unit tests, with a worker and a slow path.
 
+pub(crate) mod multipath;
 pub(crate) mod packets;
 
 use std::sync::{Arc, Mutex};
@@ -89,10 +90,15 @@ impl Harness {
 
     /// Lets a frame arrive and returns all that goes out because of it, with the port.
     pub(crate) fn send(&mut self, port: PortIndex, frame: &[u8]) -> Vec<(PortIndex, Vec<u8>)> {
-        assert!(self.wires[usize::from(port.0)].deliver(frame));
+        self.deliver(port, frame);
         self.worker.round();
         self.slow_path.take_punts();
         self.sent()
+    }
+
+    /// Lets a frame arrive, which nobody looks at yet.
+    pub(crate) fn deliver(&mut self, port: PortIndex, frame: &[u8]) {
+        assert!(self.wires[usize::from(port.0)].deliver(frame));
     }
 
     /// All that goes out now, with the port.

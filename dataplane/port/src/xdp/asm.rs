@@ -1,6 +1,6 @@
 //! A small assembler for eBPF.
 //!
-//! Just the instructions that the classifier needs, with labels. Encodings are those of RFC 9669; registers, calls
+//! Just the instructions that the programs of this module need, with labels. Encodings are those of RFC 9669; registers, calls
 //! and the stack follow its §2 and the kernel's `Documentation/bpf/`: `R1` to `R5` carry arguments and are lost in a
 //! call, `R6` to `R9` survive it, `R0` is the result, and `R10` points to the end of 512 bytes of stack.
 //!
@@ -50,10 +50,13 @@ pub(super) enum Size {
 #[repr(u8)]
 pub(super) enum Alu {
     Add = 0x00,
+    Subtract = 0x10,
+    Multiply = 0x20,
     Or = 0x40,
     And = 0x50,
     ShiftLeft = 0x60,
     ShiftRight = 0x70,
+    Xor = 0xa0,
     Move = 0xb0,
 }
 
@@ -75,6 +78,10 @@ pub(super) enum Cond {
 pub(super) enum Helper {
     /// `bpf_map_lookup_elem(map, key)`.
     MapLookup = 1,
+    /// `bpf_get_prandom_u32()`.
+    Random = 7,
+    /// `bpf_redirect(ifindex, flags)`.
+    Redirect = 23,
     /// `bpf_redirect_map(map, index, flags)`.
     RedirectMap = 51,
 }
@@ -107,11 +114,15 @@ const LD: u8 = 0x00;
 const LDX: u8 = 0x01;
 const ST: u8 = 0x02;
 const STX: u8 = 0x03;
+const ALU32: u8 = 0x04;
 const JMP: u8 = 0x05;
 const ALU64: u8 = 0x07;
 const MODE_IMM: u8 = 0x00;
 const MODE_MEM: u8 = 0x60;
 const SOURCE_REG: u8 = 0x08;
+const BYTE_SWAP: u8 = 0xd0;
+/// In place of a source: from the host's byte order to big-endian.
+const TO_BIG_ENDIAN: u8 = 0x08;
 const JUMP_ALWAYS: u8 = 0x00;
 const CALL: u8 = 0x80;
 const EXIT: u8 = 0x90;
@@ -167,6 +178,11 @@ impl Assembler {
     /// `dst = src`.
     pub(super) fn mov(&mut self, dst: Reg, src: impl Into<Operand>) {
         self.alu(Alu::Move, dst, src);
+    }
+
+    /// The low `bits` (16 or 32) of `dst` into network byte order; the others become zero.
+    pub(super) fn swap_to_network(&mut self, dst: Reg, bits: i32) {
+        self.instructions.push(encode(ALU32 | BYTE_SWAP | TO_BIG_ENDIAN, dst as u8, 0, 0, bits));
     }
 
     /// `dst = *(base + offset)`, zero-extended, in the host's byte order.
@@ -266,6 +282,11 @@ mod tests {
         assert_eq!(bytes(|a| a.alu(Alu::And, R1, 15)), [0x57, 0x01, 0, 0, 15, 0, 0, 0], "r1 &= 15");
         assert_eq!(bytes(|a| a.alu(Alu::ShiftLeft, R1, 2)), [0x67, 0x01, 0, 0, 2, 0, 0, 0], "r1 <<= 2");
         assert_eq!(bytes(|a| a.alu(Alu::ShiftRight, R1, 4)), [0x77, 0x01, 0, 0, 4, 0, 0, 0], "r1 >>= 4");
+        assert_eq!(bytes(|a| a.alu(Alu::Multiply, R1, 7)), [0x27, 0x01, 0, 0, 7, 0, 0, 0], "r1 *= 7");
+        assert_eq!(bytes(|a| a.alu(Alu::Subtract, R8, R7)), [0x1f, 0x78, 0, 0, 0, 0, 0, 0], "r8 -= r7");
+        assert_eq!(bytes(|a| a.alu(Alu::Xor, R1, 15)), [0xa7, 0x01, 0, 0, 15, 0, 0, 0], "r1 ^= 15");
+        assert_eq!(bytes(|a| a.swap_to_network(R1, 16)), [0xdc, 0x01, 0, 0, 16, 0, 0, 0], "r1 = be16 r1");
+        assert_eq!(bytes(|a| a.swap_to_network(R1, 32)), [0xdc, 0x01, 0, 0, 32, 0, 0, 0], "r1 = be32 r1");
     }
 
     #[test]
@@ -312,6 +333,8 @@ mod tests {
     #[test]
     fn calls_and_exit() {
         assert_eq!(bytes(|a| a.call(Helper::MapLookup)), [0x85, 0, 0, 0, 1, 0, 0, 0], "call 1");
+        assert_eq!(bytes(|a| a.call(Helper::Random)), [0x85, 0, 0, 0, 7, 0, 0, 0], "call 7");
+        assert_eq!(bytes(|a| a.call(Helper::Redirect)), [0x85, 0, 0, 0, 23, 0, 0, 0], "call 23");
         assert_eq!(bytes(|a| a.call(Helper::RedirectMap)), [0x85, 0, 0, 0, 51, 0, 0, 0], "call 51");
         assert_eq!(bytes(Assembler::exit), [0x95, 0, 0, 0, 0, 0, 0, 0], "exit");
     }

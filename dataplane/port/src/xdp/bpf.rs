@@ -19,6 +19,7 @@ const BPF_LINK_CREATE: c_int = 28;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
 const BPF_F_NO_PREALLOC: u32 = 1;
+const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
@@ -93,8 +94,12 @@ struct ProgramTestRun {
     ctx_size_out: u32,
     ctx_in: u64,
     ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    zero: u32,
 }
-// SAFETY: every u64 follows an even count of words: no padding; the opening of the structure for BPF_PROG_TEST_RUN.
+// SAFETY: every u64 follows an even count of words, and a word of zero ends it: no padding; the opening of the structure for BPF_PROG_TEST_RUN.
 unsafe impl Attributes for ProgramTestRun {}
 
 #[repr(C)]
@@ -291,6 +296,15 @@ impl From<u32> for Action {
     }
 }
 
+/// How many frames are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LiveRun {
+    /// In all; not 0.
+    pub(super) frames: u32,
+    /// At once, at most 256.
+    pub(super) batch: u32,
+}
+
 /// An XDP program that the verifier accepted.
 #[derive(Debug)]
 pub(super) struct Program {
@@ -348,6 +362,17 @@ impl Program {
 
     /// Runs the program on a copy of `frame`, as if it had come in on queue 0 of the loopback device.
     pub(super) fn test_run(&self, frame: &[u8]) -> io::Result<Action> {
+        self.run(frame, None)
+    }
+
+    /// Runs the program on copies of `frame` that are real: what it decides about them happens, out of the netdevs of
+    /// the calling thread's network namespace. Linux 5.18 or newer. The copies are used again and again, and come to the
+    /// program as they were left.
+    pub(super) fn run_live(&self, frame: &[u8], live: LiveRun) -> io::Result<()> {
+        self.run(frame, Some(live)).map(drop)
+    }
+
+    fn run(&self, frame: &[u8], live: Option<LiveRun>) -> io::Result<Action> {
         let mut attributes = ProgramTestRun {
             prog_fd: descriptor(self.fd.as_fd()),
             retval: 0,
@@ -355,12 +380,16 @@ impl Program {
             data_size_out: 0,
             data_in: address(frame),
             data_out: 0,
-            repeat: 1,
+            repeat: live.map_or(1, |live| live.frames),
             duration: 0,
             ctx_size_in: 0,
             ctx_size_out: 0,
             ctx_in: 0,
             ctx_out: 0,
+            flags: live.map_or(0, |_| BPF_F_TEST_XDP_LIVE_FRAMES),
+            cpu: 0,
+            batch_size: live.map_or(0, |live| live.batch),
+            zero: 0,
         };
         // SAFETY: the structure for BPF_PROG_TEST_RUN; the kernel reads `data_size_in` bytes of `frame`, and gets no
         // buffer to write the frame or the context to.

@@ -71,6 +71,22 @@ pub enum XdpError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Frames that a [`LiveSource`](super::LiveSource) cannot make.
+    #[error("frames of {length} bytes cannot be varied like this: {reason}")]
+    Frames {
+        /// Bytes of the frame.
+        length: usize,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// Live frames could not be sent.
+    #[error("{interface}: no live frames: {source}{}", live_hint(.source))]
+    Live {
+        /// Name of the netdev.
+        interface: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The program could not be run on a frame.
     #[error("the XDP program could not be run: {0}")]
     Run(#[source] io::Error),
@@ -90,6 +106,15 @@ fn hint(mode: XdpMode, source: &io::Error) -> &'static str {
             " (usual reason: a veth with fewer receive queues than its peer has transmit queues)"
         }
         (XdpMode::Generic, Some(libc::EINVAL)) => " (usual reason: the interface is gone)",
+        _ => "",
+    }
+}
+
+/// What usually lies behind the kernel's refusal to run a program on live frames.
+fn live_hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EINVAL | libc::E2BIG) => " (Linux 5.18 or newer is needed)",
+        Some(libc::EINTR) => " (a signal ended the run)",
         _ => "",
     }
 }

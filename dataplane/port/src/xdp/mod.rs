@@ -1,4 +1,5 @@
-//! The XDP program: which frames the engine gets, and which the kernel.
+//! The XDP program: which frames the engine gets, and which the kernel. Two more programs serve measurements: a
+//! [`LiveSource`] makes frames in the kernel, a [`Sink`] counts and drops them.
 //!
 //! A [`Classifier`] is one eBPF program with its maps, on one netdev. To the engine, through AF_XDP sockets, goes
 //! what is addressed to the port's own MAC address and is
@@ -25,8 +26,12 @@
 
 mod asm;
 mod bpf;
+mod collector;
 mod error;
+mod hook;
+mod live;
 mod program;
+mod sink;
 
 use std::fmt;
 use std::io;
@@ -34,21 +39,18 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ipnet::IpNet;
-use rustix::thread::CapabilitySet;
 use wire::MacAddr;
 
-use self::bpf::{Link, LoadError, Map, MapKind, Program};
+use self::bpf::{Map, MapKind};
+use self::hook::Hook;
 use self::program::Maps;
 use crate::{XdpMode, XdpRequest};
 
 pub use self::bpf::Action;
+pub use self::collector::{Collected, Collector, CollectorConfig, Wanted};
 pub use self::error::XdpError;
-
-/// Allows all helpers; the source is MIT or Apache-2.0, which includes MIT.
-const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
-
-/// What may be refused, in errors.
-const LOAD: &str = "load the XDP program";
+pub use self::live::{LiveFrames, LiveSource, Order, VariedField, Width};
+pub use self::sink::{Counts, Sink};
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,11 +144,9 @@ impl fmt::Display for Verdict {
 /// The XDP program of one port, with its maps. Dropping it takes the program off the netdev.
 #[derive(Debug)]
 pub struct Classifier {
-    program: Program,
+    hook: Hook,
     maps: Maps,
     queues: u32,
-    link: Option<Link>,
-    native_refusal: Option<XdpError>,
 }
 
 impl Classifier {
@@ -157,15 +157,7 @@ impl Classifier {
     pub fn load(config: &ClassifierConfig) -> Result<Self, XdpError> {
         let maps = make_maps(config)?;
         let text = program::assemble(config.role, config.frame_limit, &maps);
-        let program = Program::load("vxgate", LICENSE, &text).map_err(|LoadError { source, log }| {
-            // To less than CAP_PERFMON the verifier forbids what it takes for speculation, and then says EACCES.
-            match source.raw_os_error() {
-                Some(libc::EPERM) => XdpError::Privileges { action: LOAD, source },
-                Some(libc::EACCES) if !has_perfmon() => XdpError::Privileges { action: LOAD, source },
-                _ => XdpError::Load { source, log },
-            }
-        })?;
-        let classifier = Self { program, maps, queues: config.queues, link: None, native_refusal: None };
+        let classifier = Self { hook: Hook::load("vxgate", &text)?, maps, queues: config.queues };
         classifier.set_mac(config.mac)?;
         Ok(classifier)
     }
@@ -184,42 +176,12 @@ impl Classifier {
         interface: &str,
         request: XdpRequest,
     ) -> Result<XdpMode, XdpError> {
-        if self.link.is_some() {
-            return Err(XdpError::AttachedAlready);
-        }
-        let (mode, link) = match request {
-            XdpRequest::Native => self.link(ifindex, interface, XdpMode::Native)?,
-            XdpRequest::Generic => self.link(ifindex, interface, XdpMode::Generic)?,
-            XdpRequest::Auto => match self.link(ifindex, interface, XdpMode::Native) {
-                Err(refusal @ XdpError::Attach { .. }) => {
-                    let generic = self.link(ifindex, interface, XdpMode::Generic)?;
-                    self.native_refusal = Some(refusal);
-                    generic
-                }
-                result => result?,
-            },
-        };
-        self.link = Some(link);
-        Ok(mode)
-    }
-
-    fn link(&self, ifindex: u32, interface: &str, mode: XdpMode) -> Result<(XdpMode, Link), XdpError> {
-        let link = self.program.link(ifindex, mode).map_err(|source| match source.raw_os_error() {
-            // EEXIST: there is a program, in the other mode.
-            Some(libc::EBUSY | libc::EEXIST) => {
-                XdpError::HookInUse { interface: interface.to_owned(), source }
-            }
-            Some(libc::EPERM | libc::EACCES) => {
-                XdpError::Privileges { action: "attach the XDP program", source }
-            }
-            _ => XdpError::Attach { interface: interface.to_owned(), mode, source },
-        })?;
-        Ok((mode, link))
+        self.hook.attach(ifindex, interface, request)
     }
 
     /// Why [`XdpRequest::Auto`] ended in generic mode, for the log.
     pub fn native_refusal(&self) -> Option<&XdpError> {
-        self.native_refusal.as_ref()
+        self.hook.native_refusal()
     }
 
     /// Sends what `queue` receives for the engine to `socket`, an AF_XDP socket. Unless that is bound to this netdev
@@ -228,10 +190,7 @@ impl Classifier {
     /// # Errors
     /// The netdev has no such queue; this is no AF_XDP socket.
     pub fn set_socket(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
-        self.maps
-            .sockets
-            .update(&queue.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())
-            .map_err(|source| XdpError::Socket { queue, queues: self.queues, source })
+        enter_socket(&self.maps.sockets, self.queues, queue, socket)
     }
 
     /// Tells the program that the netdev has a new MAC address.
@@ -252,13 +211,11 @@ impl Classifier {
     /// # Errors
     /// The kernel refused the reading.
     pub fn counters(&self) -> Result<Vec<(Verdict, u64)>, XdpError> {
-        let sum = |verdict: Verdict| -> io::Result<(Verdict, u64)> {
-            let values = self.maps.counters.lookup(&(verdict as u32).to_ne_bytes())?;
-            let (values, _) = values.as_chunks();
-            Ok((verdict, values.iter().map(|&value| u64::from_ne_bytes(value)).sum()))
+        let sum = |verdict: Verdict| {
+            let [frames] = sum_over_cpus(&self.maps.counters, verdict as u32)?;
+            Ok((verdict, frames))
         };
-        let counters: io::Result<_> = Verdict::ALL.into_iter().map(sum).collect();
-        counters.map_err(|source| XdpError::Map { map: "counters", source })
+        Verdict::ALL.into_iter().map(sum).collect()
     }
 
     /// Runs the program in the kernel on a frame that no netdev ever saw (`BPF_PROG_TEST_RUN`): as if received on
@@ -267,14 +224,19 @@ impl Classifier {
     /// # Errors
     /// The frame is shorter than an Ethernet header or longer than a page can hold.
     pub fn run(&self, frame: &[u8]) -> Result<Action, XdpError> {
-        self.program.test_run(frame).map_err(XdpError::Run)
+        self.hook.run(frame)
     }
 }
 
-/// Whether the calling thread has CAP_PERFMON, or CAP_SYS_ADMIN that includes it.
-fn has_perfmon() -> bool {
-    let enough = CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
-    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.intersects(enough))
+/// The words of entry `index` of a per-CPU map named `counters`, each summed over the CPUs.
+fn sum_over_cpus<const WORDS: usize>(counters: &Map, index: u32) -> Result<[u64; WORDS], XdpError> {
+    let values =
+        counters.lookup(&index.to_ne_bytes()).map_err(|source| XdpError::Map { map: "counters", source })?;
+    let mut sums = [0; WORDS];
+    for (place, &word) in values.as_chunks().0.iter().enumerate() {
+        sums[place % WORDS] += u64::from_ne_bytes(word);
+    }
+    Ok(sums)
 }
 
 /// The maps, with all but the MAC address filled in.
@@ -308,6 +270,15 @@ fn make_maps(config: &ClassifierConfig) -> Result<Maps, XdpError> {
         result.map_err(|source| XdpError::Map { map: "blocks", source })?;
     }
     Ok(maps)
+}
+
+/// Lets a map of sockets lead from `queue` to `socket`.
+fn enter_socket(map: &Map, queues: u32, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
+    map.update(&queue.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes()).map_err(|source| XdpError::Socket {
+        queue,
+        queues,
+        source,
+    })
 }
 
 /// The value of maps that are sets: of the least size that a hash and a trie take, and never read.

@@ -37,15 +37,15 @@ pub(super) struct Maps {
 /// UDP port of VXLAN (RFC 7348 §5).
 const VXLAN_PORT: u16 = 4789;
 
-// What the program returns (`enum xdp_action`).
-const XDP_DROP: i32 = 1;
-const XDP_PASS: i32 = 2;
-const XDP_REDIRECT: i32 = 4;
+// What a program returns (`enum xdp_action`).
+pub(super) const XDP_DROP: i32 = 1;
+pub(super) const XDP_PASS: i32 = 2;
+pub(super) const XDP_REDIRECT: i32 = 4;
 
 // Offsets in the context (`struct xdp_md`).
-const CONTEXT_DATA: i16 = 0;
-const CONTEXT_DATA_END: i16 = 4;
-const CONTEXT_RX_QUEUE: i16 = 16;
+pub(super) const CONTEXT_DATA: i16 = 0;
+pub(super) const CONTEXT_DATA_END: i16 = 4;
+pub(super) const CONTEXT_RX_QUEUE: i16 = 16;
 
 /// In `R9`: the destination MAC address is not the port's.
 const FOREIGN: i32 = 1;
@@ -55,25 +55,25 @@ const TAGGED: i32 = 2;
 const LONG: i32 = 4;
 
 /// Tags that are walked; the kernel strips any number of priority tags, so that a frame with more is not let through.
-const TAGS: usize = 2;
+pub(super) const TAGS: usize = 2;
 
 /// Place of an IPv4 key on the stack: prefix length (4 bytes), address (4).
 const KEY4: i16 = -8;
 /// Place of an IPv6 key on the stack: prefix length (4 bytes), address (16, aligned to 8).
 const KEY6: i16 = -20;
 /// Place of a counter's key on the stack.
-const COUNTER: i16 = -4;
+pub(super) const COUNTER: i16 = -4;
 
 /// `value` as a load from the frame sees it.
 fn network(value: u16) -> i32 {
     value.to_be().into()
 }
 
-fn ether_type(value: EtherType) -> i32 {
+pub(super) fn ether_type(value: EtherType) -> i32 {
     network(value.into())
 }
 
-fn protocol(value: IpProtocol) -> i32 {
+pub(super) fn protocol(value: IpProtocol) -> i32 {
     u8::from(value).into()
 }
 
@@ -121,15 +121,15 @@ pub(super) fn assemble(role: PortRole, frame_limit: u16, maps: &Maps) -> Vec<Ins
     asm.finish()
 }
 
-/// Goes to `short` unless `length` bytes from `start` on are in the frame. Changes `R3`.
-fn need(asm: &mut Assembler, start: Reg, length: u16, short: Label) {
+/// Goes to `short` unless `length` bytes from `start` on are in the frame, which ends at `R8`. Changes `R3`.
+pub(super) fn need(asm: &mut Assembler, start: Reg, length: u16, short: Label) {
     asm.mov(R3, start);
     asm.alu(Alu::Add, R3, i32::from(length));
     asm.jump_if(R3, Cond::Greater, R8, short);
 }
 
 /// Goes to `miss` unless `map` has the key at `key` on the stack. Changes `R0` to `R5`.
-fn look_up(asm: &mut Assembler, map: &Map, key: i16, miss: Label) {
+pub(super) fn look_up(asm: &mut Assembler, map: &Map, key: i16, miss: Label) {
     asm.load_map(R1, map.as_fd());
     asm.mov(R2, R10);
     asm.alu(Alu::Add, R2, i32::from(key));

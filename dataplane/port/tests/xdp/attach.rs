@@ -13,12 +13,12 @@ use vxgate_port::{XdpMode, XdpRequest};
 use crate::frames::*;
 
 /// The port.
-const PORT: &str = "vxg-port";
+pub(crate) const PORT: &str = "vxg-port";
 /// What it is connected to.
-const PEER: &str = "vxg-peer";
+pub(crate) const PEER: &str = "vxg-peer";
 
 /// Runs `test` in a network namespace of its own, with [`PORT`] and [`PEER`], ends of a veth pair, up.
-fn with_veth(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn with_veth(test: impl FnOnce() + Send + 'static) {
     let _alone = crate::alone();
     let thread = std::thread::spawn(move || {
         // SAFETY: unsharing the file table could pull descriptors away from under other threads; the network
@@ -51,7 +51,7 @@ fn shown(interface: &str) -> Option<String> {
     text.split_whitespace().find(|word| word.contains("xdp")).map(str::to_owned)
 }
 
-fn index(interface: &str) -> u32 {
+pub(crate) fn index(interface: &str) -> u32 {
     let socket: OwnedFd = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
     rustix::net::netdevice::name_to_index(&socket, interface).unwrap()
 }

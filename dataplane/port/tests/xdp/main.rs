@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod attach;
 mod classifier;
+mod collector;
 mod frames;
+mod live;
 
 /// For tests that start processes, and for those that close a descriptor and look at the effect: between fork and exec
 /// a child has a copy of every descriptor, so that closing has none.

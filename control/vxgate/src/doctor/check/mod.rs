@@ -53,9 +53,7 @@ pub(super) fn check(
     network::check_kernel(&machine.network, &mut all);
     if let Some(settings) = settings {
         let ports = Ports::find(settings, &machine.netdevs);
-        if let Some(underlay) = ports.underlay {
-            mtu::check(settings, underlay, ports.uplink, &mut all);
-        }
+        mtu::check(settings, &ports, &mut all);
         network::check(settings, &ports, &machine.netdevs, &machine.network, &mut all);
     }
     // Stable: within a topic as they came, and what is said of one port together.
@@ -91,17 +89,19 @@ fn check_file(file: &Result<Settings, ConfigError>, all: &mut Vec<Finding>) {
 
 /// The netdevs of the two roles, as far as they are there; one netdev may have both.
 struct Ports<'a> {
-    underlay: Option<&'a Netdev>,
-    uplink: Option<&'a Netdev>,
+    underlays: Vec<&'a Netdev>,
+    uplinks: Vec<&'a Netdev>,
 }
 
 impl<'a> Ports<'a> {
     fn find(settings: &Settings, netdevs: &'a [Netdev]) -> Self {
-        let without = |role| {
-            let port = settings.ports.iter().find(|port| port.role != role)?;
-            netdevs.iter().find(|netdev| netdev.link.name == port.interface)
+        let with = |has_role: fn(Role) -> bool| {
+            let ports = settings.ports.iter().filter(|port| has_role(port.role));
+            ports
+                .filter_map(|port| netdevs.iter().find(|netdev| netdev.link.name == port.interface))
+                .collect()
         };
-        Self { underlay: without(Role::Uplink), uplink: without(Role::Underlay) }
+        Self { underlays: with(Role::is_underlay), uplinks: with(Role::is_uplink) }
     }
 }
 

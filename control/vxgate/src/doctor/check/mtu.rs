@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::super::finding::{Finding, Findings, Topic, Verdict};
 use super::super::machine::Netdev;
+use super::Ports;
 use crate::config::{OverlayGroup, Settings};
 
 /// Bytes from the outer IP header to the inner Ethernet header (RFC 7348 §5).
@@ -14,8 +15,11 @@ const OVERHEAD_IPV6: u32 = 70;
 /// What overlays have if there is room, and nothing else is configured.
 const USUAL: u32 = 1500;
 
-/// Overlays that are too large by the configuration are preflight's to say.
-pub(super) fn check(settings: &Settings, underlay: &Netdev, uplink: Option<&Netdev>, all: &mut Vec<Finding>) {
+/// Overlays that are too large by the configuration are preflight's to say. Of several ports the smallest counts, since a
+/// packet may take any.
+pub(super) fn check(settings: &Settings, ports: &Ports<'_>, all: &mut Vec<Finding>) {
+    let Some(underlay) = smallest(&ports.underlays) else { return };
+    let uplink = smallest(&ports.uplinks);
     let mut findings = Findings::new(Topic::Mtu, all);
     let (name, mtu) = (&underlay.link.name, underlay.link.mtu);
     let mut largest = 0;
@@ -58,6 +62,10 @@ pub(super) fn check(settings: &Settings, underlay: &Netdev, uplink: Option<&Netd
     }
 }
 
+fn smallest<'a>(netdevs: &[&'a Netdev]) -> Option<&'a Netdev> {
+    netdevs.iter().copied().min_by_key(|netdev| netdev.link.mtu)
+}
+
 /// Tables by what their MTU depends on: tens of thousands of overlays make few lines.
 fn alike(groups: &[OverlayGroup]) -> BTreeMap<(bool, Option<u16>), Vec<&OverlayGroup>> {
     let mut alike: BTreeMap<_, Vec<&OverlayGroup>> = BTreeMap::new();
@@ -85,7 +93,7 @@ mod tests {
         let [one, other] = &mut machine.netdevs[..] else { panic!() };
         (one.link.mtu, other.link.mtu) = (underlay, uplink);
         let mut all = Vec::new();
-        check(&settings(config), one, Some(other), &mut all);
+        check(&settings(config), &Ports { underlays: vec![one], uplinks: vec![other] }, &mut all);
         all
     }
 

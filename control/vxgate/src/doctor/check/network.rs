@@ -13,6 +13,7 @@ use super::Ports;
 use crate::blackhole;
 use crate::config::Settings;
 use crate::mirror::kernel::{Hop, KernelRoute, RouteKind};
+use crate::preflight;
 
 /// Examples that are named where there may be thousands.
 const EXAMPLES: usize = 3;
@@ -48,12 +49,12 @@ pub(super) fn check(
 ) {
     let mut findings = Findings::new(Topic::Network, all);
     blocks(settings, network, &mut findings);
-    tunnels(settings, ports, netdevs, network, &mut findings);
-    if let Some(underlay) = ports.underlay {
-        endpoints(settings, underlay, network, &mut findings);
+    tunnels(settings, netdevs, network, &mut findings);
+    if !ports.underlays.is_empty() {
+        endpoints(settings, &ports.underlays, network, &mut findings);
     }
-    if let Some(uplink) = ports.uplink {
-        outward(settings, uplink, network, &mut findings);
+    if !ports.uplinks.is_empty() {
+        outward(settings, &ports.uplinks, network, &mut findings);
     }
 }
 
@@ -93,24 +94,8 @@ fn blocks(settings: &Settings, network: &Network, findings: &mut Findings<'_>) {
 }
 
 /// The kernel's own VXLAN on the gateway's addresses: the XDP program takes its packets.
-fn tunnels(
-    settings: &Settings,
-    ports: &Ports<'_>,
-    netdevs: &[Netdev],
-    network: &Network,
-    findings: &mut Findings<'_>,
-) {
-    let vteps: Vec<IpAddr> = ports.underlay.map_or_else(Vec::new, |underlay| {
-        let port = settings.ports.iter().find(|port| port.interface == underlay.link.name);
-        match port.filter(|port| !port.addresses.is_empty()) {
-            Some(port) => port.addresses.clone(),
-            None => {
-                let addresses = network.tables.addresses.iter();
-                let own = addresses.filter(|address| address.link == underlay.link.index && address.global);
-                own.map(|address| address.address).collect()
-            }
-        }
-    });
+fn tunnels(settings: &Settings, netdevs: &[Netdev], network: &Network, findings: &mut Findings<'_>) {
+    let vteps = preflight::vteps(settings, &network.tables);
     let takes = |local: IpAddr| {
         vteps.iter().any(|&vtep| local == vtep || local.is_unspecified() && local.is_ipv4() == vtep.is_ipv4())
     };
@@ -134,17 +119,18 @@ fn tunnels(
     }
 }
 
-fn endpoints(settings: &Settings, underlay: &Netdev, network: &Network, findings: &mut Findings<'_>) {
-    let name = &underlay.link.name;
+fn endpoints(settings: &Settings, underlays: &[&Netdev], network: &Network, findings: &mut Findings<'_>) {
+    let name = names(underlays);
     let routes = Routes::new(&network.tables.routes);
     let endpoints: BTreeSet<IpAddr> =
         settings.groups.iter().flat_map(|group| group.endpoints.iter().copied()).collect();
     let (mut unreachable, mut neighbours) = (Vec::new(), BTreeSet::new());
     for &endpoint in &endpoints {
-        match routes.hop(endpoint, underlay.link.index) {
-            Some(hop) => drop(neighbours.insert(hop.gateway.unwrap_or(endpoint))),
-            None => unreachable.push(endpoint.to_string()),
+        let hops = routes.hops(endpoint, underlays);
+        if hops.is_empty() {
+            unreachable.push(endpoint.to_string());
         }
+        neighbours.extend(hops.iter().map(|hop| (hop.link, hop.gateway.unwrap_or(endpoint))));
     }
     if unreachable.is_empty() {
         findings.ok("endpoints", format!("{} reached by {name}", endpoints.len()));
@@ -157,7 +143,10 @@ fn endpoints(settings: &Settings, underlay: &Netdev, network: &Network, findings
                 examples(&unreachable, "endpoints"),
                 endpoints.len()
             ),
-            format!("`ip route get {}`; `ip route add PREFIX via ROUTER dev {name}`", unreachable[0]),
+            format!(
+                "`ip route get {}`; `ip route add PREFIX via ROUTER dev {}`",
+                unreachable[0], underlays[0].link.name
+            ),
         );
     }
     for (family, ipv4, limit, sysctl) in [
@@ -167,7 +156,7 @@ fn endpoints(settings: &Settings, underlay: &Netdev, network: &Network, findings
         let Some(limit) = limit else { continue };
         let subject = format!("{family} neighbours");
         // One each, and the uplink's router.
-        let wanted = neighbours.iter().filter(|address| address.is_ipv4() == ipv4).count() + 1;
+        let wanted = neighbours.iter().filter(|(_, address)| address.is_ipv4() == ipv4).count() + 1;
         let found = format!("{wanted} next hops, and the kernel takes {limit}");
         if wanted > limit as usize {
             let enough = (2 * wanted).next_power_of_two();
@@ -183,8 +172,8 @@ fn endpoints(settings: &Settings, underlay: &Netdev, network: &Network, findings
     }
 }
 
-fn outward(settings: &Settings, uplink: &Netdev, network: &Network, findings: &mut Findings<'_>) {
-    let name = &uplink.link.name;
+fn outward(settings: &Settings, uplinks: &[&Netdev], network: &Network, findings: &mut Findings<'_>) {
+    let name = names(uplinks);
     let prefixes =
         || settings.overlays.iter().flat_map(|overlay| overlay.subnets.iter().map(|subnet| subnet.prefix));
     for (family, ipv4, option) in [("IPv4", true, "-4"), ("IPv6", false, "-6")] {
@@ -196,11 +185,11 @@ fn outward(settings: &Settings, uplink: &Netdev, network: &Network, findings: &m
             .tables
             .routes
             .iter()
-            .filter(|route| route.prefix.addr().is_ipv4() == ipv4 && hop(route, uplink.link.index).is_some())
+            .filter(|route| route.prefix.addr().is_ipv4() == ipv4 && !hops(route, uplinks).is_empty())
             .filter(|route| !is_link_local(route.prefix.addr()))
             .map(|route| route.prefix)
             .collect();
-        let remedy = format!("`ip {option} route add default via ROUTER dev {name}`");
+        let remedy = format!("`ip {option} route add default via ROUTER dev {}`", uplinks[0].link.name);
         if out.iter().any(|prefix| prefix.prefix_len() == 0) {
             findings.ok(&subject, format!("the default route leads out of {name}"));
         } else if out.is_empty() {
@@ -228,12 +217,15 @@ fn examples(names: &[String], what: &str) -> String {
     }
 }
 
-/// The usable hop of a route that leads out of a netdev.
-fn hop(route: &KernelRoute, link: u32) -> Option<Hop> {
-    match &route.kind {
-        RouteKind::Unicast(hops) => hops.iter().find(|hop| hop.usable && hop.link == link).copied(),
-        RouteKind::Blackhole | RouteKind::Other => None,
-    }
+fn names(netdevs: &[&Netdev]) -> String {
+    netdevs.iter().map(|netdev| netdev.link.name.as_str()).collect::<Vec<_>>().join(" or ")
+}
+
+/// The usable hops of a route that lead out of these netdevs.
+fn hops(route: &KernelRoute, netdevs: &[&Netdev]) -> Vec<Hop> {
+    let RouteKind::Unicast(hops) = &route.kind else { return Vec::new() };
+    let is_out = |hop: &&Hop| hop.usable && netdevs.iter().any(|netdev| netdev.link.index == hop.link);
+    hops.iter().filter(is_out).copied().collect()
 }
 
 /// The best route to each prefix.
@@ -256,13 +248,13 @@ impl<'a> Routes<'a> {
         Self { best, lengths }
     }
 
-    /// How the longest match leads to the address, if out of this netdev.
-    fn hop(&self, address: IpAddr, link: u32) -> Option<Hop> {
+    /// How the longest match leads to the address out of these netdevs.
+    fn hops(&self, address: IpAddr, netdevs: &[&Netdev]) -> Vec<Hop> {
         let mut lengths = self.lengths.iter().filter(|(ipv4, _)| *ipv4 == address.is_ipv4());
         let route = lengths.find_map(|(_, Reverse(length))| {
             self.best.get(&IpNet::new(address, *length).ok()?.trunc()).copied()
-        })?;
-        hop(route, link)
+        });
+        route.map(|route| hops(route, netdevs)).unwrap_or_default()
     }
 }
 
@@ -327,7 +319,7 @@ mod tests {
         });
         assert_eq!(guarded, []);
         let into = |it: &mut Machine| {
-            let kind = RouteKind::Unicast(vec![Hop { link: 3, gateway: None, usable: true }]);
+            let kind = RouteKind::Unicast(vec![Hop { link: 3, gateway: None, usable: true, weight: 1 }]);
             it.network.tables.routes.push(route("10.9.0.0/16", 0, kind));
         };
         found(into, Verdict::Note, "block 10.0.0.0/8", &["10.9.0.0/16", "ip route del"]);
@@ -379,7 +371,8 @@ mod tests {
         assert_eq!(all.len(), 2, "{all:?}");
         assert!(all.iter().all(|it| it.verdict == Verdict::Note), "on-link prefixes remain: {all:?}");
         let none = judge(CONFIG, |it| {
-            it.network.tables.routes.retain(|route| hop(route, 3).is_none());
+            let uplink = [&it.netdevs[1]];
+            it.network.tables.routes.retain(|route| hops(route, &uplink).is_empty());
         });
         assert!(none.iter().all(|it| it.verdict == Verdict::Warning), "{none:?}");
         assert!(none[0].remedy.as_ref().unwrap().contains("ip -4 route add default"), "{none:?}");

@@ -68,9 +68,10 @@ fn place(obstacle: &Obstacle) -> Option<(Topic, String)> {
         | Obstacle::Queues { interface, .. }
         | Obstacle::QueuesUnknown { interface }
         | Obstacle::XdpInUse { interface, .. }
-        | Obstacle::NoSuchAddress { interface, .. }
-        | Obstacle::NoVtep { interface }
-        | Obstacle::ManyVteps { interface, .. } => (Topic::Port, interface.clone()),
+        | Obstacle::NoSuchAddress { interface, .. } => (Topic::Port, interface.clone()),
+        Obstacle::NoSuchVtep { .. } | Obstacle::NoVtep { .. } | Obstacle::ManyVteps { .. } => {
+            (Topic::Network, "VTEP".into())
+        }
         Obstacle::MtuTooSmall { interface, .. } => (Topic::Mtu, interface.clone()),
         Obstacle::HostAddressInBlock { block, .. }
         | Obstacle::KernelWouldForward { block, .. }
@@ -117,7 +118,7 @@ mod tests {
             finding.starts_with("gw.toml:") && finding.contains("2001:db8::12 cannot be reached"),
             "{finding}"
         );
-        assert!(remedy.starts_with("give it one"), "{remedy}");
+        assert!(remedy.starts_with("give the gateway one"), "{remedy}");
         let error = Settings::parse(Path::new("gw.toml"), "[gateway]\nnonsense = 1\n").unwrap_err();
         assert_eq!(parts(&error), (error.to_string(), CORRECT.into()));
     }

@@ -39,6 +39,7 @@ fn config() -> Config {
     };
     Config {
         ports: vec![port(10, Role::Underlay), port(11, Role::Uplink)],
+        vteps: Vec::new(),
         polling: Polling::Busy,
         workers: vec![None],
         router_mac: MacAddr([2, 0, 0x5e, 0, 0, 1]),
@@ -65,7 +66,7 @@ fn link(index: u32) -> Link {
 }
 
 fn route(prefix: &str, link: u32, gateway: &str) -> KernelRoute {
-    let hop = Hop { link, gateway: gateway.parse().ok(), usable: true };
+    let hop = Hop { link, gateway: gateway.parse().ok(), usable: true, weight: 1 };
     let kind = RouteKind::Unicast(vec![hop]);
     KernelRoute { prefix: prefix.parse().unwrap(), metric: 0, protocol: 3, kind }
 }
@@ -104,9 +105,10 @@ fn words(actions: Vec<Action>) -> Vec<String> {
             Action::Blackhole(block) => format!("blackhole {block}"),
             Action::TryLater => "try later".into(),
             Action::Update(Update::Routes(routes)) => format!("{} routes", routes.len()),
-            Action::Update(Update::Endpoint { address, next_hop }) => {
-                let next_hop = next_hop.map_or("nobody".into(), |next_hop| next_hop.address.to_string());
-                format!("{address} by {next_hop}")
+            Action::Update(Update::Endpoint { address, paths }) => {
+                let next_hops = paths.iter().map(|path| path.next_hop(address).address.to_string());
+                let next_hops = next_hops.collect::<Vec<_>>().join(" and ");
+                format!("{address} by {}", if next_hops.is_empty() { "nobody" } else { &next_hops })
             }
             Action::Update(Update::Neighbour { next_hop, mac }) => {
                 format!("{} at {}", next_hop.address, mac.map_or("nowhere".into(), |mac| mac.to_string()))
@@ -114,6 +116,9 @@ fn words(actions: Vec<Action>) -> Vec<String> {
             Action::Update(Update::HostAddresses(addresses)) => format!("host {addresses:?}"),
             Action::Update(Update::Bindings(bindings)) => format!("{} bindings", bindings.len()),
             Action::Update(Update::PortMac { port, mac }) => format!("port {} is {mac}", port.0),
+            Action::Update(Update::PortState { port, is_up }) => {
+                format!("port {} is {}", port.0, if is_up { "up" } else { "down" })
+            }
         })
         .collect();
     words.sort();
@@ -227,8 +232,101 @@ fn a_port_that_comes_back_has_its_next_hops_asked_at_once() {
     // With the routes unchanged too.
     let mut down = tables();
     down.links[0].up = false;
-    assert_eq!(words(mirror.tables(&down)), [""; 0]);
-    assert_eq!(words(mirror.tables(&tables())), ["install 198.18.0.11 on 10"]);
+    assert_eq!(words(mirror.tables(&down)), ["port 0 is down"]);
+    assert_eq!(words(mirror.tables(&tables())), ["install 198.18.0.11 on 10", "port 0 is up"]);
+}
+
+#[test]
+fn a_port_that_goes_down_is_told_of_before_the_tables_are_read() {
+    let mut mirror = started();
+    let down = Link { carrier: false, ..link(11) };
+    assert_eq!(words(mirror.link(&down)), ["port 1 is down"]);
+    assert_eq!(words(mirror.link(&down)), [""; 0], "and once");
+    let mut tables = tables();
+    tables.links[1] = down;
+    assert_eq!(words(mirror.tables(&tables)), [""; 0]);
+    assert_eq!(words(mirror.link(&link(11))), ["install 198.19.0.2 on 11", "port 1 is up"]);
+    assert_eq!(words(mirror.link(&Link { up: false, ..link(99) })), [""; 0], "it is no port");
+}
+
+/// Two ports of each role: 10 and 20 underlay, 11 and 21 uplink.
+fn with_several_ports() -> (Config, Tables) {
+    let (mut config, mut tables) = (config(), tables());
+    for (of, ifindex) in [(0, 20), (1, 21)] {
+        config.ports.push(PortConfig {
+            ifindex,
+            interface: format!("port{ifindex}"),
+            ..config.ports[of].clone()
+        });
+        tables.links.push(link(ifindex));
+    }
+    let multipath = |prefix: &str, hops: &[(u32, &str, u16)]| {
+        let hop = |&(link, gateway, weight): &(u32, &str, u16)| Hop {
+            link,
+            gateway: gateway.parse().ok(),
+            usable: true,
+            weight,
+        };
+        KernelRoute { kind: RouteKind::Unicast(hops.iter().map(hop).collect()), ..route(prefix, 0, "") }
+    };
+    tables.routes[0] = multipath("0.0.0.0/0", &[(11, "198.19.0.2", 1), (21, "198.19.1.2", 2)]);
+    tables.routes[1] = multipath("198.18.0.0/24", &[(10, "198.18.3.2", 1), (20, "198.18.4.2", 1)]);
+    (config, tables)
+}
+
+#[test]
+fn all_paths_of_a_route_are_followed() {
+    let (config, tables) = with_several_ports();
+    let mut mirror = Mirror::new(&config);
+    let actions = mirror.resync(&tables, &[]);
+    let weights = actions.iter().find_map(|action| match action {
+        Action::Update(Update::Routes(routes)) => {
+            Some(routes[0].paths.iter().map(|path| (path.port.0, path.weight)).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(weights.unwrap(), [(1, 1), (3, 2)]);
+    let told = words(actions);
+    for expected in [
+        "198.18.0.11 by 198.18.3.2 and 198.18.4.2",
+        "install 198.18.3.2 on 10",
+        "install 198.18.4.2 on 20",
+        "install 198.19.0.2 on 11",
+        "install 198.19.1.2 on 21",
+    ] {
+        assert!(told.contains(&expected.into()), "{expected}: {told:?}");
+    }
+    assert!(mirror.tables(&tables).is_empty(), "and only once");
+
+    // A port loses its carrier: the kernel marks the hop, and its router is needed no more.
+    let mut down = tables.clone();
+    down.links[2].carrier = false;
+    if let RouteKind::Unicast(hops) = &mut down.routes[1].kind {
+        hops[1].usable = false;
+    }
+    let expected = ["198.18.0.11 by 198.18.3.2", "delete 198.18.4.2 on 20", "port 2 is down"];
+    assert_eq!(words(mirror.tables(&down)), expected);
+    let expected = ["198.18.0.11 by 198.18.3.2 and 198.18.4.2", "install 198.18.4.2 on 20", "port 2 is up"];
+    assert_eq!(words(mirror.tables(&tables)), expected);
+}
+
+#[test]
+fn a_vtep_address_on_no_port_is_followed() {
+    let (mut config, mut tables) = with_several_ports();
+    config.vteps = vec![ip("198.18.255.1"), ip("198.18.0.1")];
+    config.ports[0].addresses = vec![ip("198.18.0.1")];
+    tables.addresses.push(Address { link: 1, address: ip("198.18.255.1"), global: true });
+    let mut mirror = Mirror::new(&config);
+    assert!(warnings(mirror.resync(&tables, &[])).iter().all(|text| !text.contains("198.18.255.1")));
+    let address = tables.addresses.pop().unwrap();
+    let warnings = warnings(mirror.tables(&tables));
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.contains("no netdev has the VTEP address 198.18.255.1"), "{warning}");
+    assert!(warning.contains("`ip address add 198.18.255.1 dev lo`"), "{warning}");
+    assert!(mirror.tables(&tables).is_empty(), "said once");
+    // Any netdev will do.
+    tables.addresses.push(Address { link: 11, ..address });
+    mirror.tables(&tables);
 }
 
 #[test]

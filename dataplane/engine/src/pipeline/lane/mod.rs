@@ -11,13 +11,12 @@ mod plain;
 mod underlay;
 mod uplink;
 
-use arrayvec::ArrayVec;
 use port::{BATCH, Frame};
 use sys::prefetch;
 
 use super::{Context, Verdict};
 use crate::api::{PortIndex, Role};
-use crate::tables::flow::{Candidate, FlowKey, Hash, PackedFlow};
+use crate::tables::flow::{FlowKey, Lookup, PackedFlow};
 
 pub(super) use plain::take;
 pub(super) use underlay::FromUnderlay;
@@ -30,18 +29,15 @@ const GROUP: usize = 8;
 /// Stages that frames go through.
 const STAGES: usize = 4;
 
-/// Verdicts of a batch.
-type Verdicts = ArrayVec<Verdict, BATCH>;
-
 /// What is done with the frames of a port by its role.
 pub(super) trait Lane {
     /// The key of the station that a plain frame is from or for; of any other frame, any key.
     fn key(&self, frame: &[u8]) -> FlowKey;
     /// Asks for what will be read because of the flow.
     fn expect(&self, flow: PackedFlow);
-    /// The short way: rewrites a plain frame, the flow of whose key is `flow`, and adds the verdict. `None`, and the
+    /// The short way: rewrites a plain frame, the flow of whose key is `flow`, and writes the verdict. `None`, and the
     /// frame is as it was, and no verdict: not sure.
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()>;
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdict: &mut Verdict) -> Option<()>;
     /// The general way: decides about any frame, and rewrites it.
     fn decide(&self, frame: &mut Frame) -> Verdict;
 }
@@ -49,71 +45,82 @@ pub(super) trait Lane {
 /// What is held of a frame between the stages.
 #[derive(Clone, Copy)]
 struct Held<'a> {
-    key: FlowKey,
-    hash: Hash,
-    candidate: Option<Candidate<'a>>,
+    lookup: Option<Lookup<'a>>,
     flow: Option<PackedFlow>,
 }
 
 /// Takes a batch through the stages, each a group of frames ahead of the next, since the tables are much larger than the
-/// caches: what a later stage reads is asked for in an earlier one, so that misses overlap. `verdicts` gets one for each
-/// frame, in order.
-pub(super) fn run<L: Lane>(context: Context<'_>, lane: &L, frames: &mut [Frame], verdicts: &mut Verdicts) {
-    let nothing = Held { key: FlowKey::NOBODY, hash: Hash::default(), candidate: None, flow: None };
-    let mut held = [nothing; BATCH];
-    let count = frames.len();
-    let groups = count.div_ceil(GROUP);
+/// caches: what a later stage reads is asked for in an earlier one, so that misses overlap. The first of `verdicts` are
+/// those of the frames, in order.
+pub(super) fn run<L: Lane>(
+    context: Context<'_>,
+    lane: &L,
+    frames: &mut [Frame],
+    verdicts: &mut [Verdict; BATCH],
+) {
+    let mut held = [Held { lookup: None, flow: None }; GROUP * STAGES];
+    let held = held.as_chunks_mut().0;
+    let groups = frames.len().div_ceil(GROUP);
     for turn in 0..groups + STAGES - 1 {
-        let [keyed, sought, found, done] = [0, 1, 2, 3].map(|stage| {
-            let group = turn.checked_sub(stage).filter(|group| *group < groups)?;
-            Some(group * GROUP..count.min((group + 1) * GROUP))
-        });
-        if let Some(group) = keyed {
-            key(context, lane, &frames[group.clone()], &mut held[group]);
+        // The frames that are in a stage now, and where they are held.
+        let at = |stage: usize| {
+            let group = turn.wrapping_sub(stage);
+            let start = group.wrapping_mul(GROUP);
+            (group < groups).then_some((start, group % STAGES))
+        };
+        if let Some((start, place)) = at(0) {
+            key(context, lane, group(&frames[start..]), &mut held[place]);
         }
-        if let Some(group) = sought {
-            seek(context, &mut held[group]);
+        if let Some((_, place)) = at(1) {
+            seek(context, &mut held[place]);
         }
-        if let Some(group) = found {
-            find(context, lane, &mut held[group]);
+        if let Some((_, place)) = at(2) {
+            find(context, lane, &mut held[place]);
         }
-        if let Some(group) = done {
-            finish(lane, &mut frames[group.clone()], &held[group], verdicts);
+        if let Some((start, place)) = at(3) {
+            let count = GROUP.min(frames.len() - start);
+            finish(lane, &mut frames[start..start + count], &held[place], &mut verdicts[start..]);
         }
     }
+}
+
+fn group(frames: &[Frame]) -> &[Frame] {
+    frames.get(..GROUP).unwrap_or(frames)
 }
 
 // Functions of their own, so that each has the registers to itself.
 
 /// First stage: reads the keys, and asks for their buckets.
 #[inline(never)]
-fn key<L: Lane>(Context { flows, umem, .. }: Context<'_>, lane: &L, frames: &[Frame], held: &mut [Held<'_>]) {
+fn key<'a, L: Lane>(
+    Context { flows, umem, .. }: Context<'a>,
+    lane: &L,
+    frames: &[Frame],
+    held: &mut [Held<'a>; GROUP],
+) {
     for frame in frames {
         // The lines after it are fetched by the hardware, which sees where this goes.
         prefetch::read_at(umem.data(frame), 0);
     }
-    for (frame, held) in frames.iter().zip(held) {
-        held.key = lane.key(umem.data(frame));
-        held.hash = flows.hash(held.key);
-        flows.prefetch(held.hash);
+    for (n, held) in held.iter_mut().enumerate() {
+        held.lookup = frames.get(n).map(|frame| flows.begin(lane.key(umem.data(frame))));
     }
 }
 
 /// Second stage: reads the buckets, and asks for the records.
 #[inline(never)]
-fn seek<'a>(Context { flows, .. }: Context<'a>, held: &mut [Held<'a>]) {
-    for held in held {
-        held.candidate = Some(flows.candidate(held.hash));
+fn seek<'a>(Context { flows, .. }: Context<'a>, held: &mut [Held<'a>; GROUP]) {
+    for lookup in held.iter_mut().filter_map(|held| held.lookup.as_mut()) {
+        flows.advance(lookup);
     }
 }
 
 /// Third stage: reads the records, and asks for what they lead to.
 #[inline(never)]
-fn find<L: Lane>(Context { flows, .. }: Context<'_>, lane: &L, held: &mut [Held<'_>]) {
-    for held in held {
-        let Some(candidate) = held.candidate else { continue };
-        held.flow = flows.packed(held.key, held.hash, candidate);
-        if let Some(flow) = held.flow {
+fn find<L: Lane>(Context { flows, .. }: Context<'_>, lane: &L, held: &mut [Held<'_>; GROUP]) {
+    for Held { lookup, flow } in held {
+        *flow = lookup.as_ref().and_then(|lookup| flows.packed(lookup));
+        if let Some(flow) = *flow {
             lane.expect(flow);
         }
     }
@@ -121,10 +128,10 @@ fn find<L: Lane>(Context { flows, .. }: Context<'_>, lane: &L, held: &mut [Held<
 
 /// Last stage: decides and rewrites.
 #[inline(never)]
-fn finish<L: Lane>(lane: &L, frames: &mut [Frame], held: &[Held<'_>], verdicts: &mut Verdicts) {
-    for (frame, held) in frames.iter_mut().zip(held) {
-        if held.flow.and_then(|flow| lane.forward(frame, flow, verdicts)).is_none() {
-            verdicts.push(lane.decide(frame));
+fn finish<L: Lane>(lane: &L, frames: &mut [Frame], held: &[Held<'_>; GROUP], verdicts: &mut [Verdict]) {
+    for ((frame, held), verdict) in frames.iter_mut().zip(held).zip(verdicts) {
+        if held.flow.and_then(|flow| lane.forward(frame, flow, verdict)).is_none() {
+            *verdict = lane.decide(frame);
         }
     }
 }
@@ -151,12 +158,12 @@ impl Lane for Stick<'_> {
         self.uplink.expect(flow);
     }
 
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdict: &mut Verdict) -> Option<()> {
         let is_vxlan = self.underlay.is_vxlan(self.underlay.bytes(frame));
         if is_vxlan {
-            self.underlay.forward(frame, flow, verdicts)
+            self.underlay.forward(frame, flow, verdict)
         } else {
-            self.uplink.forward(frame, flow, verdicts)
+            self.uplink.forward(frame, flow, verdict)
         }
     }
 
@@ -189,14 +196,14 @@ pub(crate) fn agree(context: Context<'_>, port: PortIndex, frame: &mut Frame, tw
 
 fn agree_in<L: Lane>(context: Context<'_>, lane: &L, frame: &mut Frame, twin: &mut Frame) -> bool {
     let Context { flows, umem, .. } = context;
-    let key = lane.key(umem.data(frame));
-    let hash = flows.hash(key);
-    let flow = flows.packed(key, hash, flows.candidate(hash));
-    let mut verdicts = Verdicts::new();
-    let forwarded = flow.and_then(|flow| lane.forward(frame, flow, &mut verdicts));
+    let mut lookup = flows.begin(lane.key(umem.data(frame)));
+    flows.advance(&mut lookup);
+    let mut verdict = Verdict::NONE;
+    let forwarded = flows.packed(&lookup).and_then(|flow| lane.forward(frame, flow, &mut verdict));
     if forwarded.is_some() {
-        verdicts.push(lane.decide(twin));
-        let same = matches!(verdicts[..], [Verdict::Transmit(short), Verdict::Transmit(general)] if short == general);
+        let verdicts = [verdict, lane.decide(twin)];
+        let same =
+            matches!(verdicts, [Verdict::Transmit(short), Verdict::Transmit(general)] if short == general);
         assert!(same, "{verdicts:?}");
     }
     assert_eq!(umem.data(frame), umem.data(twin));

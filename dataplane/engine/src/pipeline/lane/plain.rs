@@ -5,10 +5,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use wire::{EtherType, IpProtocol, checksum, ethernet, ipv4, ipv6};
+use wire::{EtherType, IpProtocol, MacAddr, checksum, ethernet, ipv4, ipv6};
 
 use crate::pipeline::encapsulate::LinkAddresses;
-use crate::pipeline::flow;
+use crate::pipeline::flow::{self, Entropy};
 use crate::pipeline::ip::FLOW_LABEL;
 
 /// Bytes of ports.
@@ -21,6 +21,8 @@ pub(super) type PlainV6 = [u8; ethernet::HEADER_LEN + ipv6::HEADER_LEN + PORTS_L
 /// The start of a frame with a plain packet.
 pub(super) trait Plain: AsRef<[u8]> {
     const ETHERTYPE: EtherType;
+    /// What a hop adds to the sum of a packet.
+    const HOP: u32;
 
     /// The packet in `frame`, whose EtherType says that it is of this family. `None`: not plain, or something is wrong
     /// with it.
@@ -28,6 +30,15 @@ pub(super) trait Plain: AsRef<[u8]> {
     /// Gives the frame, at whose start `read` has found a packet with a TTL above zero, other MAC addresses, and takes
     /// a hop off the packet.
     fn forward(frame: &mut [u8], link: LinkAddresses);
+
+    /// The sum that the frame will have for a checksum when [`forward`](Self::forward) has given it `link`: of all its
+    /// bytes, read before any of them is written, since what was just written in pieces cannot be read as a whole until
+    /// it is in the cache. `frame` ends where the packet does.
+    #[inline(always)]
+    fn sum_when_forwarded(frame: &[u8], link: LinkAddresses) -> u32 {
+        let unchanged = frame.get(2 * size_of::<MacAddr>()..).unwrap_or_default();
+        checksum::ones_sum(unchanged, link.sum() + Self::HOP)
+    }
 
     fn source(&self) -> IpAddr;
     fn destination(&self) -> IpAddr;
@@ -37,8 +48,8 @@ pub(super) trait Plain: AsRef<[u8]> {
     fn len(&self) -> u16;
     /// DSCP and ECN.
     fn traffic_class(&self) -> u8;
-    /// The outer source port that the packet gives.
-    fn entropy(&self) -> u16;
+    /// What paths are chosen by.
+    fn entropy(&self) -> Entropy;
 
     /// Whether it is for this MAC address, given as its [bits](crate::pipeline::encapsulate::mac_bits).
     #[inline(always)]
@@ -57,6 +68,8 @@ pub(super) trait Plain: AsRef<[u8]> {
 
 impl Plain for PlainV4 {
     const ETHERTYPE: EtherType = EtherType::Ipv4;
+    /// The header's checksum makes up for the TTL.
+    const HOP: u32 = 0;
 
     #[inline(always)]
     fn read(frame: &[u8]) -> Option<&Self> {
@@ -105,7 +118,7 @@ impl Plain for PlainV4 {
     }
 
     #[inline(always)]
-    fn entropy(&self) -> u16 {
+    fn entropy(&self) -> Entropy {
         let [source, destination] = [26, 30].map(|at| u32::from_be_bytes(take(&self[at..])));
         flow::entropy(source.into(), destination.into(), self[23], take(&self[34..]), 0)
     }
@@ -113,6 +126,8 @@ impl Plain for PlainV4 {
 
 impl Plain for PlainV6 {
     const ETHERTYPE: EtherType = EtherType::Ipv6;
+    /// The hop limit is the low byte of a word: less one.
+    const HOP: u32 = 0xfffe;
 
     #[inline(always)]
     fn read(frame: &[u8]) -> Option<&Self> {
@@ -157,7 +172,7 @@ impl Plain for PlainV6 {
     }
 
     #[inline(always)]
-    fn entropy(&self) -> u16 {
+    fn entropy(&self) -> Entropy {
         let [source, destination] = [22, 38].map(|at| flow::fold(u128::from_be_bytes(take(&self[at..]))));
         let label = u32::from_be_bytes(take(&self[14..])) & FLOW_LABEL;
         flow::entropy(source, destination, self[20], take(&self[54..]), label)

@@ -9,6 +9,7 @@ use proptest::test_runner::TestRunner;
 use super::agree;
 use crate::api::*;
 use crate::pipeline::Context;
+use crate::testing::multipath;
 use crate::testing::packets::{Udp, vxlan};
 use crate::testing::*;
 
@@ -73,7 +74,7 @@ fn gateways() -> Vec<Harness> {
         .collect();
     let mut stick = config();
     stick.ports[0].role = Role::Both;
-    [
+    let mut gateways: Vec<Harness> = [
         config(),
         elsewhere,
         rules,
@@ -82,8 +83,11 @@ fn gateways() -> Vec<Harness> {
         with_policy(|policy| policy.egress_limit.packets = Some(1_000_000_000)),
         with_policy(|policy| policy.ingress_limit.packets = Some(1_000_000_000)),
     ]
+    .into_iter()
     .map(gateway)
-    .into()
+    .collect();
+    gateways.push(multipath::gateway());
+    gateways
 }
 
 /// Frames of every kind that there is a short way for, and some that are nearly that.
@@ -158,7 +162,12 @@ fn any_frame_is_treated_alike_both_ways() {
 
 #[test]
 fn plain_frames_go_the_short_way() {
-    let mut gateway = Harness::new();
+    for gateway in [Harness::new(), multipath::gateway()] {
+        go_the_short_way(gateway);
+    }
+}
+
+fn go_the_short_way(mut gateway: Harness) {
     for family in 0..2 {
         let out = Udp::from_station(STATION[family], OUTSIDE[family]);
         assert!(goes_short(&mut gateway, UNDERLAY, &vxlan(ENDPOINT_V4, 100, &out.frame())));

@@ -4,7 +4,7 @@ use port::Frame;
 use wire::{MacAddr, Vni, ethernet};
 
 use super::plain::{Plain, PlainV4, PlainV6, take};
-use super::{IPV4, IPV6, Lane, Verdicts, ethertype};
+use super::{IPV4, IPV6, Lane, ethertype};
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::pipeline::decapsulate::{COMMON_V4, COMMON_V6, Expected, Outer};
@@ -12,8 +12,8 @@ use crate::pipeline::egress::{self, Arrival, Decision};
 use crate::pipeline::encapsulate::{LinkAddresses, mac_bits};
 use crate::pipeline::ip::{IpHeader, NOT_ECT};
 use crate::pipeline::{Context, Forwarded, Stop, Verdict, ecn, filter};
+use crate::tables::OverlayIndex;
 use crate::tables::flow::{FlowKey, PackedFlow};
-use crate::tables::{OverlayIndex, Way};
 
 /// What comes from the underlay.
 pub(in crate::pipeline) struct FromUnderlay<'a> {
@@ -43,12 +43,12 @@ impl<'a> FromUnderlay<'a> {
         frame: &mut Frame,
         outer: Outer,
         flow: PackedFlow,
-        verdicts: &mut Verdicts,
+        verdict: &mut Verdict,
     ) -> Option<()> {
         let inner = self.bytes(frame).get(outer.inner.into()..outer.end.into())?;
         match ethertype(inner)? {
-            IPV4 => self.route::<PlainV4>(frame, outer, flow, verdicts),
-            IPV6 => self.route::<PlainV6>(frame, outer, flow, verdicts),
+            IPV4 => self.route::<PlainV4>(frame, outer, flow, verdict),
+            IPV6 => self.route::<PlainV6>(frame, outer, flow, verdict),
             _ => None,
         }
     }
@@ -59,7 +59,7 @@ impl<'a> FromUnderlay<'a> {
         frame: &mut Frame,
         outer: Outer,
         flow: PackedFlow,
-        verdicts: &mut Verdicts,
+        verdict: &mut Verdict,
     ) -> Option<()> {
         let Context { tables, umem, .. } = self.context;
         let inner = umem.data_mut(frame).get_mut(outer.inner.into()..outer.end.into())?;
@@ -74,7 +74,8 @@ impl<'a> FromUnderlay<'a> {
         if !is_admitted {
             return None;
         }
-        let Some(Way::Via(adjacency)) = tables.fib.lookup(packet.destination()) else { return None };
+        let way = tables.fib.lookup(packet.destination())?;
+        let adjacency = way.router(&tables.fixed, || packet.entropy().path())?;
         let (port, len) = (adjacency.port, packet.len());
         let link = LinkAddresses { destination: adjacency.mac.get()?, source: tables.fixed.port_mac(port) };
         let may_leave =
@@ -86,7 +87,7 @@ impl<'a> FromUnderlay<'a> {
         let kept = frame.pull(outer.inner.into());
         debug_assert!(kept, "the inner frame was rewritten");
         frame.truncate(ethernet::HEADER_LEN + usize::from(len));
-        verdicts.push(Verdict::Transmit(Forwarded { port, reason: Reason::Egress, overlay, bytes: len }));
+        *verdict = Verdict::Transmit(Forwarded { port, reason: Reason::Egress, overlay, bytes: len });
         Some(())
     }
 
@@ -122,16 +123,16 @@ impl Lane for FromUnderlay<'_> {
     }
 
     #[inline(always)]
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdict: &mut Verdict) -> Option<()> {
         let bytes = self.bytes(frame);
         match ethertype(bytes)? {
             IPV4 => {
                 let outer = Outer::parse_common_v4(&self.expected, bytes)?;
-                self.decapsulate(frame, outer, flow, verdicts)
+                self.decapsulate(frame, outer, flow, verdict)
             }
             IPV6 => {
                 let outer = Outer::parse_common_v6(&self.expected, bytes)?;
-                self.decapsulate(frame, outer, flow, verdicts)
+                self.decapsulate(frame, outer, flow, verdict)
             }
             _ => None,
         }

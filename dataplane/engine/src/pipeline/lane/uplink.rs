@@ -6,14 +6,14 @@ use port::Frame;
 use wire::{MacAddr, ethernet};
 
 use super::plain::{Plain, PlainV4, PlainV6, take};
-use super::{IPV4, IPV6, Lane, Verdicts, ethertype};
+use super::{IPV4, IPV6, Lane, ethertype};
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::pipeline::encapsulate::{self, Label, LinkAddresses, mac_bits, overhead};
 use crate::pipeline::ingress::{self, Arrival, fits};
 use crate::pipeline::{Context, Forwarded, Stop, Verdict, ecn};
 use crate::tables::flow::{FlowKey, PackedFlow};
-use crate::tables::{Endpoint, OverlayIndex, Way};
+use crate::tables::{Endpoint, OuterHeader, OverlayIndex, Way};
 
 /// What comes from the outer network.
 pub(in crate::pipeline) struct FromUplink<'a> {
@@ -29,7 +29,7 @@ impl<'a> FromUplink<'a> {
     }
 
     #[inline(always)]
-    fn route<P: Plain>(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
+    fn route<P: Plain>(&self, frame: &mut Frame, flow: PackedFlow, verdict: &mut Verdict) -> Option<()> {
         let Context { tables, umem, .. } = self.context;
         let bytes = umem.data_mut(frame);
         let packet = P::read(bytes)?;
@@ -42,8 +42,8 @@ impl<'a> FromUplink<'a> {
         if !is_admitted {
             return None;
         }
-        let Endpoint { adjacency, outer, .. } = tables.endpoints.get(flow.endpoint());
-        let adjacency = adjacency.as_ref()?;
+        let Endpoint { way, outer, .. } = tables.endpoints.get(flow.endpoint());
+        let adjacency = way.router(&tables.fixed, || packet.entropy().path())?;
         let (port, len) = (adjacency.port, packet.len());
         let link = LinkAddresses { destination: adjacency.mac.get()?, source: tables.fixed.port_mac(port) };
         if len > flow.mtu() || len > fits(tables.fixed.port(port).mtu, outer) {
@@ -51,15 +51,22 @@ impl<'a> FromUplink<'a> {
         }
         let label = Label {
             vni: flow.vni(),
-            source_port: packet.entropy(),
+            source_port: packet.entropy().source_port(),
             traffic_class: ecn::encapsulated(treatment.dscp(), packet.traffic_class()),
         };
-        P::forward(bytes, LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac });
+        let inner_link = LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac };
+        let inner_sum = match outer {
+            OuterHeader::V4 { .. } => 0,
+            OuterHeader::V6 { .. } => {
+                P::sum_when_forwarded(bytes.get(..ethernet::HEADER_LEN + usize::from(len))?, inner_link)
+            }
+        };
+        P::forward(bytes, inner_link);
         frame.truncate(ethernet::HEADER_LEN + usize::from(len));
         let room = frame.push(overhead(outer));
         assert!(room, "received frames have headroom");
-        encapsulate::write(umem.data_mut(frame), outer, link, label);
-        verdicts.push(Verdict::Transmit(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len }));
+        encapsulate::write_before(umem.data_mut(frame), outer, link, label, inner_sum);
+        *verdict = Verdict::Transmit(Forwarded { port, reason: Reason::Ingress, overlay, bytes: len });
         Some(())
     }
 }
@@ -87,10 +94,10 @@ impl Lane for FromUplink<'_> {
     }
 
     #[inline(always)]
-    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdicts: &mut Verdicts) -> Option<()> {
+    fn forward(&self, frame: &mut Frame, flow: PackedFlow, verdict: &mut Verdict) -> Option<()> {
         match ethertype(self.context.umem.data(frame))? {
-            IPV4 => self.route::<PlainV4>(frame, flow, verdicts),
-            IPV6 => self.route::<PlainV6>(frame, flow, verdicts),
+            IPV4 => self.route::<PlainV4>(frame, flow, verdict),
+            IPV6 => self.route::<PlainV6>(frame, flow, verdict),
             _ => None,
         }
     }

@@ -54,6 +54,7 @@ fn solicitation_with(source: &str, mac: Option<MacAddr>, hop_limit: u8) -> Vec<u
 fn received(frame: &[u8]) -> Received<'_> {
     Received {
         origin: Origin::Station { overlay: OVERLAY, endpoint: ENDPOINT_V4.parse().unwrap() },
+        port: UNDERLAY,
         overlay: OVERLAY,
         sender: STATION_MAC,
         receiver: ndp::multicast_mac(ndp::ALL_ROUTERS),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use wire::icmpv4::{self, Icmpv4Repr};
 use wire::icmpv6::{self, Icmpv6Repr};
-use wire::{IpProtocol, ndp};
+use wire::{IpProtocol, ipv4, ndp};
 
 use super::packet::{Identity, Packet, emit_v4, emit_v6};
 use super::{back, is_one_host};
@@ -15,6 +15,9 @@ use crate::tables::Snapshot;
 
 /// Code point CS6 (precedence 6), which IPv4 errors are sent with (RFC 1812 §4.3.2.5).
 const INTERNETWORK_CONTROL: u8 = 0xc0;
+
+/// Bytes of an IPv4 error before what it quotes (RFC 792).
+const HEADERS_V4: usize = ipv4::HEADER_LEN + 8;
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +104,14 @@ fn tell(tables: &Snapshot, received: &Received<'_>, fault: Fault, tally: &Tally)
 fn message(tables: &Snapshot, received: &Received<'_>, packet: &Packet<'_>, fault: Fault) -> Option<Vec<u8>> {
     match (source(tables, received, packet)?, packet.header.source) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            Some(emit_v4(from, to, INTERNETWORK_CONTROL, Identity::ATOMIC, &fault.v4(packet.bytes)))
+            // An overlay of IPv4 alone may take less than such an error may be long.
+            let room = match received.origin {
+                Origin::Station { overlay, .. } => tables.overlays.get(overlay).mtu.into(),
+                Origin::Outer => usize::MAX,
+            };
+            let quoted = packet.bytes.len().min(room.saturating_sub(HEADERS_V4));
+            let error = fault.v4(&packet.bytes[..quoted]);
+            Some(emit_v4(from, to, INTERNETWORK_CONTROL, Identity::ATOMIC, &error))
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => Some(emit_v6(from, to, 0, &fault.v6(packet.bytes))),
         _ => None,
@@ -123,9 +133,10 @@ fn source(tables: &Snapshot, received: &Received<'_>, packet: &Packet<'_>) -> Op
             tables.overlays.get(overlay).router_for(sender).or(link_local)
         }
         Origin::Outer => {
-            let fits =
-                |address: &&IpAddr| address.is_ipv4() == sender.is_ipv4() && !ip::is_link_local(**address);
-            let uplink = fixed.uplink_addresses.iter().find(fits).copied();
+            let fits = |address: IpAddr| address.is_ipv4() == sender.is_ipv4() && !ip::is_link_local(address);
+            let mut uplinks = fixed.uplink_addresses.iter().filter(|(_, address)| fits(*address));
+            let own = uplinks.clone().find(|(port, _)| *port == received.port);
+            let uplink = own.or_else(|| uplinks.next()).map(|(_, address)| *address);
             uplink.or_else(|| concerned.router_for(receiver))
         }
     }

@@ -18,7 +18,7 @@ fn large_gateway() -> Harness {
     gateway.apply((0..ENDPOINTS).flat_map(|number| {
         let next_hop = NextHop { port: UNDERLAY, address: endpoint(number) };
         [
-            Update::Endpoint { address: next_hop.address, next_hop: Some(next_hop) },
+            Update::Endpoint { address: next_hop.address, paths: [Path::via(next_hop)].into() },
             Update::Neighbour { next_hop, mac: Some(ENDPOINT_MAC) },
         ]
     }));

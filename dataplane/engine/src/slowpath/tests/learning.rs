@@ -34,6 +34,36 @@ fn a_station_keeps_its_latest_addresses() {
     }
 }
 
+/// An advertisement without a target link-layer address option tells no MAC address (RFC 4861 §7.2.5).
+#[test]
+fn an_advertisement_without_a_mac_address_only_confirms() {
+    let mut gateway = gateway();
+    let (target, source) = (NEWCOMER[1].parse().unwrap(), NEWCOMER_MAC.link_local());
+    let message =
+        NeighbourAdvertisement { router: false, solicited: true, override_: true, target, target_mac: None };
+    let to = ROUTER_MAC.link_local();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes, source, to);
+    let confirmation =
+        |mac| ip_frame((mac, ROUTER_MAC), &source.to_string(), &to.to_string(), 58, 255, &bytes);
+    // Neither for an address that is not known, nor for one that is being asked for.
+    say(&mut gateway, ENDPOINT_V6, &confirmation(NEWCOMER_MAC));
+    assert_eq!(state(&mut gateway, NEWCOMER[1]), None);
+    call(&mut gateway, NEWCOMER[1], 1);
+    say(&mut gateway, ENDPOINT_V6, &confirmation(NEWCOMER_MAC));
+    assert_eq!(state(&mut gateway, NEWCOMER[1]), Some((NeighbourState::Incomplete, None)));
+    // Of the station that is known to have it it is an answer; of another it changes nothing.
+    learn(&mut gateway, NEWCOMER[1]);
+    let stale = Some((NeighbourState::Stale, Some(NEWCOMER_MAC)));
+    assert_eq!(state(&mut gateway, NEWCOMER[1]), stale);
+    say(&mut gateway, ENDPOINT_V4, &confirmation(STATION_MAC));
+    assert_eq!(state(&mut gateway, NEWCOMER[1]), stale);
+    say(&mut gateway, ENDPOINT_V6, &confirmation(NEWCOMER_MAC));
+    let reachable = Some((NeighbourState::Reachable, Some(NEWCOMER_MAC)));
+    assert_eq!(state(&mut gateway, NEWCOMER[1]), reachable);
+    assert_eq!(gateway.done(Deed::BadNeighbour), 0);
+}
+
 /// An address that moves to another station takes its packets along.
 #[test]
 fn an_announced_address_moves_to_another_station() {

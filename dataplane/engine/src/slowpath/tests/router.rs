@@ -126,6 +126,44 @@ fn solicitations_for_the_router_are_answered_with_the_shared_mac() {
     }
 }
 
+/// What the router itself says is marked outside like what it forwards: as inside, or as it is set.
+#[test]
+fn the_routers_own_frames_have_the_overlays_code_point() {
+    /// Internetwork control (RFC 1812 §4.3.2.5), and what is set.
+    const CS6: u8 = 48;
+    const SET: u8 = 10;
+    let request = arp_frame(&arp_request(STATION_V4, ROUTER_V4));
+    let expired = Udp::from_station(STATION[0], OUTSIDE[0]).ttl(1).frame();
+    for (dscp, [of_arp, of_error]) in [(Dscp::Copy, [0, CS6]), (Dscp::Set(SET), [SET, SET])] {
+        let mut gateway = with_policy(|policy| policy.dscp = dscp);
+        for (inner, expected) in [(&request, of_arp), (&expired, of_error)] {
+            let out = gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, inner));
+            let [(UNDERLAY, frame)] = &out[..] else { panic!("{out:?}") };
+            assert_eq!(frame[15] >> 2, expected, "{dscp:?}");
+        }
+        let out = call(&mut gateway, NEWCOMER[0], 1);
+        assert!(out.len() == 2 && out.iter().any(|(_, frame)| frame[14] == 0x45 && frame[15] >> 2 == of_arp));
+    }
+}
+
+/// An overlay without IPv6 may have an MTU below the 576 bytes that an error may be long.
+#[test]
+fn an_error_is_no_longer_than_the_overlay_takes() {
+    const MTU: u16 = 296;
+    let mut gateway = gateway_with(|config| {
+        let overlay = &mut config.overlays[0];
+        overlay.mtu = MTU;
+        overlay.subnets.retain(|subnet| subnet.router.is_ipv4());
+        config.stations.retain(|station| station.vni == overlay.vni);
+        config.stations.iter_mut().for_each(|station| station.addresses.retain(IpAddr::is_ipv4));
+    });
+    let expired = Udp::from_station(STATION[0], OUTSIDE[0]).ttl(1).payload(260).frame();
+    let inner = inner_of(&gateway.send(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &expired)), 100);
+    assert_eq!(inner.len(), 14 + usize::from(MTU));
+    assert_eq!(u16::from_be_bytes([inner[16], inner[17]]), MTU);
+    assert!(matches!(message(&inner[12..]), Message::Error { kind: (11, 0), .. }));
+}
+
 #[test]
 fn other_solicitations_are_not_answered() {
     let mut gateway = Harness::new();

@@ -27,6 +27,20 @@ fn a_stranger_is_answered_where_it_was_heard_and_nothing_is_learned() {
     }
 }
 
+/// A worker may see several frames of a stranger before the slow path has let it in.
+#[test]
+fn frames_that_were_on_their_way_leave_too() {
+    let mut gateway = gateway();
+    for family in BOTH {
+        let udp = Udp::from_station(STRANGER[family], OUTSIDE[family]).macs(STRANGER_MAC, ROUTER_MAC);
+        gateway.deliver(UNDERLAY, &vxlan(ENDPOINT_V4, 100, &udp.frame()));
+    }
+    assert_eq!(gateway.sent(), []);
+    assert_eq!(gateway.count(Reason::UnknownStation), 2);
+    assert_eq!(outside(&settle(&mut gateway)).len(), 2);
+    assert_eq!((gateway.done(Deed::StrangerAdmitted), gateway.done(Deed::StrangerRefused)), (1, 0));
+}
+
 /// A flood of made-up senders is let in up to a bound, and costs another overlay nothing.
 #[test]
 fn strangers_are_few_and_of_their_overlay() {

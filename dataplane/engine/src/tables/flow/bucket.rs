@@ -5,7 +5,7 @@ use std::io;
 
 use sys::pages::Pages;
 
-use super::sync::{AtomicU64, MODELLED, Ordering, Words, prefetch_at};
+use super::sync::{AtomicU64, MODELLED, Ordering, Words, prefetch};
 
 /// Slots of a bucket. Few under loom, where each costs a multiple of the interleavings.
 pub(super) const SLOTS: usize = if MODELLED { 2 } else { 7 };
@@ -102,6 +102,12 @@ impl<'a> Bucket<'a> {
         found
     }
 
+    /// Asks for the bucket's cache line.
+    #[inline(always)]
+    pub(super) fn prefetch(self) {
+        prefetch(self.0);
+    }
+
     /// The slots whose entries have that signature.
     #[inline]
     pub(super) fn matches(self, signature: u32) -> impl Iterator<Item = (usize, Entry)> + 'a {
@@ -193,12 +199,6 @@ impl<'a> Row<'a> {
     /// Whether both refer to the same array.
     pub(super) fn is(self, other: Self) -> bool {
         std::ptr::eq(self.0, other.0)
-    }
-
-    /// Asks for the bucket's cache line.
-    #[inline]
-    pub(super) fn prefetch(self, index: usize) {
-        prefetch_at(self.0, index);
     }
 }
 

@@ -29,7 +29,7 @@ impl Secret {
     /// the process only as time, of which one cache line more is all that a collision costs. Should somebody solve it
     /// after all, a bucket still takes no more than it takes, and the rest is refused.
     #[inline]
-    pub(crate) fn hash(&self, key: FlowKey) -> Hash {
+    pub(super) fn hash(&self, key: FlowKey) -> Hash {
         let [a, b, c, d] = self.0;
         let first = fold((key.0 >> 64) as u64 ^ a, key.0 as u64 ^ b);
         Hash(fold(first ^ c, d) | 1)
@@ -57,7 +57,7 @@ fn fold(a: u64, b: u64) -> u64 {
 /// └────────────────┴────────────────┴─┘
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hash(u64);
+pub(super) struct Hash(u64);
 
 impl Hash {
     /// What a slot says of its key; never 0, so that an empty slot matches none.

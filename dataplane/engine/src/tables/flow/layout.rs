@@ -109,7 +109,7 @@ impl<'a> Place<'a> {
 
     #[inline]
     pub(super) fn prefetch(self) {
-        self.row.prefetch(self.index);
+        self.bucket().prefetch();
     }
 
     pub(super) fn same_array(self, other: Self) -> bool {

@@ -84,9 +84,9 @@ mod writer;
 use std::io;
 use std::sync::Arc;
 
-pub use hash::{Hash, Secret};
+pub use hash::Secret;
 pub use key::FlowKey;
-pub use reader::{Candidate, FlowReader, FlowReaders, View};
+pub use reader::{FlowReader, FlowReaders, Lookup, View};
 pub use record::{Flow, PackedFlow};
 pub use writer::{FlowStatistics, FlowWriter};
 

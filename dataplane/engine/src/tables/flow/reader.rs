@@ -1,6 +1,5 @@
 //! Looking flows up.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::Shared;
@@ -8,7 +7,7 @@ use super::bucket::Bucket;
 use super::hash::Hash;
 use super::key::FlowKey;
 use super::layout::{Layout, Place, Rows};
-use super::record::{Flow, PackedFlow, Slab};
+use super::record::{Flow, PackedFlow, Record, Slab};
 use super::sync::Subscription;
 
 /// Makes the readers of a table.
@@ -78,8 +77,8 @@ impl Drop for FlowReader {
 /// A look-up reads one cache line of the first bucket, the record, and the second bucket only if keys overflowed from
 /// the first: two buckets and the records of equal signature whatever the keys, without a retry. For a batch, do each
 /// step for some keys before the next, so that the lines are fetched side by side:
-/// [`hash`](Self::hash) and [`prefetch`](Self::prefetch), then [`candidate`](Self::candidate), then
-/// [`flow`](Self::flow); or have [`get_all`](Self::get_all) do it.
+/// [`begin`](Self::begin), then [`advance`](Self::advance), then [`flow`](Self::flow); or have
+/// [`get_all`](Self::get_all) do it.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'r> {
     rows: Rows<'r>,
@@ -88,22 +87,14 @@ pub struct View<'r> {
     shared: &'r Shared,
 }
 
-/// What the first bucket says of a key.
+/// A look-up on its way.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate<'r> {
-    at: At,
-    /// A record may be used again when the view is gone.
-    view: PhantomData<&'r ()>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum At {
-    /// In neither bucket.
-    Nowhere,
-    /// In the second bucket if anywhere.
-    Second,
-    /// Perhaps in this record.
-    Record(u32),
+pub struct Lookup<'r> {
+    key: FlowKey,
+    hash: Hash,
+    first: Bucket<'r>,
+    /// The first record in it of the key's signature. Records may be used again when the view is gone.
+    record: Option<Record<'r>>,
 }
 
 /// How many keys [`View::get_all`] is ahead with each step. A core has some two dozen cache lines on their way at a time
@@ -111,52 +102,39 @@ enum At {
 const AHEAD: usize = 12;
 
 impl<'r> View<'r> {
-    /// The key's hash.
-    #[inline]
-    pub fn hash(&self, key: FlowKey) -> Hash {
-        self.shared.secret.hash(key)
-    }
-
-    /// Asks for the cache line of the first bucket.
-    #[inline]
-    pub fn prefetch(&self, hash: Hash) {
-        self.first(hash).prefetch();
+    /// Begins to look a key up: asks for the cache line of its first bucket.
+    #[inline(always)]
+    pub fn begin(&self, key: FlowKey) -> Lookup<'r> {
+        let hash = self.shared.secret.hash(key);
+        let first = self.first(hash).bucket();
+        first.prefetch();
+        Lookup { key, hash, first, record: None }
     }
 
     /// Reads the first bucket, and asks for the cache line that is needed next.
     #[inline(always)]
-    pub fn candidate(&self, hash: Hash) -> Candidate<'r> {
-        let bucket = self.first(hash).bucket();
-        let entry = bucket.first_match(hash.signature());
-        let at = if !entry.is_empty() {
-            self.slab.prefetch(entry.record());
-            At::Record(entry.record())
-        } else if bucket.may_overflow(hash.signature()) {
-            self.second(hash).prefetch();
-            At::Second
-        } else {
-            At::Nowhere
-        };
-        Candidate { at, view: PhantomData }
+    pub fn advance(&self, lookup: &mut Lookup<'r>) {
+        let signature = lookup.hash.signature();
+        let entry = lookup.first.first_match(signature);
+        if !entry.is_empty() {
+            lookup.record = self.slab.get(entry.record());
+            lookup.record.inspect(|record| record.prefetch());
+        } else if lookup.first.may_overflow(signature) {
+            self.second(lookup.hash).bucket().prefetch();
+        }
     }
 
     /// The key's flow.
     #[inline]
-    pub fn flow(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<Flow> {
-        self.packed(key, hash, candidate).and_then(PackedFlow::unpack)
+    pub fn flow(&self, lookup: &Lookup<'r>) -> Option<Flow> {
+        self.packed(lookup).and_then(PackedFlow::unpack)
     }
 
     /// The same as it lies in its record.
     #[inline(always)]
-    pub fn packed(&self, key: FlowKey, hash: Hash, candidate: Candidate<'r>) -> Option<PackedFlow> {
-        match candidate.at {
-            At::Record(record) => {
-                let flow = self.slab.packed(record, key);
-                if flow.is_some() { flow } else { self.search(key, hash) }
-            }
-            At::Second => self.search_second(key, hash),
-            At::Nowhere => None,
-        }
+    pub fn packed(&self, lookup: &Lookup<'r>) -> Option<PackedFlow> {
+        let flow = lookup.record.and_then(|record| record.packed(lookup.key));
+        if flow.is_some() { flow } else { self.search(lookup) }
     }
 
     /// The flows of many keys, each given to `each` with the key's place in `keys`, in order. All three steps, each
@@ -164,21 +142,19 @@ impl<'r> View<'r> {
     #[inline]
     pub fn get_all(&self, keys: &[FlowKey], mut each: impl FnMut(usize, Option<Flow>)) {
         const RING: usize = (2 * AHEAD).next_power_of_two();
-        let nothing = Candidate { at: At::Nowhere, view: PhantomData };
-        let mut ring = [(Hash::default(), nothing); RING];
+        let mut ring = [None; RING];
         for n in 0..keys.len() + 2 * AHEAD {
             if let Some(done) = n.checked_sub(2 * AHEAD) {
-                let (hash, candidate) = ring[done % RING];
-                each(done, self.flow(keys[done], hash, candidate));
+                each(done, ring[done % RING].and_then(|lookup| self.flow(&lookup)));
             }
             if let Some(key) = keys.get(n) {
-                let hash = self.hash(*key);
-                self.prefetch(hash);
-                ring[n % RING] = (hash, nothing);
+                ring[n % RING] = Some(self.begin(*key));
             }
-            if n >= AHEAD && n - AHEAD < keys.len() {
-                let (hash, candidate) = &mut ring[(n - AHEAD) % RING];
-                *candidate = self.candidate(*hash);
+            if n >= AHEAD
+                && n - AHEAD < keys.len()
+                && let Some(lookup) = &mut ring[(n - AHEAD) % RING]
+            {
+                self.advance(lookup);
             }
         }
     }
@@ -186,8 +162,9 @@ impl<'r> View<'r> {
     /// The key's flow, all in one.
     #[inline]
     pub(crate) fn get(&self, key: FlowKey) -> Option<Flow> {
-        let hash = self.hash(key);
-        self.flow(key, hash, self.candidate(hash))
+        let mut lookup = self.begin(key);
+        self.advance(&mut lookup);
+        self.flow(&lookup)
     }
 
     /// Calls `each` with the flows of all keys. While the writer writes, one that is present all the time may be
@@ -216,24 +193,18 @@ impl<'r> View<'r> {
         self.rows.locate(hash.second(), self.rows.migrated())
     }
 
-    /// All slots of both buckets: the first of equal signature was another key's.
-    #[cold]
-    fn search(&self, key: FlowKey, hash: Hash) -> Option<PackedFlow> {
-        let first = self.first(hash).bucket();
-        let found = self.search_bucket(first, key, hash);
+    /// The rest of the look-up: the record, if there is one, was another key's.
+    #[inline(never)]
+    fn search(&self, &Lookup { key, hash, first, record }: &Lookup<'r>) -> Option<PackedFlow> {
+        let found = record.and_then(|_| self.search_bucket(first, key, hash));
         if found.is_none() && first.may_overflow(hash.signature()) {
-            return self.search_second(key, hash);
+            return self.search_bucket(self.second(hash).bucket(), key, hash);
         }
         found
     }
 
-    #[inline(never)]
-    fn search_second(&self, key: FlowKey, hash: Hash) -> Option<PackedFlow> {
-        self.search_bucket(self.second(hash).bucket(), key, hash)
-    }
-
     fn search_bucket(&self, bucket: Bucket<'r>, key: FlowKey, hash: Hash) -> Option<PackedFlow> {
         let mut matches = bucket.matches(hash.signature());
-        matches.find_map(|(_, entry)| self.slab.packed(entry.record(), key))
+        matches.find_map(|(_, entry)| self.slab.get(entry.record())?.packed(key))
     }
 }

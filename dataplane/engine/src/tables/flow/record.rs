@@ -7,7 +7,7 @@ use sys::pages::Pages;
 use wire::{MacAddr, Vni};
 
 use super::key::FlowKey;
-use super::sync::{AtomicU64, Ordering, Words, prefetch_at};
+use super::sync::{AtomicU64, Ordering, Words, prefetch, prefetch_at};
 
 /// What the table knows of a station by one of its addresses: all that leads to the rewrite of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,23 +153,15 @@ pub(super) struct Slab<'a>(&'a [[AtomicU64; WORDS]]);
 
 /// The records' words are accessed without order of their own: the slot word that leads to a record is published after
 /// them and read before them, and quiescence lies between the last reader and the next writer.
-impl Slab<'_> {
-    /// The flow, if the record is that of `key`.
-    pub(super) fn flow(self, index: u32, key: FlowKey) -> Option<Flow> {
-        self.packed(index, key).and_then(PackedFlow::unpack)
+impl<'a> Slab<'a> {
+    #[inline(always)]
+    pub(super) fn get(self, index: u32) -> Option<Record<'a>> {
+        self.0.get(index as usize).map(Record)
     }
 
-    /// The same as it lies there.
-    #[inline(always)]
-    pub(super) fn packed(self, index: u32, key: FlowKey) -> Option<PackedFlow> {
-        let record = self.0.get(index as usize)?;
-        let high = record[0].load(Ordering::Relaxed) ^ (key.0 >> 64) as u64;
-        let low = record[1].load(Ordering::Relaxed) ^ key.0 as u64;
-        if high | low != 0 {
-            return None;
-        }
-        let [station, place] = [2, 3].map(|word| record[word].load(Ordering::Relaxed));
-        PackedFlow::from_words([station, place])
+    /// The flow, if the record is that of `key`.
+    pub(super) fn flow(self, index: u32, key: FlowKey) -> Option<Flow> {
+        self.get(index)?.packed(key).and_then(PackedFlow::unpack)
     }
 
     #[inline]
@@ -190,6 +182,26 @@ impl Slab<'_> {
         for (word, value) in self.0[index as usize].iter().zip(words) {
             word.store(value, Ordering::Relaxed);
         }
+    }
+}
+
+/// A reference to one record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a>(&'a [AtomicU64; WORDS]);
+
+impl Record<'_> {
+    /// The flow, if the record is that of `key`.
+    #[inline(always)]
+    pub(super) fn packed(self, key: FlowKey) -> Option<PackedFlow> {
+        let [high, low, station, place] = self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let is_other = high ^ (key.0 >> 64) as u64 | low ^ key.0 as u64;
+        if is_other == 0 { PackedFlow::from_words([station, place]) } else { None }
+    }
+
+    /// Asks for the record's cache line.
+    #[inline(always)]
+    pub(super) fn prefetch(self) {
+        prefetch(self.0);
     }
 }
 

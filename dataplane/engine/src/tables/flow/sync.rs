@@ -20,7 +20,7 @@ mod real {
     use arc_swap::{ArcSwap, Cache};
 
     pub(in super::super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-    pub(in super::super) use sys::prefetch::read_at as prefetch_at;
+    pub(in super::super) use sys::prefetch::{read as prefetch, read_at as prefetch_at};
     pub(in super::super) use sys::words::Words;
 
     /// A value that one thread replaces and others read.
@@ -64,6 +64,8 @@ mod modelled {
     use sys::pages::Pages;
 
     pub(in super::super) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+    pub(in super::super) fn prefetch<T>(_: &T) {}
 
     pub(in super::super) fn prefetch_at<T>(_: &[T], _: usize) {}
 

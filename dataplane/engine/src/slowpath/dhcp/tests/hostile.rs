@@ -69,6 +69,7 @@ proptest! {
         let station = Origin::Station { overlay, endpoint: ENDPOINT_V4.parse().unwrap() };
         let received = Received {
             origin: if up { station } else { Origin::Outer },
+            port: if up { UNDERLAY } else { UPLINK },
             overlay,
             sender: STATION_MAC,
             receiver: ROUTER_MAC,
@@ -102,6 +103,7 @@ proptest! {
         let station = Origin::Station { overlay, endpoint: ENDPOINT_V4.parse().unwrap() };
         let received = Received {
             origin: if up { station } else { Origin::Outer },
+            port: if up { UNDERLAY } else { UPLINK },
             overlay,
             sender: STATION_MAC,
             receiver: ROUTER_MAC,

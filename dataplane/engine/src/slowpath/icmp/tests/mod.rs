@@ -220,6 +220,7 @@ impl Bench {
         let ethertype = u16::from_be_bytes([frame[12], frame[13]]).into();
         Received {
             origin,
+            port: if origin == Origin::Outer { UPLINK } else { UNDERLAY },
             overlay: OverlayIndex(0),
             sender: MacAddr(frame[6..12].try_into().unwrap()),
             receiver: MacAddr(frame[..6].try_into().unwrap()),

@@ -178,6 +178,7 @@ proptest! {
         };
         let received = Received {
             origin,
+            port: if from_station { UNDERLAY } else { UPLINK },
             overlay: OverlayIndex(0),
             sender: STATION_MAC,
             receiver: ROUTER_MAC,

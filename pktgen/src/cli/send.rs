@@ -1,0 +1,201 @@
+//! `pktgen send`: sends a profile.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use pktgen::profile::Layer;
+use pktgen::send::{self, Ended, Sending, Sent};
+use port::BindRequest;
+use serde::Serialize;
+use sys::netdev::Netdev;
+use wire::MacAddr;
+
+use super::traffic::Traffic;
+use super::{Error, Output, dry_run, signals, table};
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    #[command(flatten)]
+    to: To,
+    #[command(flatten)]
+    traffic: Traffic,
+    /// Send nothing: write the frames to the file of --pcap, with the times at which they would go out.
+    #[arg(long, requires = "pcap")]
+    dry_run: bool,
+    /// File that --dry-run writes (pcap).
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pcap: Option<PathBuf>,
+    /// Send nothing: print the profile that the flags stand for.
+    #[arg(long, conflicts_with_all = ["profile", "dry_run"])]
+    print_profile: bool,
+    /// Form of the output.
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// Where frames go out.
+#[derive(Debug, Args)]
+pub(crate) struct To {
+    /// Interface that frames go out of.
+    #[arg(long, short, value_name = "NAME")]
+    interface: Option<String>,
+    /// Its queues, a thread each, such as 0,1: streams are cut into as many, with sequence numbers of their own.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0")]
+    queues: Vec<u32>,
+    /// Cores of the threads; without, from the last one back.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cores: Vec<usize>,
+    /// How sockets are bound.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = Bind::Auto)]
+    bind: Bind,
+}
+
+/// How sockets are bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Bind {
+    /// Zero-copy where the driver can, else copy.
+    Auto,
+    /// Copy, or fail.
+    Copy,
+    /// Zero-copy, or fail.
+    ZeroCopy,
+}
+
+impl To {
+    /// The MAC address that frames come from if nothing else is said.
+    fn mac(&self) -> MacAddr {
+        let netdev = self.interface.as_deref().and_then(|interface| Netdev::of(interface).ok());
+        netdev.map_or(MacAddr([2, 0, 0, 0, 0, 1]), |netdev| MacAddr(netdev.mac))
+    }
+
+    /// As the library takes it.
+    pub(crate) fn options(&self) -> Result<send::Options, Error> {
+        let interface =
+            self.interface.clone().ok_or("--interface is missing: `ip link` lists those there are")?;
+        Ok(send::Options {
+            interface,
+            queues: self.queues.clone(),
+            cores: self.cores.clone(),
+            bind: match self.bind {
+                Bind::Auto => BindRequest::Auto,
+                Bind::Copy => BindRequest::Copy,
+                Bind::ZeroCopy => BindRequest::ZeroCopy,
+            },
+        })
+    }
+}
+
+impl Send {
+    pub(crate) fn run(self) -> Result<(), Error> {
+        let own_mac = self.to.mac();
+        if self.print_profile {
+            print!("{}", self.traffic.text(own_mac)?);
+            return Ok(());
+        }
+        let lanes = u16::try_from(self.to.queues.len()).map_err(|_| "no interface has so many queues")?;
+        let profile = self.traffic.profile(own_mac)?.split(lanes)?;
+        if let Some(path) = &self.pcap {
+            return dry_run::write(&profile, path);
+        }
+        let options = self.to.options()?;
+        let stop = signals::stop()?;
+        let sending = send::start(&profile, &options, &stop)?;
+        let streams: Vec<_> = profile.streams.iter().map(|stream| stream.name.as_str()).collect();
+        finish(sending, &options, &profile.name, &streams, self.output)
+    }
+}
+
+/// What is said in the end, but for the table.
+#[derive(Serialize)]
+struct Report<'a> {
+    profile: &'a str,
+    interface: &'a str,
+    queues: &'a [u32],
+    cores: &'a [usize],
+    modes: Vec<String>,
+    streams: &'a [&'a str],
+    packets_per_second: Option<f64>,
+    bits_per_second_l1: Option<f64>,
+    bits_per_second_l2: Option<f64>,
+    reached: Option<f64>,
+    sent: &'a Sent,
+}
+
+/// Shows how it goes, waits for the end, and says what was sent.
+pub(super) fn finish(
+    sending: Sending,
+    options: &send::Options,
+    profile: &str,
+    streams: &[&str],
+    output: Output,
+) -> Result<(), Error> {
+    let modes: Vec<String> = sending.modes.iter().map(ToString::to_string).collect();
+    let cores = sending.cores.clone();
+    watch(&sending);
+    let sent = sending.join();
+    let report = Report {
+        profile,
+        interface: &options.interface,
+        queues: &options.queues,
+        cores: &cores,
+        modes,
+        streams,
+        packets_per_second: sent.packet_rate(),
+        bits_per_second_l1: sent.bit_rate(Layer::L1),
+        bits_per_second_l2: sent.bit_rate(Layer::L2),
+        reached: sent.reached(),
+        sent: &sent,
+    };
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        Output::Table => table::sent(&mut std::io::stdout().lock(), &report.header(), streams, &sent)?,
+    }
+    if let Some(reached) = sent.reached().filter(|&reached| reached < 0.995) {
+        eprintln!(
+            "pktgen: {:.2} % of the requested {} were reached: ask for less, or give more --queues",
+            reached * 100.0,
+            sent.requested
+        );
+    }
+    match sent.ended {
+        Ended::Failed(message) => Err(message.into()),
+        Ended::Complete | Ended::Stopped => Ok(()),
+    }
+}
+
+impl Report<'_> {
+    fn header(&self) -> String {
+        format!(
+            "{} on {}, queues {:?} on cores {:?}, {}",
+            self.profile,
+            self.interface,
+            self.queues,
+            self.cores,
+            self.modes.join(", ")
+        )
+    }
+}
+
+/// On a terminal, a line each second.
+fn watch(sending: &Sending) {
+    let mut out = std::io::stderr();
+    if !out.is_terminal() {
+        return;
+    }
+    let mut last = (Instant::now(), 0);
+    while !sending.is_finished() {
+        thread::sleep(Duration::from_millis(50));
+        if last.0.elapsed() < Duration::from_secs(1) {
+            continue;
+        }
+        let (packets, _) = sending.progress();
+        let rate = (packets - last.1) as f64 / last.0.elapsed().as_secs_f64();
+        last = (Instant::now(), packets);
+        // A terminal that is gone is no reason to stop.
+        let _ = write!(out, "\r\x1b[K{packets} packets, {rate:.0}/s");
+    }
+    let _ = write!(out, "\r\x1b[K");
+}

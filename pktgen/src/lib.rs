@@ -1,0 +1,11 @@
+//! Packet generator and receiver: sends test packets that carry a stamp, and tells what became of them.
+
+pub mod build;
+pub mod clock;
+pub mod pcap;
+pub mod profile;
+pub mod receive;
+pub mod send;
+pub mod stamp;
+#[cfg(test)]
+mod testing;

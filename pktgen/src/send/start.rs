@@ -1,0 +1,311 @@
+//! The threads that send: one a queue, each with a core, a memory and a socket of its own.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender as Channel, channel};
+use std::thread::{self, JoinHandle};
+
+use core_affinity::CoreId;
+use port::{BindMode, BindRequest, ChunkSize, Port, PortError, Queue, RING_SIZE, Umem};
+use sys::netdev::Netdev;
+use thiserror::Error;
+
+use super::pace;
+use super::sender::{Progress, Sender};
+use super::sent::Sent;
+use super::source::{Source, Streams};
+use crate::profile::{Limit, Profile, Rate};
+
+/// Bytes of an Ethernet header, and of the one tag that the kernel allows beyond the MTU.
+const LINK_LEN: usize = wire::ethernet::HEADER_LEN + wire::vlan::HEADER_LEN;
+
+/// Where and how frames go out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the netdev.
+    pub interface: String,
+    /// Its queues, a thread each.
+    pub queues: Vec<u32>,
+    /// Cores of the threads in turn; empty: those that this process may run on, from the last one back.
+    pub cores: Vec<usize>,
+    /// How sockets are bound.
+    pub bind: BindRequest,
+}
+
+/// Why nothing is sent.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// There is no such netdev.
+    #[error("interface {interface}: {source}; `ip link` lists those there are")]
+    Interface {
+        /// Its name.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It is down.
+    #[error("interface {interface} is down: ip link set dev {interface} up")]
+    Down {
+        /// Its name.
+        interface: String,
+    },
+    /// Frames would be lost without a word.
+    #[error(
+        "frames of {len} bytes do not fit interface {interface}, whose MTU is {mtu}: \
+         ip link set dev {interface} mtu {needed}, or send smaller ones"
+    )]
+    Mtu {
+        /// Name of the interface.
+        interface: String,
+        /// Its MTU.
+        mtu: u32,
+        /// Longest frame, without FCS.
+        len: usize,
+        /// What it would need.
+        needed: usize,
+    },
+    /// No socket.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// No memory for frames.
+    #[error("no memory for frames: {0}")]
+    Memory(io::Error),
+    /// No thread.
+    #[error("no thread for queue {queue}: {source}")]
+    Thread {
+        /// Number of the queue.
+        queue: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot run where it should.
+    #[error("cannot run on core {0}: `nproc` and `taskset -p $$` say which there are")]
+    Core(usize),
+}
+
+/// Threads that send.
+#[derive(Debug)]
+pub struct Sending {
+    threads: Vec<JoinHandle<Sent>>,
+    progress: Vec<Arc<Progress>>,
+    /// The mode that each queue's socket got.
+    pub modes: Vec<BindMode>,
+    /// The core that each thread runs on.
+    pub cores: Vec<usize>,
+    requested: Rate,
+    streams: usize,
+}
+
+/// Begins to send a profile that was [split](Profile::split) into as many lanes as there are queues, until its limit is
+/// met or `stop` is set. Returns when all sockets are there and all threads go.
+///
+/// # Errors
+/// [`SendError`]; then nothing was sent.
+pub fn start(profile: &Profile, options: &Options, stop: &Arc<AtomicBool>) -> Result<Sending, SendError> {
+    let lanes = options.queues.len();
+    let max_len = profile.streams.iter().map(crate::profile::Stream::max_len).max().unwrap_or(0);
+    let sources = (0..lanes).map(|lane| Streams::new(profile, lane as u64));
+    start_sources(sources, options, max_len, profile.streams.len(), profile.rate, profile.limit, stop)
+}
+
+/// As [`start`], with a source for each queue.
+pub(super) fn start_sources<S: Source + Send + 'static>(
+    sources: impl Iterator<Item = S>,
+    options: &Options,
+    max_len: usize,
+    streams: usize,
+    rate: Rate,
+    limit: Limit,
+    stop: &Arc<AtomicBool>,
+) -> Result<Sending, SendError> {
+    let netdev = check_netdev(&options.interface, max_len)?;
+    let cores = cores(options);
+    let lanes = options.queues.len();
+    let mut starting = Vec::new();
+    for (lane, source) in sources.enumerate().take(lanes) {
+        let task = Task {
+            interface: options.interface.clone(),
+            ifindex: netdev.index,
+            queue: options.queues[lane],
+            core: cores[lane],
+            bind: options.bind,
+            max_len,
+            streams,
+            requested: rate,
+            rate: pace::share(rate, lanes),
+            limit: Limit { count: limit.count.map(|count| share_of(count, lane, lanes)), ..limit },
+        };
+        starting.push(task.spawn(source, Arc::clone(stop))?);
+    }
+    let mut modes = Vec::new();
+    for one in &starting {
+        // A thread that is gone without a word has panicked, and with it the process.
+        modes.push(one.ready.recv().unwrap_or(Err(SendError::Core(0)))?);
+    }
+    let mut sending = Sending { threads: vec![], progress: vec![], modes, cores, requested: rate, streams };
+    for one in starting {
+        // The thread waits for this.
+        let _ = one.go.send(());
+        sending.threads.push(one.thread);
+        sending.progress.push(one.progress);
+    }
+    Ok(sending)
+}
+
+/// The share of a count, so that all shares add up.
+fn share_of(count: u64, lane: usize, lanes: usize) -> u64 {
+    let (lane, lanes) = (lane as u64, lanes as u64);
+    count / lanes + u64::from(lane < count % lanes)
+}
+
+fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, SendError> {
+    let netdev = Netdev::of(interface)
+        .map_err(|source| SendError::Interface { interface: interface.to_owned(), source })?;
+    if !netdev.is_up {
+        return Err(SendError::Down { interface: interface.to_owned() });
+    }
+    if max_len > netdev.mtu as usize + LINK_LEN {
+        let needed = max_len - LINK_LEN;
+        return Err(SendError::Mtu {
+            interface: interface.to_owned(),
+            mtu: netdev.mtu,
+            len: max_len,
+            needed,
+        });
+    }
+    Ok(netdev)
+}
+
+/// One for each queue.
+fn cores(options: &Options) -> Vec<usize> {
+    let mut cores = options.cores.clone();
+    if cores.is_empty() {
+        cores =
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().rev().map(|core| core.id).collect();
+    }
+    cores.into_iter().cycle().take(options.queues.len()).collect()
+}
+
+/// What a thread is to do.
+struct Task {
+    interface: String,
+    ifindex: u32,
+    queue: u32,
+    core: usize,
+    bind: BindRequest,
+    max_len: usize,
+    streams: usize,
+    requested: Rate,
+    rate: Rate,
+    limit: Limit,
+}
+
+/// A thread that has not begun to send.
+struct Starting {
+    thread: JoinHandle<Sent>,
+    ready: Receiver<Result<BindMode, SendError>>,
+    go: Channel<()>,
+    progress: Arc<Progress>,
+}
+
+impl Task {
+    fn spawn<S: Source + Send + 'static>(
+        self,
+        source: S,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Starting, SendError> {
+        let (told, ready) = channel();
+        let (go, may_go) = channel();
+        let progress = Arc::new(Progress::default());
+        let shown = Arc::clone(&progress);
+        let queue = self.queue;
+        let run = move || {
+            let nothing = Sent::new(self.streams, self.requested);
+            let (port, pool) = match self.open() {
+                Ok((port, pool, mode)) => {
+                    let _ = told.send(Ok(mode));
+                    (port, pool)
+                }
+                Err(error) => {
+                    let _ = told.send(Err(error));
+                    return nothing;
+                }
+            };
+            if may_go.recv().is_err() {
+                // Another thread did not get so far.
+                return nothing;
+            }
+            let sender = Sender::new(port, pool, source, self.streams, self.requested);
+            sender.run(self.rate, self.limit, &stop, &shown)
+        };
+        let thread = thread::Builder::new()
+            .name(format!("send {queue}"))
+            .spawn(run)
+            .map_err(|source| SendError::Thread { queue, source })?;
+        Ok(Starting { thread, ready, go, progress })
+    }
+
+    /// On the thread's own core, so that the memory is near it.
+    fn open(&self) -> Result<(Port, port::FramePool, BindMode), SendError> {
+        if !core_affinity::set_for_current(CoreId { id: self.core }) {
+            return Err(SendError::Core(self.core));
+        }
+        let (umem, pool) = Umem::new(RING_SIZE, chunk_size(self.max_len)).map_err(SendError::Memory)?;
+        let queue = Queue { interface: &self.interface, ifindex: self.ifindex, queue: self.queue };
+        let mut opened = port::open(&umem, &[queue], self.bind)?;
+        let port = opened.ports.pop().expect("one for the one queue");
+        Ok((port, pool, opened.mode))
+    }
+}
+
+/// The smallest chunks that hold frames of this length.
+pub(super) fn chunk_size(len: usize) -> ChunkSize {
+    if len <= ChunkSize::Small.max_frame() { ChunkSize::Small } else { ChunkSize::Large }
+}
+
+impl Sending {
+    /// Frames and their bytes that were given to the port till now.
+    pub fn progress(&self) -> (u64, u64) {
+        self.progress
+            .iter()
+            .fold((0, 0), |(packets, bytes), one| (packets + one.packets(), bytes + one.bytes()))
+    }
+
+    /// Whether all threads have ended.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end; what was sent by all threads together.
+    pub fn join(self) -> Sent {
+        let mut all = Sent::new(self.streams, self.requested);
+        for thread in self.threads {
+            match thread.join() {
+                Ok(sent) => all.merge(&sent),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_a_count_add_up() {
+        for count in 0..20 {
+            assert_eq!((0..3).map(|lane| share_of(count, lane, 3)).sum::<u64>(), count);
+        }
+    }
+
+    #[test]
+    fn an_interface_is_checked_first() {
+        let error = |interface: &str, len| check_netdev(interface, len).unwrap_err().to_string();
+        assert!(error("nosuch0", 60).contains("`ip link` lists"));
+        let too_long = error("lo", 1_000_000);
+        assert!(too_long.contains("mtu 999982"), "{too_long}");
+    }
+}
