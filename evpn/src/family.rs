@@ -16,7 +16,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// All of them; a family's place is its [`index`](Self::index).
+    /// All of them; in this order wherever there is one of something for each.
     pub const ALL: [Self; 3] = [Self::Evpn, Self::Ipv4, Self::Ipv6];
 
     /// Its place in arrays of one element a family.
