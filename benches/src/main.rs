@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         ["rules"] => pin().and_then(rules),
         ["bgp"] => pin().and_then(bgp),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp|pktgen".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|pktgen|bgp".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -147,11 +147,13 @@ impl Driver {
                     Some(call) => call(&mut self.speaker, Instant::now()),
                     None => self.speaker.shut_down(words, Instant::now()),
                 },
-                permit = told.reserve(), if !takes_in => match (permit, self.next.take()) {
-                    (Ok(permit), Some(told)) => permit.send(told),
-                    // Nobody listens: nothing is to be told.
-                    _ => {}
-                },
+                permit = told.reserve(), if !takes_in => {
+                    let told = self.next.take();
+                    // An error: nobody listens, so nothing is to be told.
+                    if let (Ok(permit), Some(told)) = (permit, told) {
+                        permit.send(told);
+                    }
+                }
                 Some(happening) = self.happenings.1.recv(), if takes_in => self.happen(happening),
                 (stream, address) = accept(&self.listeners) => self.accepted(stream, address),
             }

@@ -289,10 +289,8 @@ impl Session {
 
     fn message(&mut self, id: ConnectionId, message: Message, now: Instant) {
         match message {
-            Message::Open(open) => {
-                if self.survives_collision(id, &open, now) {
-                    self.handle(id, Event::OpenReceived(open), now);
-                }
+            Message::Open(open) if self.survives_collision(id, &open, now) => {
+                self.handle(id, Event::OpenReceived(open), now);
             }
             Message::Keepalive => self.handle(id, Event::KeepaliveReceived, now),
             Message::Notification(notification) => {
@@ -327,7 +325,7 @@ impl Session {
                     self.outputs.push_back(Output::Refresh(family, refresh.subtype()));
                 }
             }
-            // Messages that the codec may learn are not spoken.
+            // The OPEN of a connection that lost; messages that the codec may learn.
             _ => {}
         }
     }

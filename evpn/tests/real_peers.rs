@@ -1,6 +1,7 @@
 //! FRR and GoBGP as peers, in namespaces. Needs root.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the rest is for speakers in virtual time")]
+#[path = "speaker/support/mod.rs"]
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

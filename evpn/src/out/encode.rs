@@ -15,6 +15,7 @@ use rustbgpd_wire::{
 };
 use wire::Vni;
 
+use super::journal::Change;
 use super::{Attributes, Key};
 use crate::attributes::{ARP_ND, kind};
 use crate::family::Family;
@@ -44,12 +45,7 @@ const FIXED: usize = 19 + 4;
 const MP_HEAD: usize = 4 + 3 + 2;
 
 /// Changes of one family as UPDATEs.
-pub(crate) fn updates(
-    changes: Vec<(Key, Option<Arc<Attributes>>)>,
-    family: Family,
-    to: &Recipient,
-    buffer: &mut Vec<u8>,
-) {
+pub(crate) fn updates(changes: Vec<Change>, family: Family, to: &Recipient, buffer: &mut Vec<u8>) {
     let mut withdrawn = Vec::new();
     let mut groups: Vec<(Arc<Attributes>, Vec<Key>)> = Vec::new();
     let mut places: HashMap<*const Attributes, usize, RandomState> = HashMap::default();

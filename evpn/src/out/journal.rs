@@ -13,6 +13,9 @@ use crate::attributes::Pool;
 /// Number of a change; the first is 1.
 pub(crate) type Version = u64;
 
+/// What is announced of a key now; `None`: nothing any longer.
+pub(crate) type Change = (Key, Option<Arc<Attributes>>);
+
 #[derive(Debug)]
 struct Slot {
     version: Version,
@@ -78,11 +81,7 @@ impl Journal {
     }
 
     /// Up to `count` changes after number `after`, oldest first, and the number of the last of them.
-    pub(crate) fn after(
-        &self,
-        after: Version,
-        count: usize,
-    ) -> (Vec<(Key, Option<Arc<Attributes>>)>, Version) {
+    pub(crate) fn after(&self, after: Version, count: usize) -> (Vec<Change>, Version) {
         let mut reached = self.last;
         let range = self.order.range((Bound::Excluded(after), Bound::Unbounded));
         let mut changes = Vec::new();

@@ -1,10 +1,9 @@
 //! The codec: real UPDATEs, and ours, as another implementation reads them.
 
-#[allow(dead_code)]
-mod support;
-
 use std::net::IpAddr;
 
+use crate::support::scripted::{OWN, Scripted};
+use crate::support::{mac, vni};
 use bytes::{Bytes, BytesMut};
 use evpn::{PrefixAttributes, Reach};
 use netgauze_bgp_pkt::BgpMessage;
@@ -17,12 +16,10 @@ use rustbgpd_wire::{
     Ipv4UnicastMode, MAX_MESSAGE_LEN, Message, UpdateMessage, decode_message, encode_message,
     encode_message_with_limit,
 };
-use support::scripted::{OWN, Scripted};
-use support::{mac, vni};
 
 /// Types 1 to 5, as FRR 8.4.4 and GoBGP 3.10 sent them.
 fn real_updates() -> Vec<Vec<u8>> {
-    let lines = include_str!("data/evpn-updates.hex").lines().filter(|line| !line.starts_with('#'));
+    let lines = include_str!("../data/evpn-updates.hex").lines().filter(|line| !line.starts_with('#'));
     let byte = |text: &str| u8::from_str_radix(text, 16).unwrap();
     let bytes = |line: &str| (0..line.len() / 2).map(|n| byte(&line[2 * n..2 * n + 2])).collect();
     lines.map(bytes).collect()

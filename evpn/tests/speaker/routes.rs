@@ -1,15 +1,12 @@
 //! Routes: which count, where stations are, and what is told.
 
-#[allow(dead_code)]
-mod support;
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use crate::support::scripted::{OWN, PEER, Scripted, evpn_update, mac_route};
+use crate::support::{ASN, Sim, mac, vni};
 use evpn::{Change, Event, Family, Identity, PrefixAttributes, Reach, Rejection, RouteTargets, Step};
 use rustbgpd_wire::{ExtendedCommunity, Message, PathAttribute};
-use support::scripted::{OWN, PEER, Scripted, evpn_update, mac_route};
-use support::{ASN, Sim, mac, vni};
 use wire::MacAddr;
 
 const STATION: [u8; 6] = [2, 0, 0, 0, 0, 1];

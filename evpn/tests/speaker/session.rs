@@ -1,10 +1,9 @@
 //! Sessions: how they come up, how they end, and what is said.
 
-#[allow(dead_code)]
-mod support;
-
 use std::time::Duration;
 
+use crate::support::scripted::{PEER, Scripted, mac_route};
+use crate::support::{ASN, Sim, mac, vni};
 use bytes::Bytes;
 use evpn::{DownReason, Event, Family, Rejection, SessionState};
 use rustbgpd_wire::notification::{NotificationCode, encode_shutdown_communication};
@@ -12,8 +11,6 @@ use rustbgpd_wire::{
     Afi, Capability, GracefulRestartFamily, Message, NotificationMessage, PathAttribute, RouteRefreshMessage,
     RouteRefreshSubtype, Safi, UpdateMessage,
 };
-use support::scripted::{PEER, Scripted, mac_route};
-use support::{ASN, Sim, mac, vni};
 
 fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -294,9 +291,9 @@ fn two_that_connect_at_once_keep_one_connection() {
         let (a, b) = (sim.add(ASN), sim.add(ASN));
         sim.peer(a, b, |_, _| {});
         sim.start();
-        sim.run_until(seconds(60), |sim| sim.nodes.iter().all(support::Node::is_up));
+        sim.run_until(seconds(60), |sim| sim.nodes.iter().all(crate::support::Node::is_up));
         sim.run(seconds(5));
-        assert!(sim.nodes.iter().all(support::Node::is_up), "seed {seed}: and it stays");
+        assert!(sim.nodes.iter().all(crate::support::Node::is_up), "seed {seed}: and it stays");
         assert_eq!(sim.connections(), 1, "seed {seed}");
     }
 }

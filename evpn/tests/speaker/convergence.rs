@@ -1,12 +1,10 @@
 //! A hundred speakers, sessions that break at random, stations that come, go and move: in the end all have one view.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::{ASN, Sim, View, mac, vni};
 use evpn::{Family, PrefixAttributes, Reach};
-use support::{ASN, Sim, View, mac, vni};
 
 /// What a speaker announces, kept beside it.
 #[derive(Clone, Default)]
