@@ -25,23 +25,32 @@ install_packages() {
     [ ${#missing[@]} -eq 0 ] && return
     command -v apt-get >/dev/null || fail "this is no Debian: install what does the work of ${missing[*]}"
     say "Installing ${missing[*]}"
-    apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
-        fail "apt-get could not install ${missing[*]}: see its output above"
+    apt-get update -q >/dev/null && without_daemons apt-get install -y -q --no-install-recommends "${missing[@]}" \
+        >/dev/null || fail "apt-get could not install ${missing[*]}: see its output above"
 }
 
-# without_daemons COMMAND...: no service is started for a package that it installs (Debian Policy §9.11, policy-rc.d).
+# without_daemons COMMAND...: no service of a package that it installs is started, now (Debian Policy §9.11, policy-rc.d)
+# or at the next boot. What needs daemons runs them itself, in namespaces.
 without_daemons() {
-    local policy=/usr/sbin/policy-rc.d status=0
-    if [ -e "$policy" ]; then
-        "$@"
-        return
+    local policy=/usr/sbin/policy-rc.d made='' status=0 before service
+    before=$(boot_services)
+    if [ ! -e "$policy" ]; then
+        made=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
     fi
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-    # In a subshell: a failure that ends it must not leave the policy behind.
-    ("$@") || status=$?
-    rm -f "$policy"
+    "$@" || status=$?
+    [ -z "$made" ] || rm -f "$policy"
+    for service in $(comm -13 <(echo "$before") <(boot_services)); do
+        ! command -v systemctl >/dev/null || systemctl disable "$service" >/dev/null 2>&1 || true
+        ! command -v update-rc.d >/dev/null || update-rc.d "$service" disable >/dev/null 2>&1 || true
+    done
     return "$status"
+}
+
+# The names of the services that a boot starts, sorted.
+boot_services() {
+    find /etc/systemd/system /etc/rc2.d \( -path '*.wants/*.service' -o -name 'S[0-9][0-9]*' \) 2>/dev/null |
+        sed -E 's|.*/(S[0-9]{2})?||; s|\.service$||' | sort -u
 }
 
 rust_is_new_enough() {
@@ -70,10 +79,10 @@ install_rust() {
 }
 
 BUILD_PACKAGES=(gcc libc6-dev)
-# None of them starts a daemon.
+# None of them starts a daemon: frr and gobgpd would, and install_packages keeps them from it.
 LAB_PACKAGES=(
-    dnsmasq-base ethtool iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 nftables
+    dnsmasq-base ethtool frr gobgpd iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 nftables
     procps traceroute tshark
 )
-# What benches compare with. Its daemons are not started: the benches start their own.
-BENCH_PACKAGES=(openvswitch-switch)
+# What benches compare with.
+BENCH_PACKAGES=(netsniff-ng openvswitch-switch)

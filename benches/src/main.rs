@@ -3,6 +3,7 @@
 //! `vxgate-bench NAME` measures, prints a table and writes `target/bench/NAME.json`. What each bench measures, and what
 //! it does not, is in docs/benchmarks.md.
 
+mod bgp;
 mod clock;
 mod figure;
 mod limit;
@@ -31,8 +32,9 @@ fn main() -> ExitCode {
         ["rules"] => pin().and_then(rules),
         ["veth"] => veth(),
         ["veth", "--short"] => vxgate().and_then(|vxgate| veth::short(&vxgate)),
+        ["bgp"] => pin().and_then(bgp),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules|pktgen|veth [--short]".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp|pktgen|veth [--short]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,8 +63,12 @@ fn rules(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, rules::modes(), rules::figures()?).publish("rules")
 }
 
+fn bgp(cores: Cores) -> Result<(), Error> {
+    Report::new(cores.own.id, bgp::modes(), bgp::figures()?).publish("bgp")
+}
+
 fn pktgen(cores: Cores) -> Result<(), Error> {
-    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own)?).publish("pktgen")
+    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own, cores.other)?).publish("pktgen")
 }
 
 fn veth() -> Result<(), Error> {

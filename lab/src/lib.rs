@@ -6,9 +6,9 @@
 //!
 //! Stations have addresses of their own ([`OverlayLink::station`]) or get them as clients do
 //! ([`OverlayLink::client`], [`Nic::autoconf`], [`DhcpClient`]); they are kept apart ([`OverlayLink::isolate`]) and
-//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`LatencyProbe`],
+//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`Flows`], [`LatencyProbe`],
 //! [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
-//! disturb it.
+//! disturb it. Other makers' routing daemons speak BGP: [`Frr`], [`GoBgp`].
 //!
 //! Nothing outside the lab's namespaces is touched, and nothing remains: dropping the last handle of a lab
 //! tears it down, and what a crashed one left is removed by the next, or by [`clean`].
@@ -45,13 +45,16 @@ mod dhcp;
 mod ecn;
 mod endpoint;
 mod error;
+mod frr;
 mod gateway;
+mod gobgp;
 mod link;
 mod namespace;
 mod nic;
 mod probe;
 mod process;
 mod scene;
+mod second_links;
 mod segment;
 mod state;
 mod topology;
@@ -65,10 +68,13 @@ pub use dhcp::server::{DhcpPool, DhcpServer};
 pub use ecn::{CE, ECT_0, ECT_1, EcnCounters};
 pub use endpoint::{Endpoint, Overlay, OverlayLink};
 pub use error::{Error, Result};
+pub use frr::Frr;
 pub use gateway::Gateway;
+pub use gobgp::GoBgp;
 pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up};
 pub use namespace::Namespace;
 pub use nic::{NicAddress, Uniqueness};
+pub use probe::flows::{Flows, FlowsReport};
 pub use probe::iperf::{Iperf, IperfReport};
 pub use probe::latency::{LatencyProbe, LatencyReport};
 pub use probe::ping::{Ping, PingReport, RoundTrip};
@@ -79,6 +85,7 @@ pub use probe::traceroute::{Hop, Traceroute};
 pub use probe::transfer::{learned_path_mtu, transfer};
 pub use process::Process;
 pub use scene::{ROUTER_MAC, Scene, Site, Station, vni};
+pub use second_links::{Link, SecondLinks};
 pub use segment::{Attach, Host, Nic, Segment};
 pub use state::{Lab, clean};
 pub use topology::{Family, Subnets, Topology, TopologyOptions};

@@ -137,7 +137,7 @@ fn lock() -> Result<File> {
     open().map_err(Error::io(format!("lock {}", path.display())))
 }
 
-fn is_installed(tool: &str) -> bool {
+pub(crate) fn is_installed(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // What a login shell of a plain user lacks.
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);

@@ -8,4 +8,5 @@ pub mod netdev;
 pub mod packet;
 pub mod pages;
 pub mod prefetch;
+pub mod tcp;
 pub mod words;

@@ -1,6 +1,7 @@
 //! The generator: how fast frames are built, how fast they are sent beside other senders, and how well a rate is kept.
 
 mod build;
+mod calibration;
 mod rate;
 mod sending;
 
@@ -38,9 +39,12 @@ pub(crate) fn modes() -> Value {
     })
 }
 
-/// Measures everything.
-pub(crate) fn figures(core: CoreId) -> Result<Vec<Figure>, Error> {
+/// Measures everything; calibrations only with another core.
+pub(crate) fn figures(core: CoreId, other: Option<CoreId>) -> Result<Vec<Figure>, Error> {
     let mut figures = build::figures()?;
+    if let Some(other) = other {
+        figures.extend(calibration::figures(core, other)?);
+    }
     let link = Link::new()?;
     let (sending, fastest) = sending::figures(&link, core)?;
     figures.extend(sending);
@@ -70,7 +74,7 @@ impl Link {
         let ends = [VethEnd::new(&near, Self::INTERFACE), VethEnd::new(&far, Self::FAR)];
         veth(ends[0], ends[1], VethOptions { mtu: 1600, ..VethOptions::default() })?;
         let sink = far.enter(|| -> Result<Sink, String> {
-            let index = Netdev::of(Self::FAR).map_err(|error| error.to_string())?.index;
+            let index = Netdev::named(Self::FAR).map_err(|error| error.to_string())?.index;
             let expected = Expected { length: LEN as u16, ..Expected::default() };
             Sink::attach(index, Self::FAR, &expected).map_err(|error| error.to_string())
         })??;

@@ -70,7 +70,11 @@ fn forward(scene: &mut Scene) {
     scene.gateway.start().expect("a gateway");
     for station in &scene.stations {
         for family in FAMILIES {
-            let report = Ping::to(scene.outer_address(family)).run(&station.host.namespace).expect("ping");
+            let report = Ping::to(scene.outer_address(family))
+                .count(1)
+                .timeout(SOON)
+                .run(&station.host.namespace)
+                .expect("ping");
             assert!(report.is_complete(), "{family:?}: {report:?}");
         }
     }
@@ -119,7 +123,10 @@ fn configurations() {
             good.replace("10.0.0.0/8", "10.0.0.0/8\", \"10.9.0.0/16"),
             ["10.9.0.0/16 overlaps", "keep the wider"],
         ),
-        (good.replace("role = \"uplink\"", "role = \"underlay\""), ["underlay is taken", "exactly one"]),
+        (
+            good.replace("role = \"uplink\"", "role = \"underlay\""),
+            ["no port has the role uplink", "add a [[port]]"],
+        ),
     ];
     for (config, expected) in cases {
         assert_ne!(config, good);
@@ -278,7 +285,7 @@ fn a_second_gateway() {
     refuse(&scene, &["the XDP hook of underlay0 is in use", "the XDP hook of uplink0 is in use"]);
     // Neither harmed the first.
     let station = &scene.stations[0].host.namespace;
-    let report = Ping::to(scene.outer_address(Family::V4)).run(station).expect("ping");
+    let report = Ping::to(scene.outer_address(Family::V4)).count(1).timeout(SOON).run(station).expect("ping");
     assert!(report.is_complete(), "{report:?}");
 }
 

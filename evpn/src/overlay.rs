@@ -1,0 +1,222 @@
+//! EVPN: which routes count in which overlay, and what follows from them.
+
+pub(crate) mod duplicates;
+pub(crate) mod stations;
+pub(crate) mod targets;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use rustbgpd_wire::EvpnRouteKey;
+use wire::{MacAddr, Vni};
+
+use crate::event::{Change, Event, Rejection};
+use crate::rib::decision::Rules;
+use crate::rib::key::EvpnKey;
+use crate::rib::table::{Path, RouteId, Table};
+use duplicates::{DuplicatePolicy, Duplicates};
+use stations::Stations;
+use targets::RouteTargets;
+
+/// What is ours, and must not be believed of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Our VTEP addresses.
+    pub vteps: HashSet<IpAddr>,
+    /// MAC addresses of the overlays' router, shared by all gateways of the cluster.
+    pub shared_macs: HashSet<MacAddr>,
+    /// VTEP addresses of the cluster's other gateways: they alone may announce a shared MAC address.
+    pub cluster: HashSet<IpAddr>,
+}
+
+/// A station as the routes have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StationView {
+    /// VTEP that it is behind.
+    pub endpoint: IpAddr,
+    /// Mobility sequence of the best route.
+    pub sequence: u32,
+    /// It may not move.
+    pub sticky: bool,
+    /// Its place is held: it jumped too often.
+    pub held: bool,
+}
+
+/// Something to tell.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Change(Change),
+    Event(Event),
+}
+
+/// The overlays, and what is known in them.
+#[derive(Debug)]
+pub(crate) struct Overlays {
+    pub(crate) identity: Identity,
+    pub(crate) targets: HashMap<Vni, RouteTargets, RandomState>,
+    stations: Stations,
+    /// Type 3 routes that count.
+    flood_routes: HashMap<RouteId, (Vni, IpAddr), RandomState>,
+    /// How many such routes an endpoint has in an overlay.
+    floods: HashMap<(Vni, IpAddr), u32, RandomState>,
+}
+
+impl Overlays {
+    pub(crate) fn new(identity: Identity, policy: DuplicatePolicy) -> Self {
+        Self {
+            identity,
+            targets: HashMap::default(),
+            stations: Stations::new(Duplicates::new(policy)),
+            flood_routes: HashMap::default(),
+            floods: HashMap::default(),
+        }
+    }
+
+    /// The overlay in which a route counts, if any. A gateway has one VNI an overlay, so that a route counts in the
+    /// overlay of its own VNI, if that overlay's route targets let it in.
+    fn import(&self, key: &EvpnKey, path: &Path, was: Option<Vni>) -> Result<Option<Vni>, Rejection> {
+        let attributes = &path.attributes;
+        let (label, endpoint) = match key {
+            EvpnKey::MacIp(_) => (path.label, attributes.next_hop),
+            EvpnKey::Other(key) if matches!(**key, EvpnRouteKey::Imet { .. }) => {
+                attributes.replication.ok_or(Rejection::NoIngressReplication)?
+            }
+            EvpnKey::Other(_) => return Ok(None),
+        };
+        let vni = Vni::new(label).ok_or(Rejection::VniZero)?;
+        let imported =
+            self.targets.get(&vni).is_some_and(|targets| targets.imports(vni, &attributes.extended));
+        if !imported {
+            return Ok(None);
+        }
+        if self.identity.vteps.contains(&endpoint) {
+            return Err(Rejection::OwnVtep);
+        }
+        if !attributes.allows_vxlan() {
+            return Err(Rejection::Encapsulation);
+        }
+        if let EvpnKey::MacIp(key) = key {
+            if !key.mac.is_unicast() {
+                return Err(Rejection::NoStationMac);
+            }
+            if self.identity.shared_macs.contains(&key.mac) && !self.identity.cluster.contains(&endpoint) {
+                return Err(Rejection::SharedMacStranger);
+            }
+            // One that counts already takes no further place.
+            if was != Some(vni) && self.stations.is_full(vni, key.mac) {
+                return Err(Rejection::TooManyRoutes);
+            }
+        }
+        Ok(Some(vni))
+    }
+
+    /// A route has another best path, or none: what counts is set right. Says why it does not count, if that is for a
+    /// reason that the operator should know.
+    pub(crate) fn refresh(
+        &mut self,
+        table: &mut Table<EvpnKey>,
+        id: RouteId,
+        rules: Rules<'_>,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) -> Option<Rejection> {
+        let entry = table.get(id);
+        let was = Vni::new(entry.vni);
+        let imported = entry.best().map_or(Ok(None), |path| self.import(&entry.key, path, was));
+        let (vni, rejection) = imported.map_or_else(|reason| (None, Some(reason)), |vni| (vni, None));
+        match &entry.key {
+            EvpnKey::MacIp(_) => {
+                if let Some(was) = was.filter(|_| was != vni) {
+                    self.stations.unlink(table, id, was, rules, now, told);
+                }
+                if let Some(vni) = vni {
+                    self.stations.link(table, id, vni, rules, now, told);
+                }
+            }
+            EvpnKey::Other(_) => {
+                let replication = entry.best().and_then(|path| path.attributes.replication);
+                table.get_mut(id).vni = vni.map_or(0, Vni::value);
+                self.set_flood(id, vni.zip(replication.map(|(_, endpoint)| endpoint)), told);
+            }
+        }
+        rejection
+    }
+
+    fn set_flood(&mut self, id: RouteId, new: Option<(Vni, IpAddr)>, told: &mut VecDeque<Told>) {
+        let old = match new {
+            Some(new) => self.flood_routes.insert(id, new),
+            None => self.flood_routes.remove(&id),
+        };
+        if old == new {
+            return;
+        }
+        if let Some((vni, endpoint)) = new {
+            let count = self.floods.entry((vni, endpoint)).or_insert(0);
+            *count += 1;
+            if *count == 1 {
+                told.push_back(Told::Change(Change::Flood { vni, endpoint }));
+            }
+        }
+        if let Some((vni, endpoint)) = old
+            && let Some(count) = self.floods.get_mut(&(vni, endpoint))
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.floods.remove(&(vni, endpoint));
+                told.push_back(Told::Change(Change::FloodGone { vni, endpoint }));
+            }
+        }
+    }
+
+    /// Where a station is.
+    pub(crate) fn station(
+        &self,
+        table: &Table<EvpnKey>,
+        vni: Vni,
+        mac: MacAddr,
+        rules: Rules<'_>,
+    ) -> Option<StationView> {
+        self.stations.view(table, vni, mac, rules)
+    }
+
+    /// How many stations there are.
+    pub(crate) fn stations(&self) -> usize {
+        self.stations.len()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.stations.duplicates.deadline()
+    }
+
+    /// Duplicates whose time is over count again.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        table: &Table<EvpnKey>,
+        rules: Rules<'_>,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) {
+        while let Some((vni, mac)) = self.stations.duplicates.expire(now) {
+            self.stations.recover(table, vni, mac, rules, now, told);
+        }
+    }
+
+    /// A duplicate counts again, by the operator's word; whether there was one.
+    pub(crate) fn clear_duplicate(
+        &mut self,
+        table: &Table<EvpnKey>,
+        (vni, mac): (Vni, MacAddr),
+        rules: Rules<'_>,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) -> bool {
+        let held = self.stations.duplicates.clear((vni, mac));
+        if held {
+            self.stations.recover(table, vni, mac, rules, now, told);
+        }
+        held
+    }
+}

@@ -1,0 +1,227 @@
+//! Stations: where each MAC address is, and its IP addresses, by all MAC/IP routes of an overlay whatever their RDs.
+//!
+//! A MAC address is at one endpoint: that of the best of its routes, with or without an IP address. Its IP addresses are
+//! those of any of its routes. So a station that roams keeps its addresses while the old endpoint's routes are still
+//! there, and a new one that knows the MAC address alone is enough to follow it.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use wire::{MacAddr, Vni};
+
+use super::duplicates::Duplicates;
+use super::{StationView, Told};
+use crate::event::{Change, Event};
+use crate::rib::decision::Rules;
+use crate::rib::key::EvpnKey;
+use crate::rib::table::{Entry, NONE, Path, RouteId, Table};
+
+/// Routes that a station may have: its addresses, times those who announce them. Each costs a step when one changes.
+const MOST_ROUTES: u16 = 64;
+
+#[derive(Debug)]
+struct Station {
+    /// The first of its routes; they are chained.
+    first: RouteId,
+    routes: u16,
+    endpoint: IpAddr,
+    sticky: bool,
+    default_gateway: bool,
+}
+
+/// All stations.
+#[derive(Debug)]
+pub(super) struct Stations {
+    stations: HashMap<(Vni, MacAddr), Station, RandomState>,
+    pub(super) duplicates: Duplicates,
+}
+
+impl Stations {
+    pub(super) fn new(duplicates: Duplicates) -> Self {
+        Self { stations: HashMap::default(), duplicates }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.stations.len()
+    }
+
+    pub(super) fn is_full(&self, vni: Vni, mac: MacAddr) -> bool {
+        self.stations.get(&(vni, mac)).is_some_and(|station| station.routes >= MOST_ROUTES)
+    }
+
+    /// A route counts, newly or with another best path.
+    pub(super) fn link(
+        &mut self,
+        table: &mut Table<EvpnKey>,
+        id: RouteId,
+        vni: Vni,
+        rules: Rules<'_>,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) {
+        let entry = table.get(id);
+        let EvpnKey::MacIp(key) = &entry.key else { return };
+        let (mac, ip) = (key.mac, key.ip());
+        let Some(best) = entry.best() else { return };
+        let is_new = entry.vni == 0;
+        let (endpoint, router) = (best.attributes.next_hop, best.attributes.is_router());
+        let (sticky, _) = best.attributes.mobility();
+        let default_gateway = best.attributes.is_default_gateway();
+        if is_new {
+            let mut has_address = false;
+            let mut first = NONE;
+            if let Some(station) = self.stations.get_mut(&(vni, mac)) {
+                has_address = chain(table, station.first).any(|(_, entry)| address(entry) == ip);
+                first = std::mem::replace(&mut station.first, id);
+                station.routes += 1;
+            } else {
+                let station = Station { first: id, routes: 1, endpoint, sticky, default_gateway };
+                self.stations.insert((vni, mac), station);
+                told.push_back(Told::Change(Change::Station { vni, mac, endpoint, sticky, default_gateway }));
+            }
+            let entry = table.get_mut(id);
+            (entry.vni, entry.next) = (vni.value(), first);
+            self.place(table, (vni, mac), rules, now, told);
+            if has_address {
+                return;
+            }
+        } else {
+            self.place(table, (vni, mac), rules, now, told);
+        }
+        // Told again where its route changed: the flag may have.
+        if let Some(ip) = ip {
+            told.push_back(Told::Change(Change::Address { vni, mac, ip, router }));
+        }
+    }
+
+    /// A route does not count any longer.
+    pub(super) fn unlink(
+        &mut self,
+        table: &mut Table<EvpnKey>,
+        id: RouteId,
+        vni: Vni,
+        rules: Rules<'_>,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) {
+        let entry = table.get_mut(id);
+        entry.vni = 0;
+        let next = std::mem::replace(&mut entry.next, NONE);
+        let EvpnKey::MacIp(key) = &entry.key else { return };
+        let (mac, ip) = (key.mac, key.ip());
+        let Some(station) = self.stations.get_mut(&(vni, mac)) else { return };
+        station.routes -= 1;
+        if station.first == id {
+            station.first = next;
+        } else {
+            let before =
+                chain(table, station.first).find(|(_, entry)| entry.next == id).map(|(before, _)| before);
+            if let Some(before) = before {
+                table.get_mut(before).next = next;
+            }
+        }
+        let first = station.first;
+        if let Some(ip) = ip
+            && !chain(table, first).any(|(_, entry)| address(entry) == Some(ip))
+        {
+            told.push_back(Told::Change(Change::AddressGone { vni, mac, ip }));
+        }
+        if first == NONE {
+            self.stations.remove(&(vni, mac));
+            told.push_back(Told::Change(Change::StationGone { vni, mac }));
+        } else {
+            self.place(table, (vni, mac), rules, now, told);
+        }
+    }
+
+    /// A hold is over.
+    pub(super) fn recover(
+        &mut self,
+        table: &Table<EvpnKey>,
+        vni: Vni,
+        mac: MacAddr,
+        rules: Rules<'_>,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) {
+        told.push_back(Told::Event(Event::Recovered { vni, mac }));
+        self.place(table, (vni, mac), rules, now, told);
+    }
+
+    pub(super) fn view(
+        &self,
+        table: &Table<EvpnKey>,
+        vni: Vni,
+        mac: MacAddr,
+        rules: Rules<'_>,
+    ) -> Option<StationView> {
+        let station = self.stations.get(&(vni, mac))?;
+        let (_, sequence) = best(table, station.first, rules)?.attributes.mobility();
+        let held = self.duplicates.is_held((vni, mac));
+        Some(StationView { endpoint: station.endpoint, sequence, sticky: station.sticky, held })
+    }
+
+    /// Puts a station where its best route says.
+    fn place(
+        &mut self,
+        table: &Table<EvpnKey>,
+        (vni, mac): (Vni, MacAddr),
+        rules: Rules<'_>,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) {
+        let Some(station) = self.stations.get_mut(&(vni, mac)) else { return };
+        let Some(best) = best(table, station.first, rules) else { return };
+        let endpoint = best.attributes.next_hop;
+        if endpoint != station.endpoint {
+            let old = station.endpoint;
+            // Held to its place as long as somebody announces it there: an endpoint that does not is never right.
+            let announced = chain(table, station.first)
+                .any(|(_, entry)| entry.best().is_some_and(|path| path.attributes.next_hop == old));
+            let was_held = self.duplicates.is_held((vni, mac));
+            let holds = was_held || self.duplicates.is_one_too_many((vni, mac), now);
+            if holds && !was_held {
+                let (held, other) = if announced { (old, endpoint) } else { (endpoint, old) };
+                let recovery = self.duplicates.policy().recovery;
+                told.push_back(Told::Event(Event::Duplicate { vni, mac, held, other, recovery }));
+            }
+            if holds && announced {
+                return;
+            }
+        }
+        let ((sticky, _), default_gateway) =
+            (best.attributes.mobility(), best.attributes.is_default_gateway());
+        if (station.endpoint, station.sticky, station.default_gateway) != (endpoint, sticky, default_gateway)
+        {
+            (station.endpoint, station.sticky, station.default_gateway) = (endpoint, sticky, default_gateway);
+            told.push_back(Told::Change(Change::Station { vni, mac, endpoint, sticky, default_gateway }));
+        }
+    }
+}
+
+/// Routes from `first` on.
+fn chain(table: &Table<EvpnKey>, first: RouteId) -> impl Iterator<Item = (RouteId, &Entry<EvpnKey>)> + Clone {
+    let entry = move |id: RouteId| (id != NONE).then(|| (id, table.get(id)));
+    std::iter::successors(entry(first), move |(_, before)| entry(before.next))
+}
+
+fn address(entry: &Entry<EvpnKey>) -> Option<IpAddr> {
+    match &entry.key {
+        EvpnKey::MacIp(key) => key.ip(),
+        EvpnKey::Other(_) => None,
+    }
+}
+
+/// The best path of a chain of routes.
+fn best<'t>(table: &'t Table<EvpnKey>, first: RouteId, rules: Rules<'_>) -> Option<&'t Path> {
+    let entry = (first != NONE).then(|| table.get(first))?;
+    if entry.next == NONE {
+        return entry.best();
+    }
+    let mut paths = chain(table, first).filter_map(|(_, entry)| entry.best());
+    let place = rules.best(paths.clone())?;
+    paths.nth(place)
+}

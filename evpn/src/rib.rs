@@ -1,0 +1,412 @@
+//! What the peers say: routes, the best of each, and what follows.
+
+pub(crate) mod decision;
+pub(crate) mod key;
+pub(crate) mod show;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use rustbgpd_wire::EvpnRoute;
+use wire::{MacAddr, Vni};
+
+use crate::attributes::{Attributes, Pool};
+use crate::event::{Change, Event, PeerId, Rejection};
+use crate::family::Family;
+use crate::overlay::duplicates::DuplicatePolicy;
+use crate::overlay::targets::RouteTargets;
+use crate::overlay::{Identity, Overlays, StationView, Told};
+use crate::update::Nlri;
+use decision::{Neighbour, Rules};
+use key::EvpnKey;
+use table::{Extra, Path, RouteId, Table};
+
+/// Routes looked at in one step of a sweep.
+const STEP: RouteId = 1024;
+
+/// What the RIB knows of a peer, for each family.
+#[derive(Clone, Copy, Debug, Default)]
+struct Peer {
+    /// Paths of other epochs are stale.
+    epoch: [u16; 3],
+    /// Paths, stale ones too.
+    routes: [usize; 3],
+    /// There may be stale paths.
+    stale: [bool; 3],
+}
+
+/// Work on all routes of a table, done in steps so that neither time nor memory grows with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweep {
+    /// Paths of a peer go that were stale in this epoch, and are still.
+    Stale(PeerId, Family, u16),
+    /// What counts in overlays is decided anew.
+    Import,
+}
+
+/// All routes of all peers.
+#[derive(Debug)]
+pub(crate) struct Rib {
+    pool: Pool<Attributes>,
+    peers: Vec<Peer>,
+    neighbours: Vec<Neighbour>,
+    evpn: Table<EvpnKey>,
+    unicast: Table<IpNet>,
+    overlays: Overlays,
+    sweeps: VecDeque<(Sweep, RouteId)>,
+    told: VecDeque<Told>,
+}
+
+impl Rib {
+    pub(crate) fn new(identity: Identity, policy: DuplicatePolicy) -> Self {
+        Self {
+            pool: Pool::default(),
+            peers: Vec::new(),
+            neighbours: Vec::new(),
+            evpn: Table::default(),
+            unicast: Table::default(),
+            overlays: Overlays::new(identity, policy),
+            sweeps: VecDeque::new(),
+            told: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn add_peer(&mut self, address: IpAddr, internal: bool) {
+        self.peers.push(Peer::default());
+        self.neighbours.push(Neighbour { address, router_id: Ipv4Addr::UNSPECIFIED, internal });
+    }
+
+    /// The next thing to tell. Goes on with sweeps where nothing waits.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Told> {
+        loop {
+            if let Some(told) = self.told.pop_front() {
+                return Some(told);
+            }
+            let (sweep, from) = self.sweeps.pop_front()?;
+            self.step(sweep, from, now);
+        }
+    }
+
+    /// The peer's identifier, known when the session comes up. It decides only for paths that come after.
+    pub(crate) fn peer_up(&mut self, peer: PeerId, router_id: Ipv4Addr, internal: bool) {
+        let neighbour = &mut self.neighbours[usize::from(peer.0)];
+        (neighbour.router_id, neighbour.internal) = (router_id, internal);
+    }
+
+    /// Paths of a family that the peer does not confirm are stale from now on.
+    pub(crate) fn mark_stale(&mut self, peer: PeerId, family: Family) {
+        let peer = &mut self.peers[usize::from(peer.0)];
+        let index = family.index();
+        if peer.routes[index] > 0 {
+            peer.epoch[index] = peer.epoch[index].wrapping_add(1);
+            peer.stale[index] = true;
+        }
+    }
+
+    /// Stale paths go.
+    pub(crate) fn sweep_stale(&mut self, peer: PeerId, family: Family) {
+        let known = &mut self.peers[usize::from(peer.0)];
+        if std::mem::take(&mut known.stale[family.index()]) {
+            let epoch = known.epoch[family.index()];
+            self.sweeps.push_back((Sweep::Stale(peer, family, epoch), 0));
+        }
+    }
+
+    pub(crate) fn is_stale(&self, peer: PeerId, family: Family) -> bool {
+        self.peers[usize::from(peer.0)].stale[family.index()]
+    }
+
+    /// Replaces the overlays and their route targets; what counts follows.
+    pub(crate) fn set_overlays(&mut self, overlays: impl IntoIterator<Item = (Vni, RouteTargets)>) {
+        self.overlays.targets = overlays.into_iter().collect();
+        self.import_anew();
+    }
+
+    /// Replaces what is ours; what counts follows.
+    pub(crate) fn set_identity(&mut self, identity: Identity) {
+        self.overlays.identity = identity;
+        self.import_anew();
+    }
+
+    pub(crate) fn targets(&self, vni: Vni) -> Option<&RouteTargets> {
+        self.overlays.targets.get(&vni)
+    }
+
+    fn import_anew(&mut self) {
+        self.sweeps.retain(|(sweep, _)| *sweep != Sweep::Import);
+        if self.evpn.len() > 0 {
+            self.sweeps.push_back((Sweep::Import, 0));
+        }
+    }
+
+    /// How many paths of a family a peer has.
+    pub(crate) fn routes_of(&self, peer: PeerId, family: Family) -> usize {
+        self.peers[usize::from(peer.0)].routes[family.index()]
+    }
+
+    // Routes.
+
+    pub(crate) fn announce(&mut self, peer: PeerId, nlri: Nlri, attributes: Attributes, now: Instant) {
+        let attributes = self.pool.intern(attributes);
+        match nlri {
+            Nlri::Evpn(routes) => {
+                for route in routes {
+                    let path = self.path(peer, Family::Evpn, &attributes, &route);
+                    let id = self.evpn.find_or_insert(EvpnKey::new(&route));
+                    self.put(Family::Evpn, id, path);
+                    if let Some(reason) = self.refresh_evpn(id, now) {
+                        let route = self.evpn.get(id).key.to_string();
+                        self.told.push_back(Told::Event(Event::Rejected { peer, reason, route }));
+                    }
+                }
+            }
+            Nlri::Unicast(prefixes) => {
+                for prefix in prefixes {
+                    let family = family_of(prefix);
+                    let epoch = self.peers[usize::from(peer.0)].epoch[family.index()];
+                    let path = Path { attributes: attributes.clone(), extra: None, label: 0, peer, epoch };
+                    let id = self.unicast.find_or_insert(prefix);
+                    let before = self.next_hop(id);
+                    self.put(family, id, path);
+                    self.tell_prefix(id, before);
+                }
+            }
+        }
+        self.pool.release(attributes);
+    }
+
+    pub(crate) fn withdraw(&mut self, peer: PeerId, nlri: &Nlri, now: Instant) {
+        match nlri {
+            Nlri::Evpn(routes) => {
+                for route in routes {
+                    if let Some(id) = self.evpn.find(&EvpnKey::new(route)) {
+                        self.take_evpn(id, now, |path, _| path.peer == peer);
+                    }
+                }
+            }
+            Nlri::Unicast(prefixes) => {
+                for prefix in prefixes {
+                    if let Some(id) = self.unicast.find(prefix) {
+                        self.take_unicast(id, |path, _| path.peer == peer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Routes that cannot be used count as withdrawn (RFC 7606 §2).
+    pub(crate) fn refuse(&mut self, peer: PeerId, nlri: &Nlri, reason: Rejection, now: Instant) {
+        self.withdraw(peer, nlri, now);
+        let mut tell = |route: String| {
+            self.told.push_back(Told::Event(Event::Rejected { peer, reason, route }));
+        };
+        match nlri {
+            Nlri::Evpn(routes) => routes.iter().for_each(|route| tell(EvpnKey::new(route).to_string())),
+            Nlri::Unicast(prefixes) => prefixes.iter().for_each(|prefix| tell(prefix.to_string())),
+        }
+    }
+
+    fn path(&self, peer: PeerId, family: Family, attributes: &Arc<Attributes>, route: &EvpnRoute) -> Path {
+        let (esi, label, label2, gateway) = match route {
+            EvpnRoute::EadPerEs(route) => (route.esi.0, route.label.value(), None, None),
+            EvpnRoute::EadPerEvi(route) => (route.esi.0, route.label.value(), None, None),
+            EvpnRoute::MacIp(route) => {
+                (route.esi.0, route.label1.as_vni(), route.label2.map(|label| label.value()), None)
+            }
+            EvpnRoute::IpPrefix(route) => (route.esi.0, route.label.as_vni(), None, Some(route.gateway)),
+            _ => ([0; 10], 0, None, None),
+        };
+        let is_plain = esi == [0; 10] && label2.is_none() && gateway.is_none();
+        Path {
+            attributes: attributes.clone(),
+            extra: (!is_plain).then(|| Box::new(Extra { esi, label2, gateway })),
+            label,
+            peer,
+            epoch: self.peers[usize::from(peer.0)].epoch[family.index()],
+        }
+    }
+
+    /// Puts a peer's path into a route, in place of its old one, and finds the best.
+    fn put(&mut self, family: Family, id: RouteId, path: Path) {
+        let peer = path.peer;
+        let rules = Rules { mac: false, peers: &self.neighbours };
+        let old = match family {
+            Family::Evpn => {
+                let entry = self.evpn.get_mut(id);
+                let rules = Rules { mac: matches!(entry.key, EvpnKey::MacIp(_)), ..rules };
+                put_into(&mut entry.paths, &mut entry.best, path, rules)
+            }
+            Family::Ipv4 | Family::Ipv6 => {
+                let entry = self.unicast.get_mut(id);
+                put_into(&mut entry.paths, &mut entry.best, path, rules)
+            }
+        };
+        match old {
+            Some(old) => self.pool.release(old.attributes),
+            None => self.peers[usize::from(peer.0)].routes[family.index()] += 1,
+        }
+    }
+
+    /// Takes paths out of a route.
+    fn take_evpn(&mut self, id: RouteId, now: Instant, gone: impl Fn(&Path, &[Peer]) -> bool) {
+        let entry = self.evpn.get_mut(id);
+        let mac = matches!(entry.key, EvpnKey::MacIp(_));
+        let taken = take(&mut entry.paths, |path| gone(path, &self.peers));
+        if taken.is_empty() {
+            return;
+        }
+        let rules = Rules { mac, peers: &self.neighbours };
+        entry.best = rules.best(entry.paths.iter()).unwrap_or(0) as u16;
+        self.forget(Family::Evpn, taken);
+        self.refresh_evpn(id, now);
+        if self.evpn.get(id).paths.is_empty() {
+            self.evpn.remove(id);
+        }
+    }
+
+    fn take_unicast(&mut self, id: RouteId, gone: impl Fn(&Path, &[Peer]) -> bool) {
+        let before = self.next_hop(id);
+        let entry = self.unicast.get_mut(id);
+        let family = family_of(entry.key);
+        let taken = take(&mut entry.paths, |path| gone(path, &self.peers));
+        if taken.is_empty() {
+            return;
+        }
+        let rules = Rules { mac: false, peers: &self.neighbours };
+        entry.best = rules.best(entry.paths.iter()).unwrap_or(0) as u16;
+        self.forget(family, taken);
+        self.tell_prefix(id, before);
+        if self.unicast.get(id).paths.is_empty() {
+            self.unicast.remove(id);
+        }
+    }
+
+    fn forget(&mut self, family: Family, taken: Vec<Path>) {
+        for path in taken {
+            self.peers[usize::from(path.peer.0)].routes[family.index()] -= 1;
+            self.pool.release(path.attributes);
+        }
+    }
+
+    fn refresh_evpn(&mut self, id: RouteId, now: Instant) -> Option<Rejection> {
+        let rules = Rules { mac: true, peers: &self.neighbours };
+        self.overlays.refresh(&mut self.evpn, id, rules, now, &mut self.told)
+    }
+
+    fn next_hop(&self, id: RouteId) -> Option<IpAddr> {
+        self.unicast.get(id).best().map(|path| path.attributes.next_hop)
+    }
+
+    /// Tells the best next hop of a prefix, if it is another than `before`.
+    fn tell_prefix(&mut self, id: RouteId, before: Option<IpAddr>) {
+        let (prefix, next_hop) = (self.unicast.get(id).key, self.next_hop(id));
+        if next_hop == before {
+            return;
+        }
+        self.told.push_back(Told::Change(match next_hop {
+            Some(next_hop) => Change::Prefix { prefix, next_hop },
+            None => Change::PrefixGone { prefix },
+        }));
+    }
+
+    // Sweeps.
+
+    fn step(&mut self, sweep: Sweep, from: RouteId, now: Instant) {
+        let end = match sweep {
+            Sweep::Stale(_, Family::Evpn, _) | Sweep::Import => self.evpn.end(),
+            Sweep::Stale(..) => self.unicast.end(),
+        };
+        let to = end.min(from.saturating_add(STEP));
+        for id in from..to {
+            match sweep {
+                Sweep::Stale(peer, family @ Family::Evpn, epoch) => {
+                    self.take_evpn(id, now, |path, peers| {
+                        path.peer == peer && path.epoch != epoch && is_stale(path, family, peers)
+                    });
+                }
+                Sweep::Stale(peer, family, epoch) => {
+                    if family_of(self.unicast.get(id).key) == family {
+                        self.take_unicast(id, |path, peers| {
+                            path.peer == peer && path.epoch != epoch && is_stale(path, family, peers)
+                        });
+                    }
+                }
+                Sweep::Import => {
+                    if !self.evpn.get(id).paths.is_empty() {
+                        self.refresh_evpn(id, now);
+                    }
+                }
+            }
+        }
+        if to < end {
+            self.sweeps.push_back((sweep, to));
+        }
+    }
+
+    // Time.
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.overlays.deadline()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let rules = Rules { mac: true, peers: &self.neighbours };
+        self.overlays.handle_timeout(&self.evpn, rules, now, &mut self.told);
+    }
+
+    pub(crate) fn clear_duplicate(&mut self, vni: Vni, mac: MacAddr, now: Instant) -> bool {
+        let rules = Rules { mac: true, peers: &self.neighbours };
+        self.overlays.clear_duplicate(&self.evpn, (vni, mac), rules, now, &mut self.told)
+    }
+
+    // Views.
+
+    pub(crate) fn station(&self, vni: Vni, mac: MacAddr) -> Option<StationView> {
+        let rules = Rules { mac: true, peers: &self.neighbours };
+        self.overlays.station(&self.evpn, vni, mac, rules)
+    }
+
+    pub(crate) fn stations(&self) -> usize {
+        self.overlays.stations()
+    }
+}
+
+fn put_into(paths: &mut Vec<Path>, best: &mut u16, path: Path, rules: Rules<'_>) -> Option<Path> {
+    let old = match paths.iter_mut().find(|old| old.peer == path.peer) {
+        Some(old) => Some(std::mem::replace(old, path)),
+        None => {
+            paths.push(path);
+            None
+        }
+    };
+    if paths.len() > 1 {
+        *best = rules.best(paths.iter()).unwrap_or(0) as u16;
+    }
+    old
+}
+
+fn take(paths: &mut Vec<Path>, gone: impl Fn(&Path) -> bool) -> Vec<Path> {
+    if !paths.iter().any(&gone) {
+        return Vec::new();
+    }
+    let (taken, kept) = std::mem::take(paths).into_iter().partition(|path| gone(path));
+    *paths = kept;
+    taken
+}
+
+fn is_stale(path: &Path, family: Family, peers: &[Peer]) -> bool {
+    path.epoch != peers[usize::from(path.peer.0)].epoch[family.index()]
+}
+
+fn family_of(prefix: IpNet) -> Family {
+    match prefix {
+        IpNet::V4(_) => Family::Ipv4,
+        IpNet::V6(_) => Family::Ipv6,
+    }
+}

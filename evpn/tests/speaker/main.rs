@@ -1,0 +1,7 @@
+//! Speakers in virtual time: no sockets, no clock.
+
+mod convergence;
+mod messages;
+mod routes;
+mod session;
+mod support;

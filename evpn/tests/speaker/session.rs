@@ -1,0 +1,334 @@
+//! Sessions: how they come up, how they end, and what is said.
+
+use std::time::Duration;
+
+use crate::support::scripted::{PEER, Scripted, mac_route};
+use crate::support::{ASN, Sim, mac, vni};
+use bytes::Bytes;
+use evpn::{DownReason, Event, Family, Rejection, SessionState};
+use rustbgpd_wire::notification::{NotificationCode, encode_shutdown_communication};
+use rustbgpd_wire::{
+    Afi, Capability, GracefulRestartFamily, Message, NotificationMessage, PathAttribute, RouteRefreshMessage,
+    RouteRefreshSubtype, Safi, UpdateMessage,
+};
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+/// The peer tells of a station.
+fn tell(scripted: &mut Scripted, number: u8) {
+    scripted.update(&mac_route(1, [2, 0, 0, 0, 0, number], None, PEER.into()));
+}
+
+/// End-of-RIB for EVPN (RFC 4724 §2).
+fn end_of_rib() -> Message {
+    Message::Update(UpdateMessage {
+        withdrawn_routes: Bytes::new(),
+        path_attributes: Bytes::from_static(&[0x80, 15, 3, 0, 25, 70]),
+        nlri: Bytes::new(),
+    })
+}
+
+fn is_update(message: &Message) -> bool {
+    matches!(message, Message::Update(_))
+}
+
+fn with_graceful_restart(open: &mut rustbgpd_wire::OpenMessage, seconds: u16) {
+    open.capabilities.push(Capability::GracefulRestart {
+        restart_state: false,
+        notification: false,
+        restart_time: seconds,
+        families: vec![GracefulRestartFamily {
+            afi: Afi::L2Vpn,
+            safi: Safi::Evpn,
+            forwarding_preserved: true,
+        }],
+    });
+}
+
+#[test]
+fn an_open_that_does_not_fit_is_refused_with_its_code() {
+    type Spoil = fn(&mut rustbgpd_wire::OpenMessage);
+    let cases: [(Spoil, (u8, u8)); 4] = [
+        (
+            |open| {
+                open.capabilities.retain(|capability| !matches!(capability, Capability::FourOctetAs { .. }))
+            },
+            (0, 0),
+        ),
+        (
+            |open| {
+                open.my_as = 65001;
+                open.capabilities.retain(|capability| !matches!(capability, Capability::FourOctetAs { .. }));
+            },
+            (2, 2),
+        ),
+        (|open| open.hold_time = 1, (2, 6)),
+        (|open| open.bgp_identifier = std::net::Ipv4Addr::UNSPECIFIED, (2, 3)),
+    ];
+    for (spoil, code) in cases {
+        let mut scripted = Scripted::connected(|_| {});
+        let mut open = Scripted::open();
+        spoil(&mut open);
+        scripted.say(&Message::Open(open));
+        let seen = scripted.heard_notification().unwrap_or_default();
+        assert_eq!(seen, code);
+        assert_eq!(scripted.closed, code != (0, 0));
+        if scripted.closed {
+            assert!(matches!(scripted.down(), Some(DownReason::Sent { code: seen, .. }) if *seen == code));
+        }
+    }
+}
+
+#[test]
+fn garbage_ends_the_session_and_nothing_else() {
+    for (garbage, code) in
+        [(&[0x55; 40][..], (1, 1)), (&[[0xff; 16].as_slice(), &[0, 19, 99]].concat(), (1, 3))]
+    {
+        let mut scripted = Scripted::up(|_| {}, |_| {});
+        tell(&mut scripted, 1);
+        assert_eq!(scripted.speaker.stations(), 1);
+        scripted.say_bytes(garbage);
+        assert_eq!(scripted.heard_notification(), Some(code));
+        assert!(scripted.closed);
+        assert_eq!((scripted.speaker.stations(), scripted.routes()), (0, 0), "its routes go");
+        // It may come again.
+        scripted.again(|_| {});
+        assert_eq!(scripted.state(), SessionState::Established);
+    }
+}
+
+#[test]
+fn silence_for_the_hold_time_ends_the_session() {
+    let mut scripted = Scripted::up(|config| config.hold_time = 3, |_| {});
+    tell(&mut scripted, 1);
+    scripted.heard();
+    scripted.wait(seconds(2));
+    let heard = scripted.heard();
+    assert_eq!(heard.iter().filter(|message| matches!(message, Message::Keepalive)).count(), 2);
+    scripted.say(&Message::Keepalive);
+    scripted.wait(Duration::from_millis(2_900));
+    assert_eq!(scripted.state(), SessionState::Established);
+    scripted.wait(Duration::from_millis(200));
+    assert_eq!(
+        (scripted.heard_notification(), scripted.down()),
+        (Some((4, 0)), Some(&DownReason::HoldTimer))
+    );
+    assert_eq!(scripted.speaker.stations(), 0);
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_given_up() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    // Its keepalives come, but nobody takes ours.
+    for _ in 0..60 {
+        scripted.now += seconds(10);
+        scripted.speaker.handle_timeout(scripted.now);
+        let keepalive = rustbgpd_wire::encode_message(&Message::Keepalive).unwrap();
+        scripted.speaker.received(scripted.peer, scripted.connection, &keepalive, scripted.now);
+    }
+    scripted.follow();
+    assert_eq!(scripted.down(), Some(&DownReason::SendHoldTimer));
+}
+
+#[test]
+fn last_words_are_passed_on() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    let data = encode_shutdown_communication("new batteries");
+    let cease = NotificationMessage::new(NotificationCode::Cease, 2, data);
+    scripted.say(&Message::Notification(cease));
+    let Some(DownReason::Received { code: (6, 2), communication, .. }) = scripted.down() else {
+        panic!("{:?}", scripted.down());
+    };
+    assert_eq!(communication.as_deref(), Some("new batteries"));
+
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    scripted.speaker.stop_peer(scripted.peer, "back at noon", scripted.now);
+    let heard = scripted.heard();
+    let Some(Message::Notification(cease)) = heard.last() else { panic!("{heard:?}") };
+    assert_eq!((cease.subcode, &cease.data[1..]), (2, b"back at noon".as_slice()));
+    assert!(scripted.closed && scripted.state() == SessionState::Idle);
+    assert!(scripted.speaker.accept(PEER.into(), scripted.now).is_none(), "stopped is stopped");
+}
+
+#[test]
+fn too_many_routes_end_the_session_for_a_while() {
+    let limits = |config: &mut evpn::PeerConfig| {
+        config.max_routes = 3;
+        config.max_routes_restart = Some(seconds(60));
+    };
+    let mut scripted = Scripted::up(limits, |_| {});
+    (0..3).for_each(|number| tell(&mut scripted, number));
+    tell(&mut scripted, 2);
+    assert_eq!(scripted.state(), SessionState::Established, "told again is not more");
+    tell(&mut scripted, 3);
+    assert_eq!(scripted.heard_notification(), Some((6, 1)));
+    assert_eq!(scripted.down(), Some(&DownReason::MaxRoutes { family: Family::Evpn, limit: 3 }));
+    assert_eq!((scripted.routes(), scripted.state()), (0, SessionState::Idle));
+    assert!(scripted.speaker.accept(PEER.into(), scripted.now).is_none());
+    scripted.wait(seconds(61));
+    scripted.again(|_| {});
+    assert_eq!(scripted.state(), SessionState::Established);
+}
+
+#[test]
+fn a_malformed_attribute_withdraws_and_does_no_more() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    tell(&mut scripted, 1);
+    tell(&mut scripted, 2);
+    // ORIGIN of a value that is none (RFC 7606 §7.1).
+    let mut attributes = mac_route(1, [2, 0, 0, 0, 0, 1], None, PEER.into());
+    let mut encoded = Vec::new();
+    attributes.remove(0);
+    rustbgpd_wire::attribute::encode_path_attributes(&attributes, &mut encoded, true, false).unwrap();
+    encoded.extend([0x40, 1, 1, 9]);
+    scripted.say(&Message::Update(UpdateMessage {
+        withdrawn_routes: Bytes::new(),
+        path_attributes: encoded.into(),
+        nlri: Bytes::new(),
+    }));
+    assert_eq!(scripted.state(), SessionState::Established);
+    assert_eq!(scripted.rejections(), [Rejection::Malformed]);
+    assert!(scripted.events.iter().any(|event| matches!(event, Event::Malformed { .. })));
+    assert!(scripted.speaker.station(vni(1), wire::MacAddr([2, 0, 0, 0, 0, 1])).is_none());
+    assert!(scripted.speaker.station(vni(1), wire::MacAddr([2, 0, 0, 0, 0, 2])).is_some());
+}
+
+#[test]
+fn routes_outlive_a_restart_if_that_was_agreed() {
+    let agree = |config: &mut evpn::PeerConfig| config.graceful_restart = Some(120);
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
+    let mut scripted = Scripted::up(agree, restart);
+    (1..=3).for_each(|number| tell(&mut scripted, number));
+    scripted.lose_connection();
+    assert_eq!(scripted.speaker.stations(), 3);
+    scripted.wait(seconds(50));
+    scripted.again(restart);
+    tell(&mut scripted, 1);
+    assert_eq!(scripted.speaker.stations(), 3);
+    scripted.say(&end_of_rib());
+    assert_eq!(scripted.speaker.stations(), 1, "what was not confirmed goes");
+
+    // It does not come again.
+    scripted.lose_connection();
+    scripted.wait(seconds(99));
+    assert_eq!(scripted.speaker.stations(), 1);
+    scripted.wait(seconds(2));
+    assert_eq!((scripted.speaker.stations(), scripted.routes()), (0, 0));
+}
+
+#[test]
+fn routes_go_with_the_session_if_restart_was_not_agreed_or_the_peer_is_dead() {
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
+    let mut scripted = Scripted::up(|_| {}, restart);
+    tell(&mut scripted, 1);
+    scripted.lose_connection();
+    assert_eq!(scripted.speaker.stations(), 0);
+
+    let mut scripted = Scripted::up(|config| config.graceful_restart = Some(120), restart);
+    tell(&mut scripted, 1);
+    scripted.speaker.peer_down(scripted.peer, scripted.now);
+    assert_eq!(scripted.heard_notification(), Some((6, 10)), "BFD down (RFC 9384)");
+    assert_eq!((scripted.speaker.stations(), scripted.down()), (0, Some(&DownReason::PeerDown)));
+}
+
+#[test]
+fn a_refresh_is_answered_with_everything_between_its_marks() {
+    let mut scripted = Scripted::up(|_| {}, |open| open.capabilities.push(Capability::EnhancedRouteRefresh));
+    scripted.speaker.join_flood(vni(1), PEER.into());
+    scripted.speaker.join_flood(vni(2), PEER.into());
+    scripted.heard();
+    scripted.say(&Message::RouteRefresh(RouteRefreshMessage::new(Afi::L2Vpn, Safi::Evpn)));
+    let heard = scripted.heard();
+    let mark = |message: &Message| match message {
+        Message::RouteRefresh(refresh) => Some(refresh.subtype()),
+        _ => None,
+    };
+    assert_eq!(mark(&heard[0]), Some(RouteRefreshSubtype::BoRR));
+    assert_eq!(heard.iter().filter(|message| is_update(message)).count(), 2, "{heard:?}");
+    assert_eq!(mark(heard.last().unwrap()), Some(RouteRefreshSubtype::EoRR));
+
+    // The other way: what it does not tell again goes.
+    (1..=2).for_each(|number| tell(&mut scripted, number));
+    let mark = |subtype| {
+        Message::RouteRefresh(RouteRefreshMessage::new_with_subtype(Afi::L2Vpn, Safi::Evpn, subtype))
+    };
+    scripted.say(&mark(RouteRefreshSubtype::BoRR));
+    tell(&mut scripted, 2);
+    scripted.say(&mark(RouteRefreshSubtype::EoRR));
+    assert_eq!(scripted.speaker.stations(), 1);
+}
+
+#[test]
+fn leaving_withdraws_before_it_ends() {
+    let mut sim = Sim::new(1);
+    let (a, b) = (sim.add(ASN), sim.add(ASN));
+    // Even where the peer would keep our routes over a restart.
+    sim.peer(a, b, |_, config| config.graceful_restart = Some(120));
+    sim.start();
+    let vtep = sim.nodes[a].address;
+    (1..=8).for_each(|number| sim.nodes[a].speaker.join_flood(vni(number), vtep));
+    sim.follow(a);
+    sim.run_until(seconds(20), |sim| sim.nodes[b].view.floods.len() == 8);
+    let now = sim.now;
+    sim.nodes[a].speaker.shut_down("moved", now);
+    assert!(!sim.nodes[a].speaker.is_idle(), "not before the peer has been told");
+    sim.follow(a);
+    sim.run(seconds(1));
+    assert!(sim.nodes[a].speaker.is_idle() && sim.nodes[b].view.floods.is_empty());
+    let words = |event: &Event| match event {
+        Event::Down { reason: DownReason::Received { communication, .. }, .. } => communication.clone(),
+        _ => None,
+    };
+    assert_eq!(sim.nodes[b].events.iter().find_map(words).as_deref(), Some("moved"));
+}
+
+#[test]
+fn two_that_connect_at_once_keep_one_connection() {
+    for seed in 0..50 {
+        let mut sim = Sim::new(seed);
+        let (a, b) = (sim.add(ASN), sim.add(ASN));
+        sim.peer(a, b, |_, _| {});
+        sim.start();
+        sim.run_until(seconds(60), |sim| sim.nodes.iter().all(crate::support::Node::is_up));
+        sim.run(seconds(5));
+        assert!(sim.nodes.iter().all(crate::support::Node::is_up), "seed {seed}: and it stays");
+        assert_eq!(sim.connections(), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn external_peers_put_their_as_first_and_loops_are_seen() {
+    let mut sim = Sim::new(1);
+    let (a, b) = (sim.add(ASN), sim.add(65001));
+    sim.peer(a, b, |own, config| config.asn = Some(if own == a { 65001 } else { ASN }));
+    sim.start();
+    let vtep = sim.nodes[a].address;
+    sim.nodes[a].speaker.join_flood(vni(3), vtep);
+    sim.follow(a);
+    sim.run_until(seconds(20), |sim| !sim.nodes[b].view.floods.is_empty());
+    let route = sim.nodes[b].speaker.routes(Family::Evpn).next().unwrap();
+    assert_eq!(*route.paths[0].attributes.as_path, [ASN]);
+
+    // From the peer in AS 65001, by whom it says it came.
+    for (path, refused) in [
+        (vec![65001], None),
+        (vec![65002, 65001], Some(Rejection::FirstAs)),
+        (vec![65001, ASN], Some(Rejection::AsLoop)),
+    ] {
+        let as_number = |open: &mut rustbgpd_wire::OpenMessage| {
+            open.my_as = 65001;
+            open.capabilities.pop();
+            open.capabilities.push(Capability::FourOctetAs { asn: 65001 });
+        };
+        let mut scripted = Scripted::up(|config| config.asn = None, as_number);
+        let mut attributes = mac_route(1, mac(1).0, None, PEER.into());
+        let segment = rustbgpd_wire::AsPathSegment::AsSequence(path);
+        attributes[1] = PathAttribute::AsPath(rustbgpd_wire::AsPath { segments: vec![segment] });
+        attributes.remove(2);
+        scripted.update(&attributes);
+        assert_eq!(scripted.rejections().first().copied(), refused);
+        assert_eq!(scripted.speaker.stations(), usize::from(refused.is_none()));
+    }
+}

@@ -1,0 +1,148 @@
+//! TCP options that routing protocols need: MD5 signatures (RFC 2385) and the lowest TTL taken (GTSM, RFC 5082).
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Longest key in bytes.
+pub const MD5_KEY_MAX: usize = 80;
+
+/// `struct tcp_md5sig` of linux/tcp.h.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Md5Signature {
+    address: libc::sockaddr_storage,
+    flags: u8,
+    prefix_length: u8,
+    key_length: u16,
+    interface: c_int,
+    key: [u8; MD5_KEY_MAX],
+}
+
+/// Signs segments to `peer` with `key`, and drops what comes from it unsigned or wrongly signed. To be set before
+/// connecting; on a listening socket, for each peer.
+///
+/// # Errors
+/// `InvalidInput` if the key is empty or longer than [`MD5_KEY_MAX`]; those of setsockopt(2): `ENOPROTOOPT` where the
+/// kernel was built without it, `EINVAL` if the socket is of the other IP version.
+pub fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::Result<()> {
+    if key.is_empty() || key.len() > MD5_KEY_MAX {
+        let text = format!("a TCP MD5 key has 1 to {MD5_KEY_MAX} bytes, not {}", key.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    // SAFETY: integers and arrays of integers only, for which all zeros is a value.
+    let mut signature: Md5Signature = unsafe { zeroed() };
+    signature.address = storage(peer);
+    signature.key_length = key.len() as u16;
+    signature.key[..key.len()].copy_from_slice(key);
+    set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, signature)
+}
+
+/// Drops segments that arrive with a lower TTL or hop limit.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn set_min_ttl(socket: &impl AsFd, peer: IpAddr, ttl: u8) -> io::Result<()> {
+    match peer {
+        IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, c_int::from(ttl)),
+        IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT, c_int::from(ttl)),
+    }
+}
+
+/// linux/in6.h.
+const IPV6_MINHOPCOUNT: c_int = 73;
+
+/// The address without a port, as the option wants it.
+fn storage(address: IpAddr) -> libc::sockaddr_storage {
+    // SAFETY: integers and arrays of integers only, for which all zeros is a value.
+    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
+    match address {
+        IpAddr::V4(address) => {
+            // SAFETY: a `sockaddr_storage` is large enough and aligned for each kind of address (POSIX, sys/socket.h);
+            // the pointer is to our own, and nothing else refers to it meanwhile.
+            let v4 = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in>() };
+            v4.sin_family = libc::AF_INET as libc::sa_family_t;
+            v4.sin_addr.s_addr = u32::from_ne_bytes(address.octets());
+        }
+        IpAddr::V6(address) => {
+            // SAFETY: as above.
+            let v6 = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in6>() };
+            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            v6.sin6_addr.s6_addr = address.octets();
+        }
+    }
+    storage
+}
+
+/// `T` must be what the option expects: private, and called with constants only.
+fn set<T: Copy>(socket: &impl AsFd, level: c_int, option: c_int, value: T) -> io::Result<()> {
+    // SAFETY: the pointer and length are those of `value`, which outlives the call and is only read; the descriptor is
+    // borrowed, hence open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast::<c_void>(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn the_option_has_the_kernels_layout() {
+        // linux/tcp.h: 128 bytes of address, four of flags and length, four of interface, 80 of key.
+        assert_eq!(size_of::<Md5Signature>(), 128 + 8 + MD5_KEY_MAX);
+    }
+
+    #[test]
+    fn keys_have_1_to_80_bytes() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = "127.0.0.2".parse().unwrap();
+        for key in [&[][..], &[b'x'; 81]] {
+            assert_eq!(set_md5_key(&socket, peer, key).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        set_md5_key(&socket, peer, &[b'x'; 80]).unwrap();
+    }
+
+    #[test]
+    fn who_does_not_sign_is_not_heard() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let address = listener.local_addr().unwrap();
+            set_md5_key(&listener, address.ip(), b"secret").unwrap();
+            let timeout = std::time::Duration::from_millis(300);
+            let error = TcpStream::connect_timeout(&address, timeout).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_came_too_far_is_not_heard() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut near = TcpStream::connect(address).unwrap();
+            let (mut far, _) = listener.accept().unwrap();
+            set_min_ttl(&far, address.ip(), 1).unwrap();
+            near.write_all(b"x").unwrap();
+            let mut byte = [0];
+            far.read_exact(&mut byte).unwrap();
+            // Loopback's TTL is 64.
+            set_min_ttl(&far, address.ip(), 255).unwrap();
+            near.write_all(b"y").unwrap();
+            far.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+            assert_eq!(far.read_exact(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock, "{address}");
+        }
+    }
+}
