@@ -29,27 +29,28 @@ install_packages() {
         >/dev/null || fail "apt-get could not install ${missing[*]}: see its output above"
 }
 
-# without_daemons COMMAND...: what it installs is neither started now nor at the next boot. Tests run the daemons that
-# they need themselves, in namespaces.
+# without_daemons COMMAND...: no service of a package that it installs is started, now (Debian Policy §9.11, policy-rc.d)
+# or at the next boot. What needs daemons runs them itself, in namespaces.
 without_daemons() {
-    local policy=/usr/sbin/policy-rc.d made='' status=0 before after unit
-    units() { find /etc/systemd/system /etc/rc2.d -name 'frr.service' -o -name 'gobgpd.service' -o -name 'S*frr' 2>/dev/null; }
-    before=$(units)
+    local policy=/usr/sbin/policy-rc.d made='' status=0 before service
+    before=$(boot_services)
     if [ ! -e "$policy" ]; then
         made=yes
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
     fi
     "$@" || status=$?
     [ -z "$made" ] || rm -f "$policy"
-    after=$(units)
-    # Only what this installation enabled.
-    if [ -z "$before" ] && [ -n "$after" ]; then
-        for unit in frr gobgpd; do
-            ! command -v systemctl >/dev/null || systemctl disable "$unit" >/dev/null 2>&1 || true
-            ! command -v update-rc.d >/dev/null || update-rc.d "$unit" disable >/dev/null 2>&1 || true
-        done
-    fi
+    for service in $(comm -13 <(echo "$before") <(boot_services)); do
+        ! command -v systemctl >/dev/null || systemctl disable "$service" >/dev/null 2>&1 || true
+        ! command -v update-rc.d >/dev/null || update-rc.d "$service" disable >/dev/null 2>&1 || true
+    done
     return "$status"
+}
+
+# The names of the services that a boot starts, sorted.
+boot_services() {
+    find /etc/systemd/system /etc/rc2.d \( -path '*.wants/*.service' -o -name 'S[0-9][0-9]*' \) 2>/dev/null |
+        sed -E 's|.*/(S[0-9]{2})?||; s|\.service$||' | sort -u
 }
 
 rust_is_new_enough() {
@@ -83,3 +84,5 @@ LAB_PACKAGES=(
     dnsmasq-base ethtool frr gobgpd iperf3 iproute2 iputils-arping iputils-ping iputils-tracepath isc-dhcp-client ndisc6 nftables
     procps traceroute tshark
 )
+# What benches compare with.
+BENCH_PACKAGES=(netsniff-ng openvswitch-switch)

@@ -47,16 +47,24 @@ pub(crate) struct Figure {
     pub(crate) goal: Option<Goal>,
     /// Whether the goal is met, if there is one.
     pub(crate) ok: Option<bool>,
+    /// What else is to be known about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
 }
 
 impl Figure {
     pub(crate) fn new(figure: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { figure: figure.into(), value, unit, goal: None, ok: None }
+        Self { figure: figure.into(), value, unit, goal: None, ok: None, note: None }
     }
 
     pub(crate) fn goal(mut self, goal: impl Into<Option<Goal>>) -> Self {
         self.goal = goal.into();
         self.ok = self.goal.map(|goal| goal.is_met_by(self.value));
+        self
+    }
+
+    pub(crate) fn note(mut self, note: String) -> Self {
+        self.note = Some(note);
         self
     }
 }

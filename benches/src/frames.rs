@@ -152,15 +152,23 @@ fn reset<'a>(umem: &'a Umem, frame: &'a mut Frame, len: usize) -> &'a mut [u8] {
 }
 
 /// Ethernet, IP and UDP headers, each source first.
-struct Packet {
-    macs: (MacAddr, MacAddr),
-    addresses: (IpAddr, IpAddr),
-    ports: (u16, u16),
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// MAC addresses.
+    pub macs: (MacAddr, MacAddr),
+    /// IP addresses, of one family.
+    pub addresses: (IpAddr, IpAddr),
+    /// UDP ports.
+    pub ports: (u16, u16),
 }
 
 impl Packet {
-    /// Writes the headers at the start of `frame`; what follows is the payload and stays as it is.
-    fn emit(&self, frame: &mut [u8]) {
+    /// Writes the headers at the start of `frame`; what follows is the payload and stays as it is. Over IPv4 there is no
+    /// UDP checksum.
+    ///
+    /// # Panics
+    /// If the addresses are of two families, or the frame is shorter than the headers.
+    pub fn emit(&self, frame: &mut [u8]) {
         let udp = UdpRepr { src_port: self.ports.0, dst_port: self.ports.1 };
         let packet_len = frame.len() - ethernet::HEADER_LEN;
         let (link, packet) = frame.split_at_mut(ethernet::HEADER_LEN);

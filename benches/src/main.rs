@@ -13,8 +13,10 @@ mod report;
 mod rules;
 mod startup;
 mod table;
+mod veth;
 mod workers;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use core_affinity::CoreId;
@@ -28,9 +30,11 @@ fn main() -> ExitCode {
         ["table"] => pin().and_then(table),
         ["pktgen"] => pin().and_then(pktgen),
         ["rules"] => pin().and_then(rules),
+        ["veth"] => veth(),
+        ["veth", "--short"] => vxgate().and_then(|vxgate| veth::short(&vxgate)),
         ["bgp"] => pin().and_then(bgp),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules|pktgen|bgp".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp|pktgen|veth [--short]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,6 +69,20 @@ fn bgp(cores: Cores) -> Result<(), Error> {
 
 fn pktgen(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own)?).publish("pktgen")
+}
+
+fn veth() -> Result<(), Error> {
+    let figures = veth::figures(&vxgate()?)?;
+    Report::new(veth::CORE, veth::modes(), figures).publish("veth")
+}
+
+/// The binary, beside this one.
+fn vxgate() -> Result<PathBuf, Error> {
+    let binary = std::env::current_exe()?.with_file_name("vxgate");
+    match binary.is_file() {
+        true => Ok(binary),
+        false => Err(format!("{} is not there: build package vxgate too", binary.display()).into()),
+    }
 }
 
 /// What a bench fails with: only an operator reads it.

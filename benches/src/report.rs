@@ -53,14 +53,16 @@ impl Report {
         println!("modes     {}\n", Value::Object(self.modes.clone()));
         let width = self.figures.iter().map(|figure| figure.figure.chars().count()).max().unwrap_or(0);
         println!("{:width$}  {:>10}  {:8}  {:8}  ok", "figure", "value", "unit", "goal");
-        for Figure { figure, value, unit, goal, ok } in &self.figures {
+        for Figure { figure, value, unit, goal, ok, note } in &self.figures {
             let goal = goal.map_or_else(String::new, |goal| goal.to_string());
             let ok = match ok {
                 Some(true) => "yes",
                 Some(false) => "NO",
                 None => "",
             };
-            println!("{figure:width$}  {value:>10.2}  {unit:8}  {goal:8}  {ok}");
+            let note = note.as_deref().unwrap_or_default();
+            let line = format!("{figure:width$}  {value:>10.2}  {unit:8}  {goal:8}  {ok:3}  {note}");
+            println!("{}", line.trim_end());
         }
     }
 }

@@ -54,23 +54,42 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Command`](crate::Error::Command) if it has joined already, or a VTEP is of the other family.
     pub fn join(&self, overlay: &Overlay) -> Result<OverlayLink> {
-        let (vni, mtu) = (overlay.vni, self.overlay_mtu);
-        let segment = Segment::new(&self.namespace, &format!("br{vni}"), mtu, Offloads::Off)?;
-        let device = format!("vx{vni}");
-        self.namespace.ip(&format!(
-            "link add {device} mtu {mtu} type vxlan id {vni} local {} dstport 4789 {}",
-            self.vtep,
-            // RFC 7348 §5 wants no checksum, which RFC 6935 allows only by agreement over IPv6.
-            if self.vtep.is_ipv4() { "noudpcsum" } else { "" },
-        ))?;
-        self.namespace.run("ethtool", &["-K", &device, "tx", "off", "gro", "off"])?;
-        segment.add_port(&device)?;
+        let (segment, device) = self.bridge(overlay.vni, "")?;
         let mut entries = format!("fdb append {} dev {device} dst {}\n", overlay.router_mac, overlay.gateway);
         for vtep in std::iter::once(&overlay.gateway).chain(&overlay.remotes) {
             entries += &format!("fdb append {} dev {device} dst {vtep}\n", MacAddr::ZERO);
         }
         self.namespace.bridge(&entries)?;
         Ok(OverlayLink { segment, routers: overlay.routers.clone() })
+    }
+}
+
+impl Endpoint {
+    /// Joins an overlay as [`join`](Self::join), but for a routing daemon: where stations and other endpoints are it
+    /// tells the kernel, and the VXLAN netdev learns nothing. `routers` are as in [`Overlay`].
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_evpn(&self, vni: Vni, routers: &[IpAddr]) -> Result<OverlayLink> {
+        let (segment, device) = self.bridge(vni, "nolearning")?;
+        self.namespace.bridge(&format!("link set dev {device} learning off"))?;
+        Ok(OverlayLink { segment, routers: routers.to_vec() })
+    }
+
+    /// Bridge and VXLAN netdev of an overlay; the name of the latter.
+    fn bridge(&self, vni: Vni, options: &str) -> Result<(Segment, String)> {
+        let mtu = self.overlay_mtu;
+        let segment = Segment::new(&self.namespace, &format!("br{vni}"), mtu, Offloads::Off)?;
+        let device = format!("vx{vni}");
+        self.namespace.ip(&format!(
+            "link add {device} mtu {mtu} type vxlan id {vni} local {} dstport 4789 {options} {}",
+            self.vtep,
+            // RFC 7348 §5 wants no checksum, which RFC 6935 allows only by agreement over IPv6.
+            if self.vtep.is_ipv4() { "noudpcsum" } else { "" },
+        ))?;
+        self.namespace.run("ethtool", &["-K", &device, "tx", "off", "gro", "off"])?;
+        segment.add_port(&device)?;
+        Ok((segment, device))
     }
 }
 

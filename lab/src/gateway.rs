@@ -81,13 +81,14 @@ impl Gateway {
         self.namespace.run(&self.binary.to_string_lossy(), &[command, "--config", &config])
     }
 
-    /// What `vxgate show` tells: `"ports"`, `"counters"`, `"overlays"` or `"stations"`.
+    /// What `vxgate show` tells: `"ports"`, `"stations"`, `"bgp peers"`; with options, each after a blank.
     ///
     /// # Errors
     /// [`Error::Command`] if it is not running; [`Error::Output`] if it does not tell JSON.
     pub fn show(&self, what: &str) -> Result<Value> {
         let socket = self.socket.to_string_lossy();
-        let arguments = ["show", what, "--socket", &socket, "-o", "json"];
+        let arguments: Vec<&str> =
+            ["show"].into_iter().chain(what.split(' ')).chain(["--socket", &socket, "-o", "json"]).collect();
         let output = self.namespace.run(&self.binary.to_string_lossy(), &arguments)?;
         serde_json::from_slice(&output.stdout).map_err(|error| Error::Output {
             program: "vxgate show",
@@ -114,7 +115,8 @@ impl Gateway {
     /// [`Error::Command`] if it is not running.
     pub fn show_table(&self, what: &str) -> Result<String> {
         let socket = self.socket.to_string_lossy();
-        let arguments = ["show", what, "--socket", &socket];
+        let arguments: Vec<&str> =
+            ["show"].into_iter().chain(what.split(' ')).chain(["--socket", &socket]).collect();
         let output = self.namespace.run(&self.binary.to_string_lossy(), &arguments)?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -6,7 +6,7 @@
 //!
 //! Stations have addresses of their own ([`OverlayLink::station`]) or get them as clients do
 //! ([`OverlayLink::client`], [`Nic::autoconf`], [`DhcpClient`]); they are kept apart ([`OverlayLink::isolate`]) and
-//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`LatencyProbe`],
+//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`Flows`], [`LatencyProbe`],
 //! [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
 //! disturb it. Other makers' routing daemons speak BGP: [`Frr`], [`GoBgp`].
 //!
@@ -54,6 +54,7 @@ mod nic;
 mod probe;
 mod process;
 mod scene;
+mod second_links;
 mod segment;
 mod state;
 mod topology;
@@ -73,6 +74,7 @@ pub use gobgp::GoBgp;
 pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up};
 pub use namespace::Namespace;
 pub use nic::{NicAddress, Uniqueness};
+pub use probe::flows::{Flows, FlowsReport};
 pub use probe::iperf::{Iperf, IperfReport};
 pub use probe::latency::{LatencyProbe, LatencyReport};
 pub use probe::ping::{Ping, PingReport, RoundTrip};
@@ -83,6 +85,7 @@ pub use probe::traceroute::{Hop, Traceroute};
 pub use probe::transfer::{learned_path_mtu, transfer};
 pub use process::Process;
 pub use scene::{ROUTER_MAC, Scene, Site, Station, vni};
+pub use second_links::{Link, SecondLinks};
 pub use segment::{Attach, Host, Nic, Segment};
 pub use state::{Lab, clean};
 pub use topology::{Family, Subnets, Topology, TopologyOptions};

@@ -9,6 +9,9 @@ use crate::error::Result;
 use crate::namespace::Namespace;
 use crate::wait::wait_until;
 
+/// Indices from here on are those of the first ends of veth pairs.
+const FIRST_INDEX: u32 = 1000;
+
 /// How long a link may take to come up.
 const LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,7 +68,11 @@ impl Default for VethOptions {
 pub fn veth(one: VethEnd<'_>, other: VethEnd<'_>, options: VethOptions) -> Result<()> {
     let VethOptions { mtu, queues, offloads } = options;
     let common = format!("mtu {mtu} numtxqueues {queues} numrxqueues {queues}");
-    let mut lines = format!("link add {} address {} {common} type veth ", one.interface, one.mac);
+    // Of netdevs that have the index of their other end the kernel tells the carrier up to a second late: it takes them
+    // for such as have none (`linkwatch_urgent_event`). Other ends count from 1.
+    let index = FIRST_INDEX + u32::from(one.namespace.lab().unique_number());
+    let mut lines =
+        format!("link add {} index {index} address {} {common} type veth ", one.interface, one.mac);
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         lines,

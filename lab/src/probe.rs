@@ -1,5 +1,6 @@
 //! What gets through, and how well.
 
+pub(crate) mod flows;
 pub(crate) mod iperf;
 pub(crate) mod latency;
 pub(crate) mod ping;

@@ -176,13 +176,21 @@ impl Scene {
 
     /// The tables `[gateway]` and `[[port]]`, to be followed by those that there is something to route between.
     pub fn base_config(&self) -> String {
-        format!(
-            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\npolling = \"adaptive\"\n\n\
-             [[port]]\ninterface = \"underlay0\"\nrole = \"underlay\"\n\n\
-             [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n",
+        let has_second = self.topology.second_links.is_some();
+        let vteps = Family::BOTH.map(|family| self.topology.gateway_vtep(family).to_string());
+        let vtep = if has_second { format!("vtep = {vteps:?}\n") } else { String::new() };
+        let port = |interface, role| format!("[[port]]\ninterface = \"{interface}\"\nrole = \"{role}\"\n\n");
+        let mut config = format!(
+            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\n{vtep}socket = \"{}\"\n\
+             polling = \"adaptive\"\n\n",
             Self::BLOCKS,
             self.gateway.socket().display(),
-        )
+        );
+        config += &(port("underlay0", "underlay") + &port("uplink0", "uplink"));
+        if has_second {
+            config += &(port("underlay1", "underlay") + &port("uplink1", "uplink"));
+        }
+        config
     }
 
     /// The scene's overlays one by one, as TOML for [`config`](Self::config).

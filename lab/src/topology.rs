@@ -6,7 +6,8 @@
 //!                      └── underlay0 [ gateway ] uplink0 ───┴─ router ─── outer ─── outer hosts
 //! ```
 //!
-//! Underlay, uplink and outer network are [`Segment`]s, each with its bridge in a namespace of its own.
+//! Underlay, uplink and outer network are [`Segment`]s, each with its bridge in a namespace of its own. There can be a
+//! [second link](SecondLinks) on each side.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,6 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::link::Offloads;
 use crate::namespace::Namespace;
+use crate::second_links::{Link, SecondLinks};
 use crate::segment::{Attach, Host, Nic, Segment, default_routes};
 use crate::state::Lab;
 
@@ -51,9 +53,9 @@ impl Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnets {
     /// The IPv4 subnet: a /24.
-    v4: [u8; 3],
+    pub(crate) v4: [u8; 3],
     /// The IPv6 subnet: a /64.
-    v6: [u16; 4],
+    pub(crate) v6: [u16; 4],
 }
 
 impl Subnets {
@@ -76,7 +78,7 @@ impl Subnets {
         Family::BOTH.map(|family| on_link(self.address(family, number))).to_vec()
     }
 
-    fn both(self, number: u8) -> [IpAddr; 2] {
+    pub(crate) fn both(self, number: u8) -> [IpAddr; 2] {
         Family::BOTH.map(|family| self.address(family, number))
     }
 }
@@ -100,12 +102,14 @@ pub struct TopologyOptions {
     /// Bytes of the longest packet in overlays and outside; the underlay carries 100 more: an Ethernet header (14, and 4
     /// to spare), and VXLAN, UDP and IPv6 (56) fit.
     pub mtu: u16,
+    /// Whether the gateway has a second link on each side, and its VTEP addresses on `lo`.
+    pub second_links: bool,
 }
 
 impl TopologyOptions {
-    /// One queue, frames as on a wire, packets of at most 1 500 bytes.
+    /// One queue, frames as on a wire, packets of at most 1 500 bytes, one link on each side.
     pub fn new(blocks: &[IpNet]) -> Self {
-        Self { blocks: blocks.to_vec(), offloads: Offloads::Off, queues: 1, mtu: 1500 }
+        Self { blocks: blocks.to_vec(), offloads: Offloads::Off, queues: 1, mtu: 1500, second_links: false }
     }
 }
 
@@ -130,6 +134,8 @@ pub struct Topology {
     pub uplink: Segment,
     /// Behind the router.
     pub outer: Segment,
+    /// What there is more if that was asked for.
+    pub second_links: Option<SecondLinks>,
     blocks: Vec<IpNet>,
     mtu: u16,
 }
@@ -163,11 +169,6 @@ impl Topology {
         let outer = segment("outer", options.mtu)?;
 
         let attach = |addresses, queues| Attach { mac: None, addresses, queues };
-        let underlay0 = underlay.attach(
-            &gateway,
-            "underlay0",
-            attach(Self::UNDERLAY.addresses(Self::GATEWAY), options.queues),
-        )?;
         let uplink0 = uplink.attach(
             &gateway,
             "uplink0",
@@ -182,6 +183,15 @@ impl Topology {
         router.set("net.ipv6.conf.all.forwarding", "1")?;
         router.ip(&block_routes(&options.blocks))?;
 
+        let (underlay0, second_links) = if options.second_links {
+            let first_uplink = Link { near: uplink0.clone(), far: router_uplink.clone() };
+            let links = SecondLinks::build(lab, options, &underlay, first_uplink)?;
+            (links.underlay[0].near.clone(), Some(links))
+        } else {
+            let addresses = Self::UNDERLAY.addresses(Self::GATEWAY);
+            (underlay.attach(&gateway, "underlay0", attach(addresses, options.queues))?, None)
+        };
+
         let (lab, blocks, mtu) = (lab.clone(), options.blocks.clone(), options.mtu);
         Ok(Self {
             lab,
@@ -193,6 +203,7 @@ impl Topology {
             underlay,
             uplink,
             outer,
+            second_links,
             blocks,
             mtu,
         })
@@ -204,13 +215,18 @@ impl Topology {
     /// [`Error::Command`](crate::Error::Command) if the name is taken.
     pub fn endpoint(&self, name: &str, number: u8, family: Family) -> Result<Endpoint> {
         let attach = Attach { addresses: Self::UNDERLAY.addresses(number), ..Attach::default() };
-        let Host { namespace, nic } = self.underlay.host(&self.lab, name, attach, &[])?;
+        let spine = Self::UNDERLAY.both(SecondLinks::SPINE);
+        let routers = if self.second_links.is_some() { &spine[..] } else { &[] };
+        let Host { namespace, nic } = self.underlay.host(&self.lab, name, attach, routers)?;
         Ok(Endpoint { namespace, nic, vtep: Self::UNDERLAY.address(family, number), overlay_mtu: self.mtu })
     }
 
     /// The address at which an endpoint of `family` finds the gateway.
     pub fn gateway_vtep(&self, family: Family) -> IpAddr {
-        Self::UNDERLAY.address(family, Self::GATEWAY)
+        match self.second_links {
+            Some(_) => SecondLinks::VTEPS.address(family, Self::GATEWAY),
+            None => Self::UNDERLAY.address(family, Self::GATEWAY),
+        }
     }
 
     /// A host behind the router, number `number` of the outer network.

@@ -68,8 +68,10 @@ fn kernel_gateway(topology: &Topology, endpoint: IpAddr) {
 fn assert_reaches(from: &Host, to: &Host) {
     let destinations = [to.ipv4().unwrap().to_string(), to.ipv6().unwrap().to_string()];
     for destination in destinations {
-        for size in [56, 1400] {
-            let report = Ping::to(&destination).size(size).run(&from.namespace).unwrap();
+        // One by one: of a series, ping(8) waits for the last reply only for twice the round trip of the others.
+        for size in [56, 1400].repeat(5) {
+            let ping = Ping::to(&destination).size(size).count(1).timeout(Duration::from_secs(10));
+            let report = ping.run(&from.namespace).unwrap();
             assert!(report.is_complete(), "{destination}: {report:?}");
         }
     }

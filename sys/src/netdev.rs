@@ -1,27 +1,27 @@
-//! What the kernel says of a netdev (netdevice(7)).
+//! What the kernel says of a netdev: ioctls of netdevice(7), in the calling thread's network namespace.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// A netdev as it was when it was asked for, in the calling thread's network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A netdev as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Netdev {
-    /// Its number.
+    /// Its index.
     pub index: u32,
-    /// Most bytes of a packet, without Ethernet header.
+    /// Bytes of the longest packet, without the Ethernet header.
     pub mtu: u32,
-    /// Its MAC address.
+    /// Its MAC address; zeros if it has none.
     pub mac: [u8; 6],
-    /// Whether it is set up.
-    pub is_up: bool,
+    /// Whether it is up, and its link as well.
+    pub running: bool,
 }
 
 impl Netdev {
-    /// Looks the netdev up.
+    /// The netdev with this name.
     ///
     /// # Errors
-    /// `ENODEV` if there is none of this name; those of socket(2).
-    pub fn of(interface: &str) -> io::Result<Self> {
+    /// `ENODEV` if there is none.
+    pub fn named(interface: &str) -> io::Result<Self> {
         // SAFETY: socket(2) takes no pointers.
         let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
@@ -30,35 +30,46 @@ impl Netdev {
         // SAFETY: the kernel just gave us this descriptor, and nobody else knows of it.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         let ask = |question| ask(&socket, interface, question);
-        // SAFETY: each question fills the field that is read, and all of them are integers.
-        unsafe {
-            let index = ask(libc::SIOCGIFINDEX)?.ifr_ifru.ifru_ifindex;
-            let mtu = ask(libc::SIOCGIFMTU)?.ifr_ifru.ifru_mtu;
-            let flags = ask(libc::SIOCGIFFLAGS)?.ifr_ifru.ifru_flags;
-            let hardware = ask(libc::SIOCGIFHWADDR)?.ifr_ifru.ifru_hwaddr.sa_data;
-            let mut mac = [0; 6];
-            for (to, from) in mac.iter_mut().zip(hardware) {
-                *to = from as u8;
-            }
-            let is_up = i32::from(flags) & libc::IFF_UP != 0;
-            Ok(Self { index: index as u32, mtu: mtu as u32, mac, is_up })
-        }
+        let answers = [
+            ask(libc::SIOCGIFINDEX)?,
+            ask(libc::SIOCGIFMTU)?,
+            ask(libc::SIOCGIFHWADDR)?,
+            ask(libc::SIOCGIFFLAGS)?,
+        ];
+        // SAFETY: each answer is read as the field that the kernel fills in for its question; all are integers, for
+        // which any bytes are a value.
+        let (index, mtu, mac, flags) = unsafe {
+            let [index, mtu, mac, flags] = answers;
+            (index.ifru_ifindex, mtu.ifru_mtu, mac.ifru_hwaddr.sa_data, flags.ifru_flags)
+        };
+        let running = libc::IFF_UP | libc::IFF_RUNNING;
+        Ok(Self {
+            index: index.cast_unsigned(),
+            mtu: mtu.cast_unsigned(),
+            mac: std::array::from_fn(|at| mac[at] as u8),
+            running: i32::from(flags) & running == running,
+        })
     }
 }
 
-fn ask(socket: &OwnedFd, interface: &str, question: libc::Ioctl) -> io::Result<libc::ifreq> {
+/// Asks one question about a netdev.
+fn ask(
+    socket: &OwnedFd,
+    interface: &str,
+    question: libc::c_ulong,
+) -> io::Result<libc::__c_anonymous_ifr_ifru> {
     // SAFETY: `ifreq` is integers, a name and pointers; all zeros is a value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero.
-    if interface.len() >= request.ifr_name.len() {
+    if interface.is_empty() || interface.len() >= request.ifr_name.len() {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
-    // SAFETY: `request` is what the four questions take, and outlives the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question, &raw mut request) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(request) }
+    // SAFETY: `request` is what these ioctls take, and outlives the call; they write into it alone.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question as _, &raw mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(request.ifr_ifru) }
 }
 
 #[cfg(test)]
@@ -66,16 +77,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_the_first() {
-        let loopback = Netdev::of("lo").unwrap();
-        assert_eq!((loopback.index, loopback.mac), (1, [0; 6]));
-        assert!(loopback.mtu >= 1500);
+    fn the_loopback_is_known() {
+        let lo = Netdev::named("lo").unwrap();
+        assert_eq!((lo.index, lo.mac), (1, [0; 6]));
+        assert!(lo.mtu >= 1500 && lo.running, "{lo:?}");
     }
 
     #[test]
-    fn no_such_netdev() {
-        for name in ["nosuch0", "", "a name that is far too long"] {
-            assert_eq!(Netdev::of(name).unwrap_err().raw_os_error(), Some(libc::ENODEV), "{name}");
+    fn names_that_cannot_be() {
+        for name in ["", "no-such-netdev", "a-name-of-more-than-sixteen-bytes"] {
+            assert_eq!(Netdev::named(name).unwrap_err().raw_os_error(), Some(libc::ENODEV), "{name:?}");
         }
     }
 }

@@ -16,6 +16,12 @@ pub fn read_at<T>(slice: &[T], index: usize) {
     }
 }
 
+/// Asks for the cache line at `address`, which may be any.
+#[inline(always)]
+pub fn address(address: *const u8) {
+    hint(address);
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn hint(address: *const u8) {
@@ -49,6 +55,7 @@ mod tests {
     fn any_value_and_index_may_be_hinted() {
         super::read("text");
         super::read(&());
+        super::address(std::ptr::null());
         let words = [1u64, 2, 3];
         super::read_at(&words, 2);
         super::read_at(&words, 3);

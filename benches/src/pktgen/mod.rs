@@ -6,7 +6,7 @@ mod sending;
 
 use core_affinity::CoreId;
 use lab::{Lab, Namespace, VethEnd, VethOptions, veth};
-use port::xdp::Sink;
+use port::xdp::{Expected, Sink};
 use serde_json::{Value, json};
 use sys::netdev::Netdev;
 
@@ -70,8 +70,9 @@ impl Link {
         let ends = [VethEnd::new(&near, Self::INTERFACE), VethEnd::new(&far, Self::FAR)];
         veth(ends[0], ends[1], VethOptions { mtu: 1600, ..VethOptions::default() })?;
         let sink = far.enter(|| -> Result<Sink, String> {
-            let index = Netdev::of(Self::FAR).map_err(|error| error.to_string())?.index;
-            Sink::attach(index, Self::FAR, LEN as u16, &[]).map_err(|error| error.to_string())
+            let index = Netdev::named(Self::FAR).map_err(|error| error.to_string())?.index;
+            let expected = Expected { length: LEN as u16, ..Expected::default() };
+            Sink::attach(index, Self::FAR, &expected).map_err(|error| error.to_string())
         })??;
         Ok(Self { near, sink, _lab: lab })
     }

@@ -107,7 +107,7 @@ fn bare_loop(stop: &AtomicBool) -> Result<(), Error> {
         builder.write(sequence, 0, umem.data_mut(frame));
     }
     frames.drain(..).for_each(|frame| pool.put(frame));
-    let ifindex = Netdev::of(Link::INTERFACE)?.index;
+    let ifindex = Netdev::named(Link::INTERFACE)?.index;
     let queue = Queue { interface: Link::INTERFACE, ifindex, queue: 0 };
     let mut port = port::open(&umem, &[queue], BindRequest::Auto)?.ports.pop().ok_or("no port")?;
     while !stop.load(Ordering::Relaxed) {
@@ -123,13 +123,14 @@ fn bare_loop(stop: &AtomicBool) -> Result<(), Error> {
 }
 
 /// Debian's, over AF_PACKET's transmit ring, past the queueing discipline; one byte of each of the four fields counts.
-fn trafgen(link: &Link, _core: CoreId) -> Result<f64, Error> {
+fn trafgen(link: &Link, core: CoreId) -> Result<f64, Error> {
     let profile = Profile::parse("bench", PROFILE)?;
     let mut frame = [0; LEN];
     FrameBuilder::new(&profile.streams[0]).write(0, 0, &mut frame);
     // The low bytes of outer source port, VNI, inner source address and inner source port.
     let counting = [35, 48, 79, 85];
-    let mut config = String::from("{ ");
+    // Each of its processes takes a core, from the first on; only that of this core has a packet to send.
+    let mut config = format!("cpu({}): {{ ", core.id);
     for (at, byte) in frame.iter().enumerate() {
         if counting.contains(&at) {
             write!(config, "dinc(0,255), ")?;
@@ -138,7 +139,8 @@ fn trafgen(link: &Link, _core: CoreId) -> Result<f64, Error> {
         }
     }
     config += "}";
-    let arguments = ["-o", Link::INTERFACE, "-P", "1", "-C", &config];
+    let processes = (core.id + 1).to_string();
+    let arguments = ["-o", Link::INTERFACE, "-P", &processes, "-C", &config];
     let process = link.near.spawn("trafgen", &arguments)?;
     let rate = arrivals(link);
     drop(process);

@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 use tracing::debug;
 use wire::Vni;
 
+use crate::bgp::{Bgp, Events, PathRow, PeerRow, RouteFilter};
 use crate::config::Settings;
 use crate::observe::{self, Observe};
 
@@ -51,10 +53,12 @@ pub(crate) enum Request {
     Import(Vec<BindingRow>),
     /// To see packets: the answer is a stream.
     Observe(Observe),
+    /// To see events of BGP, one a line: those that are kept, and if it is to follow, those that come.
+    Events { follow: bool },
 }
 
 /// What can be shown.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Question {
     /// All overlays, or one.
@@ -77,6 +81,10 @@ pub(crate) enum Question {
     Taps,
     /// The counters.
     Counters,
+    /// The peers of BGP.
+    BgpPeers,
+    /// Routes of BGP.
+    BgpRoutes(RouteFilter),
 }
 
 /// What is answered.
@@ -93,6 +101,8 @@ pub(crate) enum Answer {
     Punts(Vec<PuntRow>),
     Taps(Vec<TapRow>),
     Counters(Vec<CounterRow>),
+    BgpPeers(Vec<PeerRow>),
+    BgpRoutes(Vec<PathRow>),
     /// The bindings were handed to the engine.
     Imported,
     /// The request was not understood.
@@ -148,12 +158,12 @@ impl Server {
     }
 
     /// Answers clients, for ever.
-    pub(crate) async fn serve(&self, engine: &Engine, settings: &Settings) {
+    pub(crate) async fn serve(&self, served: &Served<'_>) {
         let mut clients = FuturesUnordered::new();
         loop {
             tokio::select! {
                 connection = self.listener.accept(), if clients.len() < MAX_CLIENTS => match connection {
-                    Ok((stream, _)) => clients.push(serve_client(stream, engine, settings)),
+                    Ok((stream, _)) => clients.push(serve_client(stream, served)),
                     Err(error) => {
                         // No descriptors left, say: those in use come back.
                         debug!("control socket: {error}");
@@ -177,12 +187,38 @@ impl Drop for Server {
     }
 }
 
-async fn serve_client(stream: UnixStream, engine: &Engine, settings: &Settings) -> io::Result<()> {
+/// What clients ask about.
+pub(crate) struct Served<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) settings: &'a Settings,
+    pub(crate) bgp: Option<&'a Bgp>,
+}
+
+impl Served<'_> {
+    fn bgp(&self) -> Result<&Bgp, String> {
+        self.bgp.ok_or_else(|| "there is no [bgp] in the configuration".into())
+    }
+}
+
+async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()> {
+    let engine = served.engine;
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     timeout(PATIENCE, (&mut stream).take(MAX_REQUEST).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
-        Ok(Request::Show(question)) => show(question, engine, settings),
+        Ok(Request::Show(Question::BgpPeers)) => match served.bgp() {
+            Ok(bgp) => Ok(Answer::BgpPeers(bgp.peers().await)),
+            Err(error) => Err(error),
+        },
+        Ok(Request::Show(Question::BgpRoutes(filter))) => match served.bgp() {
+            Ok(bgp) => Ok(Answer::BgpRoutes(bgp.routes(filter).await)),
+            Err(error) => Err(error),
+        },
+        Ok(Request::Show(question)) => show(question, engine, served.settings),
+        Ok(Request::Events { follow }) => match served.bgp() {
+            Ok(bgp) => return tell_events(stream, bgp.events(), follow).await,
+            Err(error) => Err(error),
+        },
         Ok(Request::Import(rows)) => import(&rows, engine),
         Ok(Request::Observe(wanted)) => return observe::serve(wanted, stream.into_inner(), engine).await,
         Err(error) => Err(format!("bad request: {error}")),
@@ -190,6 +226,34 @@ async fn serve_client(stream: UnixStream, engine: &Engine, settings: &Settings) 
     let mut text = serde_json::to_vec(&answer.unwrap_or_else(Answer::Error))?;
     text.push(b'\n');
     timeout(PATIENCE, stream.write_all(&text)).await??;
+    stream.shutdown().await
+}
+
+/// Tells events until the client goes.
+async fn tell_events(mut stream: BufReader<UnixStream>, events: &Events, follow: bool) -> io::Result<()> {
+    let (kept, mut coming) = events.follow();
+    let mut text = Vec::new();
+    for row in &kept {
+        serde_json::to_writer(&mut text, row)?;
+        text.push(b'\n');
+    }
+    timeout(PATIENCE, stream.write_all(&text)).await??;
+    let mut unexpected = [0; 64];
+    while follow {
+        tokio::select! {
+            row = coming.recv() => match row {
+                Ok(row) => {
+                    let mut line = serde_json::to_vec(&row)?;
+                    line.push(b'\n');
+                    timeout(PATIENCE, stream.write_all(&line)).await??;
+                }
+                // It reads too slowly, and has what is still kept.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            },
+            said = stream.read(&mut unexpected) => if said? == 0 { break },
+        }
+    }
     stream.shutdown().await
 }
 
@@ -231,6 +295,8 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             let deeds = engine.deeds().into_iter().map(CounterRow::from);
             Answer::Counters(of_workers.chain(deeds).collect())
         }
+        // Answered where one can wait.
+        Question::BgpPeers | Question::BgpRoutes(_) => return Err("the speaker was not asked".into()),
     })
 }
 
@@ -240,7 +306,8 @@ fn resolution(engine: &Engine) -> Vec<ResolutionRow> {
         value,
         description: description.into(),
     };
-    engine.neighbour_statistics().each().map(row).collect()
+    let announced = engine.announced_statistics();
+    engine.neighbour_statistics().each().chain(announced.each()).map(row).collect()
 }
 
 fn known_vni(number: Option<u32>) -> Result<Option<Vni>, String> {

@@ -9,13 +9,18 @@ use std::path::Path;
 use crate::cli::Capture;
 use crate::observe::{self, Observe, ObserveError, Until};
 
+fn open(path: &Path) -> io::Result<Box<dyn Write>> {
+    Ok(match path == Path::new("-") {
+        true => Box::new(io::stdout()),
+        false => Box::new(File::create(path)?),
+    })
+}
+
 /// Captures until it has enough or is told to end.
 pub(crate) fn capture(arguments: &Capture) -> Result<(), ObserveError> {
     let failed = |source| ObserveError::Output { path: arguments.write.clone(), source };
-    let mut out: Box<dyn Write> = match arguments.write == Path::new("-") {
-        true => Box::new(io::stdout()),
-        false => Box::new(File::create(&arguments.write).map_err(failed)?),
-    };
+    // A file of before is overwritten only once there is something to write: the gateway may say no.
+    let mut out: Option<Box<dyn Write>> = None;
     let Capture { filter, direction, dropped, inner, snaplen, count, seconds, .. } = arguments;
     let wanted = Observe::Capture {
         filter: filter.clone(),
@@ -28,6 +33,10 @@ pub(crate) fn capture(arguments: &Capture) -> Result<(), ObserveError> {
     let (mut tally, mut reader_gone) = (pcapng::Tally::default(), false);
     observe::run(observe::follow(&arguments.socket, wanted, |bytes| {
         tally.add(bytes);
+        let out = match &mut out {
+            Some(out) => out,
+            None => out.insert(open(&arguments.write).map_err(failed)?),
+        };
         match out.write_all(bytes).and_then(|()| out.flush()) {
             Ok(()) => Ok(true),
             // Whoever read it, tshark say, has seen enough.

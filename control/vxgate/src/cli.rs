@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
@@ -33,6 +34,10 @@ pub(crate) enum Command {
     Cleanup(ConfigFile),
     /// Show the state of the running gateway.
     Show(Show),
+    /// Tell what happened to BGP sessions, and which routes were refused and why: a line of JSON each.
+    ///
+    /// The last thousand are kept.
+    Events(Events),
     /// Carry what was learned of stations' addresses from one gateway to another.
     Bindings(Bindings),
     /// Write frames at the ports of the running gateway to a file (pcapng), each with what became of it.
@@ -77,6 +82,16 @@ pub(crate) struct Show {
     /// Form of the output.
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Output::Table, global = true)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Go on, and tell what happens.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Control socket of the gateway.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -184,6 +199,50 @@ pub(crate) enum What {
     Taps,
     /// What happened to all frames, and what the slow path did, by name.
     Counters,
+    /// BGP: peers, and the routes that they told.
+    #[command(subcommand)]
+    Bgp(BgpWhat),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BgpWhat {
+    /// Sessions: state, what was agreed, how many routes came and whether all of ours were told.
+    Peers,
+    /// Routes of all families that peers told, the best path of each first.
+    Routes {
+        /// This family alone.
+        #[arg(long, value_name = "FAMILY", value_parser = ["evpn", "ipv4", "ipv6"])]
+        family: Option<String>,
+        #[command(flatten)]
+        paths: Paths,
+    },
+    /// EVPN routes, and in which overlay they count.
+    Evpn {
+        /// Those that count in this overlay.
+        #[arg(long, value_name = "N", value_parser = vni)]
+        vni: Option<u32>,
+        /// Those of this MAC address.
+        #[arg(long, value_name = "MAC", value_parser = mac)]
+        mac: Option<String>,
+        /// Those of this type: 2 is MAC/IP, 3 inclusive multicast.
+        #[arg(long = "type", value_name = "N")]
+        route_type: Option<u8>,
+        #[command(flatten)]
+        paths: Paths,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Paths {
+    /// What this peer told.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) peer: Option<IpAddr>,
+    /// No more paths than this.
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub(crate) limit: usize,
+    /// Why each path is the best, or is not.
+    #[arg(long)]
+    pub(crate) why: bool,
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +258,11 @@ pub(crate) enum Output {
     Table,
     /// One JSON array.
     Json,
+}
+
+/// A MAC address, as routes are written with it.
+fn mac(text: &str) -> Result<String, String> {
+    text.parse::<wire::MacAddr>().map(|mac| mac.to_string()).map_err(|error| error.to_string())
 }
 
 /// A VNI, as the command line gives it.

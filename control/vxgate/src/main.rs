@@ -1,6 +1,7 @@
 //! The gateway's one binary: it runs the data plane, keeps it equal to the kernel's tables, and answers questions.
 
 mod api;
+mod bgp;
 mod blackhole;
 mod capture;
 mod cli;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Check(file) => run::check(&file.config).map_err(Into::into),
         Command::Cleanup(file) => run::cleanup(&file.config).map_err(Into::into),
         Command::Show(arguments) => show::show(arguments).map_err(Into::into),
+        Command::Events(arguments) => show::events(arguments).map_err(Into::into),
         Command::Bindings(arguments) => show::bindings(arguments).map_err(Into::into),
         Command::Capture(arguments) => capture::capture(arguments).map_err(Into::into),
         Command::Trace(arguments) => trace::trace(arguments).map_err(Into::into),

@@ -3,19 +3,21 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Config, Engine, StartError};
+use engine::{Config, Engine, Event, StartError};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tokio::sync::{Notify, mpsc};
+use tracing::{error, info, warn};
 
-use crate::api::{self, Server, SocketError, WorkerRow};
+use crate::api::{self, Served, Server, SocketError, WorkerRow};
+use crate::bgp::{self, BgpError};
 use crate::blackhole::{self, InstallError};
 use crate::config::{ConfigError, Settings, role_name};
 use crate::mirror::netlink::{Netlink, NetlinkError};
-use crate::mirror::{Driver, Mirror};
+use crate::mirror::{Driver, Mirror, Questions};
 use crate::preflight::{self, Machine, Obstacles};
 
 /// Questions of the engine that may wait; it asks again for what was lost.
@@ -32,6 +34,8 @@ pub(crate) enum RunError {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Blackhole(#[from] InstallError),
+    #[error(transparent)]
+    Bgp(#[from] BgpError),
     #[error("the data plane did not start: {0}")]
     Engine(#[from] StartError),
     #[error(transparent)]
@@ -62,15 +66,19 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let machine = Machine::inspect(netlink.tables().await?);
     let config = preflight::prepare(settings, &machine)?;
     let server = Server::bind(&settings.socket)?;
+    let bgp = settings.bgp.as_ref().map(|bgp| bgp::Ready::new(bgp, &config)).transpose()?;
 
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
     let mirror = Mirror::new(&config);
     let (overlays, stations) = (config.overlays.len(), config.stations.len());
-    let (ask, mut questions) = mpsc::channel(EVENT_QUEUE);
-    let events = Box::new(move |event| {
+    let (ask, hosts) = mpsc::channel(EVENT_QUEUE);
+    let endpoints_changed = Arc::new(Notify::new());
+    let notify = Arc::clone(&endpoints_changed);
+    let events = Box::new(move |event| match event {
         // Full: the engine asks again.
-        let _ = ask.try_send(event);
+        Event::Resolve(next_hop) => _ = ask.try_send(next_hop),
+        Event::Endpoints => notify.notify_one(),
     });
     let engine = match Engine::start(config, events) {
         Ok(engine) => engine,
@@ -112,18 +120,31 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     }
 
     let tell = |update| engine.update(update);
+    let endpoints = || engine.endpoints();
+    let mut questions = Questions { hosts, endpoints_changed: &endpoints_changed, endpoints: &endpoints };
     let outcome = match Driver::start(netlink, notices, mirror, &tell).await {
         Ok(mut driver) => {
             // Without its routes the gateway drops what comes.
             engine.settle();
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
+            let mut bgp = match bgp {
+                Some(ready) => Some(ready.start().await),
+                None => None,
+            };
             info!("ready");
+            let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
+            let served = Served { engine: &engine, settings, bgp: bgp.as_ref() };
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
-                () = server.serve(&engine, settings) => Ok(()),
+                () = server.serve(&served) => Ok(()),
+                () = follow(feed, bgp.as_ref(), &engine) => Ok(()),
                 () = any(&mut signals) => Ok(()),
             };
             info!("stopping");
+            // Peers send elsewhere before nobody is here any longer.
+            if let Some(bgp) = bgp {
+                bgp.leave().await;
+            }
             driver.clean_up().await;
             outcome
         }
@@ -132,6 +153,15 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     engine.stop();
     info!("stopped; the blackhole routes of the blocks stay (`vxgate cleanup` removes them)");
     Ok(outcome?)
+}
+
+/// What the network says, to the engine; for ever.
+async fn follow(feed: Option<bgp::Feed>, bgp: Option<&bgp::Bgp>, engine: &Engine) {
+    if let (Some(feed), Some(bgp)) = (feed, bgp) {
+        feed.run(engine, bgp.events()).await;
+        error!("BGP has ended: routes stay as they are; restart the gateway");
+    }
+    std::future::pending().await
 }
 
 fn refuse_if_running(settings: &Settings) -> Result<(), SocketError> {
@@ -166,6 +196,10 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
         }
         let config = preflight::prepare(&settings, &machine)?;
         print_ports(&config);
+        if let Some(bgp) = &settings.bgp {
+            bgp.peer_configs().map_err(BgpError::from)?;
+            println!("BGP: AS {}, {} peers", bgp.local.asn, bgp.peers.len());
+        }
         println!("this machine can run it");
         Ok(())
     })

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::api::{Answer, BindingRow, MAX_BINDINGS, Question, Request};
-use crate::cli::{Bindings, Output, Show, Transfer, What};
+use crate::bgp::RouteFilter;
+use crate::cli::{BgpWhat, Bindings, Events, Output, Show, Transfer, What};
 use tables::table;
 
 /// Why nothing is shown.
@@ -46,12 +47,53 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Punts => Question::Punts,
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
+        What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
+        What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {
+            family: family.clone(),
+            peer: paths.peer,
+            limit: paths.limit,
+            ..RouteFilter::default()
+        }),
+        What::Bgp(BgpWhat::Evpn { vni, mac, route_type, paths }) => Question::BgpRoutes(RouteFilter {
+            family: Some("evpn".into()),
+            vni: *vni,
+            mac: mac.clone(),
+            route_type: *route_type,
+            peer: paths.peer,
+            limit: paths.limit,
+        }),
+    };
+    let with_why = match &arguments.what {
+        What::Bgp(BgpWhat::Routes { paths, .. } | BgpWhat::Evpn { paths, .. }) => paths.why,
+        _ => false,
     };
     let answer = ask(&arguments.socket, Request::Show(question))?;
     print(&match arguments.output {
-        Output::Table => table(&answer),
+        Output::Table => table(&answer, with_why),
         Output::Json => json(&answer)?,
     })
+}
+
+/// Writes events as they come, until the gateway ends or nobody reads them.
+pub(crate) fn events(arguments: &Events) -> Result<(), ShowError> {
+    let no_gateway = |source| ShowError::NoGateway { path: arguments.socket.clone(), source };
+    let mut stream = UnixStream::connect(&arguments.socket).map_err(no_gateway)?;
+    let mut line = serde_json::to_vec(&Request::Events { follow: arguments.follow })
+        .map_err(|error| ShowError::NoAnswer(error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if let Ok(Answer::Error(message)) = serde_json::from_str(&line) {
+            return Err(ShowError::Refused(message));
+        }
+        let mut out = io::stdout().lock();
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            written => written?,
+        }
+    }
+    Ok(())
 }
 
 /// Writes what stations were learned to have, or has the gateway take it over.
@@ -133,6 +175,8 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::Punts(rows) => pretty(rows),
         Answer::Taps(rows) => pretty(rows),
         Answer::Counters(rows) => pretty(rows),
+        Answer::BgpPeers(rows) => pretty(rows),
+        Answer::BgpRoutes(rows) => pretty(rows),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),
     }

@@ -132,3 +132,12 @@ fn wrong_usage_is_status_two_and_help_is_there() {
         assert!(text(&output.stdout).contains("Usage: vxgate"));
     }
 }
+
+#[test]
+fn a_capture_without_a_gateway_leaves_the_file_of_before() {
+    let file = File::new("before.pcapng", "of before");
+    let output = vxgate(&["capture", "-w", file.path(), "--socket", "/nonexistent/vxgate.sock"]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("no gateway answers at /nonexistent/vxgate.sock"));
+    assert_eq!(fs::read_to_string(&file.0).expect("the file"), "of before");
+}

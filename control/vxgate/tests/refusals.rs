@@ -70,7 +70,11 @@ fn forward(scene: &mut Scene) {
     scene.gateway.start().expect("a gateway");
     for station in &scene.stations {
         for family in FAMILIES {
-            let report = Ping::to(scene.outer_address(family)).run(&station.host.namespace).expect("ping");
+            let report = Ping::to(scene.outer_address(family))
+                .count(1)
+                .timeout(SOON)
+                .run(&station.host.namespace)
+                .expect("ping");
             assert!(report.is_complete(), "{family:?}: {report:?}");
         }
     }
@@ -278,7 +282,7 @@ fn a_second_gateway() {
     refuse(&scene, &["the XDP hook of underlay0 is in use", "the XDP hook of uplink0 is in use"]);
     // Neither harmed the first.
     let station = &scene.stations[0].host.namespace;
-    let report = Ping::to(scene.outer_address(Family::V4)).run(station).expect("ping");
+    let report = Ping::to(scene.outer_address(Family::V4)).count(1).timeout(SOON).run(station).expect("ping");
     assert!(report.is_complete(), "{report:?}");
 }
 

@@ -18,15 +18,15 @@ use thiserror::Error;
 use wire::{MacAddr, Vni};
 
 use crate::api::{
-    Config, Event, MAX_PORTS, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig, PortIndex,
-    PuntClass, Role, Station, Update,
+    AnnouncedStatistics, Config, EndpointStatus, Event, MAX_PORTS, NeighbourStatistics, NeighbourStatus,
+    Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update,
 };
 use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::pipeline::Scratch;
 use crate::police::Police;
 use crate::slowpath::{Command, Deed, SlowPath, Tally, WorkerLink};
 use crate::tables::flow::{self, Flow, FlowKey};
-use crate::tables::{Snapshot, TablesError, Writer};
+use crate::tables::{Endpoint, OverlayIndex, Snapshot, TablesError, Way, Writer};
 use crate::tap::{Explainer, Explanation, Tap, TapBusy, TapFilter, TapStatus, Tapped, Taps, WorkerTaps};
 use crate::worker::Worker;
 
@@ -122,7 +122,7 @@ pub struct PortStatus {
 /// An overlay, how many stations it has, and what went through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayStatus {
-    /// As configured.
+    /// As configured; its endpoints as they are now.
     pub overlay: Overlay,
     /// Packets and bytes, over all workers.
     pub traffic: OverlayTraffic,
@@ -314,10 +314,15 @@ impl Engine {
     /// Waits until workers see all that was handed over by [`update`](Self::update) before.
     pub fn settle(&self) {
         let (answer, answered) = crossbeam_channel::bounded(1);
-        let _ = self.commands.send(Command::Settle(answer));
-        self.slow_path.thread().unpark();
+        self.after_updates(move || _ = answer.send(()));
         // Fails only when the slow path is gone, that is, while stopping.
         let _ = answered.recv();
+    }
+
+    /// Has the slow path call `then`, which must not block, when workers see all that was handed over before.
+    pub fn after_updates(&self, then: impl FnOnce() + Send + 'static) {
+        let _ = self.commands.send(Command::Settle(Box::new(then)));
+        self.slow_path.thread().unpark();
     }
 
     /// The addresses that stations were learned to have, and those that are being asked for; of all overlays or of one,
@@ -334,6 +339,15 @@ impl Engine {
     pub fn neighbour_statistics(&self) -> NeighbourStatistics {
         let (answer, answered) = crossbeam_channel::bounded(1);
         let _ = self.commands.send(Command::NeighbourStatistics(answer));
+        self.slow_path.thread().unpark();
+        // Fails only when the slow path is gone, that is, while stopping.
+        answered.recv().unwrap_or_default()
+    }
+
+    /// How much is announced, and what there was no room for.
+    pub fn announced_statistics(&self) -> AnnouncedStatistics {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let _ = self.commands.send(Command::AnnouncedStatistics(answer));
         self.slow_path.thread().unpark();
         // Fails only when the slow path is gone, that is, while stopping.
         answered.recv().unwrap_or_default()
@@ -414,11 +428,23 @@ impl Engine {
             .enumerate()
             .filter(|(_, overlay)| vni.is_none_or(|vni| overlay.vni == vni))
             .map(|(index, overlay)| OverlayStatus {
-                overlay: overlay.clone(),
+                overlay: Overlay {
+                    endpoints: tables.members_of(OverlayIndex(index as u32)).collect(),
+                    ..overlay.clone()
+                },
                 traffic: self.worker_counters().map(|counters| counters.overlay(index)).sum(),
                 stations: counts.get(&overlay.vni).copied().unwrap_or(0),
             })
             .collect()
+    }
+
+    /// The endpoints of all overlays, in no order.
+    pub fn endpoints(&self) -> Vec<EndpointStatus> {
+        let status = |endpoint: &Endpoint| EndpointStatus {
+            address: endpoint.address,
+            is_reachable: !matches!(endpoint.way, Way::Reject),
+        };
+        self.tables.load().endpoints.iter().map(status).collect()
     }
 
     /// The stations, or those of one overlay, by VNI and MAC.

@@ -141,6 +141,12 @@ impl Umem {
         }
     }
 
+    /// Hints that the frame will be read from its start on.
+    #[inline(always)]
+    pub fn prefetch(&self, frame: &Frame) {
+        sys::prefetch::address(self.memory.start().as_ptr().wrapping_add(frame.offset()));
+    }
+
     #[inline]
     fn check(&self, frame: &Frame) {
         assert_eq!(self.id, frame.umem, "a frame of another memory");

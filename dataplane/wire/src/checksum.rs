@@ -4,37 +4,71 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// A ones' complement sum on its way. It adds words as they lie in memory, eight bytes at a time: but for a final swap,
+/// the sum depends neither on the byte order in which it is built nor on the size of the words (RFC 1071 §2).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// With the big-endian 16-bit words of `acc` in it, of which there may be two.
+    #[inline(always)]
+    pub fn new(acc: u32) -> Self {
+        Self(acc.swap_bytes().into())
+    }
+
+    /// With these bytes, an even number unless they are the last: an odd last byte counts as if a zero followed it.
+    #[inline(always)]
+    pub fn bytes(self, data: &[u8]) -> Self {
+        // The carries are counted beside the sum. Two sums, since they do not wait for each other.
+        let mut sums = [u128::from(self.0), 0];
+        let (blocks, rest) = data.as_chunks::<32>();
+        for block in blocks {
+            for (n, word) in block.as_chunks().0.iter().enumerate() {
+                sums[n % 2] += u128::from(u64::from_le_bytes(*word));
+            }
+        }
+        let (words, rest) = rest.as_chunks();
+        for word in words {
+            sums[0] += u128::from(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
+            let last = match data.last_chunk() {
+                Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+                None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+            };
+            sums[1] += u128::from(last);
+        }
+        // A slice is shorter than 2⁶⁴ bytes, so that the carries leave much room.
+        let sum = sums[0] + sums[1];
+        Self(sum as u64).word((sum >> 64) as u64)
+    }
+
+    /// With eight bytes at an even place, given as a little-endian number.
+    #[inline(always)]
+    pub fn word(self, word: u64) -> Self {
+        let (sum, carry) = self.0.overflowing_add(word);
+        Self(sum + u64::from(carry))
+    }
+
+    /// The checksum field: folded to 16 bits and complemented.
+    #[inline(always)]
+    pub fn finish(self) -> u16 {
+        !self.fold()
+    }
+
+    #[inline(always)]
+    fn fold(self) -> u16 {
+        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        fold(sum as u32).swap_bytes()
+    }
+}
+
 /// Adds the big-endian 16-bit words of `data` to the sum `acc`. An odd last byte counts as if a zero followed
 /// it, so all pieces but the last must have an even length.
 #[inline]
 pub fn ones_sum(data: &[u8], acc: u32) -> u32 {
-    // The sum does not depend on the byte order in which it is built, but for a final swap, nor on the size of the words
-    // (RFC 1071 §2): so eight bytes are added at a step, with the carries counted beside them, in two sums that do not
-    // wait for each other.
-    let mut sums = [u128::from(acc.swap_bytes()), 0];
-    let (blocks, rest) = data.as_chunks::<32>();
-    for block in blocks {
-        for (n, word) in block.as_chunks().0.iter().enumerate() {
-            sums[n % 2] += u128::from(u64::from_le_bytes(*word));
-        }
-    }
-    let (words, rest) = rest.as_chunks();
-    for word in words {
-        sums[0] += u128::from(u64::from_le_bytes(*word));
-    }
-    if !rest.is_empty() {
-        let last = match data.last_chunk() {
-            Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-            None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
-        };
-        sums[1] += u128::from(last);
-    }
-    let sum = sums[0] + sums[1];
-    // A slice is shorter than 2⁶⁴ bytes, so that the carries leave much room.
-    let sum = u128::from(sum as u64) + (sum >> 64);
-    let sum = u64::from(sum as u32) + (sum >> 32) as u64;
-    let sum = (sum >> 16) + (sum & 0xffff);
-    u32::from(fold(sum as u32).swap_bytes())
+    Sum::new(acc).bytes(data).fold().into()
 }
 
 /// Whether the checksum in an IPv4 header without options is right: its words add up to all ones. As
@@ -140,6 +174,13 @@ mod tests {
                 header[10..12].copy_from_slice(&check.to_be_bytes());
                 prop_assert!(is_valid_header(&header));
             }
+        }
+
+        #[test]
+        fn words_count_as_bytes(data: [u8; 24], acc: u32) {
+            let words = data.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+            let sum = words.fold(Sum::new(acc), Sum::word);
+            prop_assert_eq!(sum.finish(), finish(ones_sum(&data, acc)));
         }
 
         #[test]

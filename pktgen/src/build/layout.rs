@@ -54,6 +54,21 @@ struct Addresses {
 }
 
 impl Check {
+    /// Whether it is that of an IPv4 header, and no transport's.
+    pub(super) fn is_ipv4_header(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// Whether a packet may do without: UDP over IPv4 (RFC 768).
+    pub(super) fn may_be_left_out(&self) -> bool {
+        self.never_zero && self.pseudo.is_some_and(|(_, addresses)| addresses.len == 8)
+    }
+
+    /// First byte that it covers.
+    pub(super) fn from(&self) -> usize {
+        self.from
+    }
+
     /// The sum of what it covers in a frame whose changing fields are zero.
     pub(super) fn base(&self, frame: &[u8]) -> u64 {
         let covered = &frame[self.from..self.to.unwrap_or(frame.len())];

@@ -4,11 +4,14 @@
 //! sequence numbers come one after the other.
 
 mod layout;
+mod live;
 mod patch;
 #[cfg(test)]
 mod tests;
 
 use arrayvec::ArrayVec;
+
+pub use live::{LiveError, live_frames};
 
 use crate::profile::{FCS_LEN, Field, Stream, Walk};
 use crate::stamp::{self, Stamp};

@@ -12,9 +12,9 @@ pub(super) type Sums = [u64; SLOTS];
 pub(super) struct Patch {
     pub(super) field: Field,
     pub(super) walk: Walk,
-    at: usize,
-    width: Width,
-    shift: u32,
+    pub(super) at: usize,
+    pub(super) width: Width,
+    pub(super) shift: u32,
     /// Bits around the field in its words.
     keep: u64,
     /// It begins at an odd place: its bytes count the other way round.
@@ -73,6 +73,16 @@ impl Patch {
             sum_shift: if place.at.is_multiple_of(2) { 0 } else { 8 },
             covers,
         }
+    }
+
+    /// Whether its value counts for this checksum.
+    pub(super) fn is_covered_by(&self, slot: usize) -> bool {
+        self.covers[slot] != 0
+    }
+
+    /// Puts a value in.
+    pub(super) fn put(&self, frame: &mut [u8], value: u128) {
+        put(frame, self.at, self.width, self.keep, (value as u64) << self.shift, value);
     }
 
     /// Puts the next value in, and adds it to the sums that cover it.

@@ -29,7 +29,7 @@ fn profile(size: &str, frame: &[&str], outer: Option<&[&str]>) -> Profile {
 }
 
 /// Checks all that can be checked of a frame, and of the one inside.
-fn check(frame: &[u8], has_vxlan: bool, has_outer_checksum: bool) {
+pub(super) fn check(frame: &[u8], has_vxlan: bool, has_outer_checksum: bool) {
     let packet = LaxPacketHeaders::from_ethernet(frame).unwrap();
     assert!(packet.stop_err.is_none(), "{:?}", packet.stop_err);
     let payload = packet.payload.slice();

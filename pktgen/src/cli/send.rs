@@ -22,6 +22,9 @@ pub(crate) struct Send {
     to: To,
     #[command(flatten)]
     traffic: Traffic,
+    /// Have the kernel make the frames (BPF_PROG_RUN): several times as fast, of one stream, and without stamps.
+    #[arg(long, conflicts_with_all = ["dry_run", "queues"])]
+    live: bool,
     /// Send nothing: write the frames to the file of --pcap, with the times at which they would go out.
     #[arg(long, requires = "pcap")]
     dry_run: bool,
@@ -55,7 +58,7 @@ pub(crate) struct To {
 
 /// How sockets are bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Bind {
+pub(crate) enum Bind {
     /// Zero-copy where the driver can, else copy.
     Auto,
     /// Copy, or fail.
@@ -64,10 +67,20 @@ enum Bind {
     ZeroCopy,
 }
 
+impl From<Bind> for BindRequest {
+    fn from(bind: Bind) -> Self {
+        match bind {
+            Bind::Auto => Self::Auto,
+            Bind::Copy => Self::Copy,
+            Bind::ZeroCopy => Self::ZeroCopy,
+        }
+    }
+}
+
 impl To {
     /// The MAC address that frames come from if nothing else is said.
-    fn mac(&self) -> MacAddr {
-        let netdev = self.interface.as_deref().and_then(|interface| Netdev::of(interface).ok());
+    pub(crate) fn mac(&self) -> MacAddr {
+        let netdev = self.interface.as_deref().and_then(|interface| Netdev::named(interface).ok());
         netdev.map_or(MacAddr([2, 0, 0, 0, 0, 1]), |netdev| MacAddr(netdev.mac))
     }
 
@@ -79,11 +92,7 @@ impl To {
             interface,
             queues: self.queues.clone(),
             cores: self.cores.clone(),
-            bind: match self.bind {
-                Bind::Auto => BindRequest::Auto,
-                Bind::Copy => BindRequest::Copy,
-                Bind::ZeroCopy => BindRequest::ZeroCopy,
-            },
+            bind: self.bind.into(),
         })
     }
 }
@@ -96,12 +105,18 @@ impl Send {
             return Ok(());
         }
         let lanes = u16::try_from(self.to.queues.len()).map_err(|_| "no interface has so many queues")?;
-        let profile = self.traffic.profile(own_mac)?.split(lanes)?;
+        let profile = self.traffic.profile(own_mac)?;
         if let Some(path) = &self.pcap {
             return dry_run::write(&profile, path);
         }
+        let profile = profile.split(lanes)?;
         let options = self.to.options()?;
         let stop = signals::stop()?;
+        if self.live {
+            let sent = send::send_live(&profile, &options, &stop)?;
+            let streams: Vec<_> = profile.streams.iter().map(|stream| stream.name.as_str()).collect();
+            return report(&sent, &["live"], &options.cores, &options, &profile.name, &streams, self.output);
+        }
         let sending = send::start(&profile, &options, &stop)?;
         let streams: Vec<_> = profile.streams.iter().map(|stream| stream.name.as_str()).collect();
         finish(sending, &options, &profile.name, &streams, self.output)
@@ -115,7 +130,7 @@ struct Report<'a> {
     interface: &'a str,
     queues: &'a [u32],
     cores: &'a [usize],
-    modes: Vec<String>,
+    modes: &'a [&'a str],
     streams: &'a [&'a str],
     packets_per_second: Option<f64>,
     bits_per_second_l1: Option<f64>,
@@ -133,25 +148,38 @@ pub(super) fn finish(
     output: Output,
 ) -> Result<(), Error> {
     let modes: Vec<String> = sending.modes.iter().map(ToString::to_string).collect();
+    let modes: Vec<&str> = modes.iter().map(String::as_str).collect();
     let cores = sending.cores.clone();
     watch(&sending);
-    let sent = sending.join();
+    report(&sending.join(), &modes, &cores, options, profile, streams, output)
+}
+
+/// Says what was sent.
+fn report(
+    sent: &Sent,
+    modes: &[&str],
+    cores: &[usize],
+    options: &send::Options,
+    profile: &str,
+    streams: &[&str],
+    output: Output,
+) -> Result<(), Error> {
     let report = Report {
         profile,
         interface: &options.interface,
         queues: &options.queues,
-        cores: &cores,
+        cores,
         modes,
         streams,
         packets_per_second: sent.packet_rate(),
         bits_per_second_l1: sent.bit_rate(Layer::L1),
         bits_per_second_l2: sent.bit_rate(Layer::L2),
         reached: sent.reached(),
-        sent: &sent,
+        sent,
     };
     match output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-        Output::Table => table::sent(&mut std::io::stdout().lock(), &report.header(), streams, &sent)?,
+        Output::Table => table::sent(&mut std::io::stdout().lock(), &report.header(), streams, sent)?,
     }
     if let Some(reached) = sent.reached().filter(|&reached| reached < 0.995) {
         eprintln!(
@@ -160,8 +188,8 @@ pub(super) fn finish(
             sent.requested
         );
     }
-    match sent.ended {
-        Ended::Failed(message) => Err(message.into()),
+    match &sent.ended {
+        Ended::Failed(message) => Err(message.clone().into()),
         Ended::Complete | Ended::Stopped => Ok(()),
     }
 }

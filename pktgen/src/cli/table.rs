@@ -37,6 +37,9 @@ pub(super) fn sent(out: &mut impl Write, header: &str, streams: &[&str], sent: &
             sent.behind as f64 / 1e9
         )?;
     }
+    if sent.dropped > 0 {
+        writeln!(out, "dropped    {} by the interface, not counted as sent", sent.dropped)?;
+    }
     let gaps = sent.gaps.histogram();
     if !gaps.is_empty() {
         let at = |percentile| gaps.value_at_percentile(percentile) as f64 / 1e3;

@@ -11,6 +11,8 @@ use thiserror::Error;
 
 /// Longest block that is read: a lying length costs no more.
 const BUFFER: usize = 1 << 20;
+/// Type of a section header, the same in either byte order.
+const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// Most bytes that a capture takes in memory.
 const MAX_MEMORY: usize = 1 << 30;
 /// Most interfaces of a file.
@@ -105,6 +107,7 @@ impl Capture {
         let mut reader = create_reader(BUFFER, file).map_err(|_| CaptureError::Unknown)?;
         let (mut reading, mut read) = (Reading::default(), 0);
         loop {
+            reading.check_next(reader.data()).map_err(|what| CaptureError::Damaged { at: read, what })?;
             match reader.next() {
                 Ok((len, block)) => {
                     reading.block(block).map_err(|error| match error {
@@ -162,6 +165,8 @@ struct Reading {
     first: Option<u64>,
     /// Nanoseconds in a unit of the fraction of a second; of pcap.
     fraction: u64,
+    /// Of pcapng: whether this section is big-endian.
+    section: Option<bool>,
     /// Of pcapng, in this section.
     interfaces: Vec<Interface>,
 }
@@ -177,11 +182,25 @@ struct Interface {
 }
 
 impl Reading {
+    /// The parser takes for granted that a block of pcapng that it does not know has room for its own length, twice, and
+    /// its type.
+    fn check_next(&self, data: &[u8]) -> Result<(), &'static str> {
+        let (Some(is_big_endian), Some(head)) = (self.section, data.first_chunk::<8>()) else {
+            return Ok(());
+        };
+        let [kind @ .., a, b, c, d] = *head;
+        let len = [a, b, c, d];
+        let len = if is_big_endian { u32::from_be_bytes(len) } else { u32::from_le_bytes(len) };
+        // A section's length is in the byte order that it is about to state.
+        if kind != SECTION && len < 12 { Err("a block is shorter than a block can be") } else { Ok(()) }
+    }
+
     fn block(&mut self, block: PcapBlockOwned<'_>) -> Result<(), CaptureError> {
         match block {
             PcapBlockOwned::LegacyHeader(header) => self.header(&header),
             PcapBlockOwned::Legacy(block) => self.legacy(&block),
-            PcapBlockOwned::NG(Block::SectionHeader(_)) => {
+            PcapBlockOwned::NG(Block::SectionHeader(block)) => {
+                self.section = Some(block.big_endian());
                 self.interfaces.clear();
                 Ok(())
             }

@@ -98,6 +98,12 @@ fn lies_are_found_out() {
     let mut other = whole;
     other[20] = 113;
     assert!(message(&other).contains("link type 113"));
+    for len in [0, 8, 11] {
+        let short = [pcapng(6), block(0x0bad, &[])].concat();
+        let at = short.len() - 8;
+        let short = [&short[..at], &[len, 0, 0, 0], &short[at + 4..]].concat();
+        assert!(message(&short).contains("shorter than a block"), "{}", message(&short));
+    }
     let mut nobody = pcapng(6);
     let at = nobody.len() - 2 * 92;
     let enhanced = nobody.windows(4).rposition(|word| word == [6, 0, 0, 0]).unwrap_or(at);

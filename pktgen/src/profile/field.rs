@@ -28,9 +28,18 @@ enum Values {
     List(Box<[u128]>),
 }
 
+/// Values that follow each other by steps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    pub(crate) first: u128,
+    pub(crate) step: u64,
+    pub(crate) count: u64,
+    pub(crate) order: Order,
+}
+
 /// Which value comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+pub(crate) enum Order {
     /// One after the other, and from the start again.
     Count,
     /// Any, drawn by a hash of this key and the position.
@@ -39,7 +48,7 @@ enum Order {
 
 /// What draws depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+pub(crate) enum Key {
     /// Draws of its own.
     Own,
     /// The draws of all fields of a stream that name this number.
@@ -119,6 +128,16 @@ impl Field {
         match &self.values {
             Values::Range { count, .. } => self.nth(count - 1),
             Values::List(list) => list.iter().copied().max().unwrap_or(0),
+        }
+    }
+
+    /// As a range with one value a packet, if it is one.
+    pub(crate) fn as_range(&self) -> Option<Range> {
+        match self.values {
+            Values::Range { first, step, count } if self.every == 1 => {
+                Some(Range { first, step, count, order: self.order })
+            }
+            _ => None,
         }
     }
 

@@ -198,7 +198,7 @@ fn vxlan(table: VxlanTable) -> Result<Vxlan, Problem> {
 }
 
 fn payload(table: PayloadTable) -> Result<Payload, Problem> {
-    let mut fields = Vec::with_capacity(table.field.len());
+    let mut fields: Vec<PayloadField> = Vec::with_capacity(table.field.len());
     for PayloadFieldTable { at, bytes, value } in table.field {
         if !(1..=4).contains(&bytes) {
             return Err(Problem::PayloadWidth(bytes));
@@ -206,6 +206,13 @@ fn payload(table: PayloadTable) -> Result<Payload, Problem> {
         let largest = value.largest();
         if largest >> (8 * u32::from(bytes)) != 0 {
             return Err(Problem::PayloadValue { value: largest, bytes });
+        }
+        let end = |at: u16, bytes: u8| u32::from(at) + u32::from(bytes);
+        let overlaps = |other: &&PayloadField| {
+            u32::from(at) < end(other.at, other.bytes) && u32::from(other.at) < end(at, bytes)
+        };
+        if let Some(other) = fields.iter().find(overlaps) {
+            return Err(Problem::PayloadOverlap(at.max(other.at)));
         }
         fields.push(PayloadField { at, bytes, value });
     }

@@ -24,7 +24,7 @@ use wire::Vni;
 use crate::stamp;
 
 pub use field::Field;
-pub(crate) use field::Walk;
+pub(crate) use field::{Order, Walk};
 pub use headers::{
     Arp, Echo, Ethernet, Exchange, Headers, Ipv4, Ipv6, Network, Tcp, TcpFlag, Transport, Udp, Vlan, Vxlan,
 };

@@ -128,6 +128,9 @@ pub enum Problem {
         /// Bytes that there are.
         bytes: u8,
     },
+    /// Fields of the payload in the same place.
+    #[error("two fields of the payload share byte {0}: move one of them")]
+    PayloadOverlap(u16),
     /// A list that would take too much memory.
     #[error("there are {0} sizes: take a range with a larger step")]
     TooManySizes(u64),

@@ -71,13 +71,18 @@ impl fmt::Display for Prefixed {
 
 const PREFIXES: [(char, f64); 3] = [('k', 1e3), ('M', 1e6), ('G', 1e9)];
 
+/// The slowest rate, so that all times stay in what clocks count.
+const SLOWEST: f64 = 1e-6;
+/// The longest time, about as long as a machine lasts.
+const LONGEST: Duration = Duration::from_secs(1 << 32);
+
 /// A number above zero with k, M or G.
 fn number(text: &str) -> Option<f64> {
     let text = text.trim();
     let prefixed = PREFIXES.iter().find_map(|&(prefix, factor)| Some((text.strip_suffix(prefix)?, factor)));
     let (digits, factor) = prefixed.unwrap_or((text, 1.0));
     let value = digits.trim_end().parse::<f64>().ok()? * factor;
-    (value.is_finite() && value > 0.0).then_some(value)
+    (value.is_finite() && value >= SLOWEST).then_some(value)
 }
 
 impl FromStr for Rate {
@@ -141,7 +146,7 @@ impl FromStr for Span {
             Some(text.trim().strip_suffix(unit)?.trim_end().parse::<f64>().ok()? * factor)
         });
         let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        span.filter(|span| !span.is_zero()).map(Self).ok_or_else(|| {
+        span.filter(|span| !span.is_zero() && *span <= LONGEST).map(Self).ok_or_else(|| {
             format!("{text:?} is no time: write a number with ns, us, ms, s, min or h, such as \"10s\"")
         })
     }
@@ -229,7 +234,7 @@ mod tests {
         assert_eq!(rate("9.5Gbps l1"), Ok(Rate::Bits(9.5e9, Layer::L1)));
         assert_eq!(rate("50%"), Ok(Rate::Percent(50.0)));
         assert_eq!(rate("max"), Ok(Rate::Max));
-        for wrong in ["", "5", "0pps", "-1pps", "infpps", "NaNpps", "101%", "5Mbit", "1Gbps l3"] {
+        for wrong in ["", "5", "0pps", "-1pps", "1e-9pps", "infpps", "NaNpps", "101%", "5Mbit", "1Gbps l3"] {
             assert!(rate(wrong).unwrap_err().contains("per cent"), "{wrong}");
         }
         for text in ["1.5Mpps", "10kpps", "1Gbps l2", "9.5Gbps l1", "50%", "max", "7pps"] {
@@ -251,7 +256,7 @@ mod tests {
         assert_eq!(span("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(span("1.5ms"), Ok(Duration::from_micros(1500)));
         assert_eq!(span("2min"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "10", "0s", "-1s", "1e99s", "s"] {
+        for wrong in ["", "10", "0s", "-1s", "1e99s", "1e10h", "s"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
     }

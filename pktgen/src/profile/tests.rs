@@ -111,5 +111,7 @@ fn fields_of_the_payload() {
     assert!(with("{ at = 0, bytes = 2, value = \"1-9\" }").is_ok());
     assert!(with("{ at = 0, bytes = 5, value = 1 }").unwrap_err().contains("1 to 4"));
     assert!(with("{ at = 0, bytes = 1, value = 256 }").unwrap_err().contains("does not fit"));
+    let two = "{ at = 0, bytes = 3, value = 1 }, { at = 2, bytes = 1, value = 1 }";
+    assert!(with(two).unwrap_err().contains("share byte 2"));
     assert!(with("{ at = 17, bytes = 2, value = 1 }").unwrap_err().contains("too small"));
 }

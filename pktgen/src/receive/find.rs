@@ -52,7 +52,7 @@ pub enum Check {
 /// What a frame that is no test packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Other {
-    /// ARP.
+    /// ARP without a stamp.
     Arp,
     /// An ICMP error, which may quote a test packet to its last byte, stamp and all.
     IcmpError,
@@ -114,7 +114,8 @@ impl Walk {
         match ether_type {
             EtherType::Ipv4 => self.ipv4(payload, tunnels),
             EtherType::Ipv6 => self.ipv6(payload, tunnels),
-            EtherType::Arp => Err(Other::Arp),
+            // Storms of ARP bear stamps too, behind the packet.
+            EtherType::Arp if Stamp::read(payload).is_none() => Err(Other::Arp),
             _ => Ok(End { packet: payload, covered: false }),
         }
     }

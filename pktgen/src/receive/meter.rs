@@ -18,11 +18,11 @@ pub const OVERLAYS: usize = 65_536;
 pub const WINDOW: u64 = 1 << 17;
 /// Lost packets whose overlay is looked up in one go while receiving.
 const LOST_AT_ONCE: u64 = 256;
-/// Lost packets whose overlay is looked up at the end, at most.
+/// Lost packets whose overlay is looked up at the end, unless it is asked for otherwise: some seconds' worth.
 const LOST_AT_END: u64 = 1 << 28;
 
-/// Tells which overlay a packet of a stream was for, by its sequence number.
-pub type OverlayOf = Arc<dyn Fn(u32) -> Option<u32> + Send + Sync>;
+/// Tells which overlay a packet of a stream was for, by its sequence number, which does not wrap.
+pub type OverlayOf = Arc<dyn Fn(u64) -> Option<u32> + Send + Sync>;
 
 /// A stream that is expected.
 #[derive(Clone)]
@@ -46,11 +46,13 @@ pub struct MeterOptions {
     pub streams: Option<Vec<Expected>>,
     /// Sequence numbers inside which everything is exact.
     pub window: u64,
+    /// Lost packets whose overlay is looked up at the end, at most: a stamp can claim that billions are lost.
+    pub lost_at_end: u64,
 }
 
 impl Default for MeterOptions {
     fn default() -> Self {
-        Self { streams: None, window: WINDOW }
+        Self { streams: None, window: WINDOW, lost_at_end: LOST_AT_END }
     }
 }
 
@@ -271,9 +273,9 @@ impl Meter {
             *corrupted += 1;
             return;
         }
-        let (_, arrival) = stream.sequence.arrive(stamp.sequence);
+        let (number, arrival) = stream.sequence.arrive(stamp.sequence);
         let expected = self.options.streams.as_ref().and_then(|all| all.get(usize::from(stamp.stream)));
-        let meant_for = expected.and_then(|expected| (expected.overlay)(stamp.sequence));
+        let meant_for = expected.zip(number).and_then(|(expected, number)| (expected.overlay)(number));
         let mut of_overlay = |vni: Option<u32>, count: fn(&mut OverlayCounts) -> &mut u64| {
             if let Some(counts) = vni.and_then(|vni| overlay(&mut self.overlays, vni)) {
                 *count(counts) += 1;
@@ -352,12 +354,13 @@ impl Meter {
     pub fn finish(mut self, sent: Option<&[u64]>) -> Measured {
         let mut latency = Latency::new();
         let mut streams = Vec::new();
-        let (mut lost_of_no_overlay, mut patience) = (0, LOST_AT_END);
+        let (mut lost_of_no_overlay, mut patience) = (0, self.options.lost_at_end);
         for (number, stream) in self.streams.into_iter().enumerate() {
             let Some(mut stream) = stream else { continue };
             stream.sequence.finish(sent.and_then(|sent| sent.get(number).copied()));
             lost_of_no_overlay += stream.lost_of_no_overlay + stream.sequence.untold();
-            while let Some(lost) = stream.sequence.take_lost(patience.max(1)) {
+            while let Some(lost) = stream.sequence.take_lost(if patience == 0 { u64::MAX } else { patience })
+            {
                 let many = lost.end - lost.start;
                 if patience == 0 {
                     lost_of_no_overlay += many;
@@ -417,7 +420,7 @@ fn charge(
     let Some(expected) = options.streams.as_ref().and_then(|all| all.get(stream)) else { return many };
     let mut charged = 0;
     for number in lost {
-        let vni = (expected.overlay)(number as u32);
+        let vni = (expected.overlay)(number);
         if let Some(counts) = vni.and_then(|vni| overlay(overlays, vni)) {
             counts.lost += 1;
             charged += 1;

@@ -55,7 +55,7 @@ impl Pace {
     /// When the next packet is due.
     #[inline]
     pub(super) fn due(&self) -> u64 {
-        (self.due >> FRACTION) as u64
+        u64::try_from(self.due >> FRACTION).unwrap_or(u64::MAX)
     }
 
     /// A frame of so many bytes, without FCS, goes out.

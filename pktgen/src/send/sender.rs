@@ -165,6 +165,9 @@ impl<S: Source> Sender<S> {
             self.sent.streams[usize::from(stream)].packets -= 1;
             self.sent.streams[usize::from(stream)].bytes -= u64::from(len);
         }
+        if self.sent.packets == 0 {
+            (self.sent.first, self.sent.last) = (None, None);
+        }
     }
 }
 

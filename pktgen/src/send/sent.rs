@@ -25,6 +25,8 @@ pub struct Sent {
     pub requested: Rate,
     /// Time that went unused because sending did not keep up, and will not be made up for; in nanoseconds.
     pub behind: u64,
+    /// Frames that the interface dropped, where it is known: of live frames alone. They are not counted as sent.
+    pub dropped: u64,
     /// Times between packets.
     pub gaps: Gaps,
     /// Why it ended.
@@ -122,6 +124,7 @@ impl Sent {
             last: None,
             requested,
             behind: 0,
+            dropped: 0,
             gaps: Gaps::new(),
             ended: Ended::Complete,
         }
@@ -174,6 +177,7 @@ impl Sent {
         self.first = [self.first, other.first].into_iter().flatten().min();
         self.last = self.last.max(other.last);
         self.behind = self.behind.max(other.behind);
+        self.dropped += other.dropped;
         self.gaps.merge(&other.gaps);
         if self.ended == Ended::Complete || matches!(other.ended, Ended::Failed(_)) {
             self.ended = other.ended.clone();

@@ -45,7 +45,7 @@ pub enum SendError {
         source: io::Error,
     },
     /// It is down.
-    #[error("interface {interface} is down: ip link set dev {interface} up")]
+    #[error("interface {interface} is down, or its link is: ip link set dev {interface} up")]
     Down {
         /// Its name.
         interface: String,
@@ -93,6 +93,8 @@ pub struct Sending {
     pub modes: Vec<BindMode>,
     /// The core that each thread runs on.
     pub cores: Vec<usize>,
+    /// MTU of the netdev.
+    pub mtu: u32,
     requested: Rate,
     streams: usize,
 }
@@ -120,7 +122,7 @@ pub(super) fn start_sources<S: Source + Send + 'static>(
     stop: &Arc<AtomicBool>,
 ) -> Result<Sending, SendError> {
     let netdev = check_netdev(&options.interface, max_len)?;
-    let cores = cores(options);
+    let cores = options.cores();
     let lanes = options.queues.len();
     let mut starting = Vec::new();
     for (lane, source) in sources.enumerate().take(lanes) {
@@ -143,7 +145,15 @@ pub(super) fn start_sources<S: Source + Send + 'static>(
         // A thread that is gone without a word has panicked, and with it the process.
         modes.push(one.ready.recv().unwrap_or(Err(SendError::Core(0)))?);
     }
-    let mut sending = Sending { threads: vec![], progress: vec![], modes, cores, requested: rate, streams };
+    let mut sending = Sending {
+        threads: vec![],
+        progress: vec![],
+        modes,
+        cores,
+        mtu: netdev.mtu,
+        requested: rate,
+        streams,
+    };
     for one in starting {
         // The thread waits for this.
         let _ = one.go.send(());
@@ -159,10 +169,10 @@ fn share_of(count: u64, lane: usize, lanes: usize) -> u64 {
     count / lanes + u64::from(lane < count % lanes)
 }
 
-fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, SendError> {
-    let netdev = Netdev::of(interface)
+pub(super) fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, SendError> {
+    let netdev = Netdev::named(interface)
         .map_err(|source| SendError::Interface { interface: interface.to_owned(), source })?;
-    if !netdev.is_up {
+    if !netdev.running {
         return Err(SendError::Down { interface: interface.to_owned() });
     }
     if max_len > netdev.mtu as usize + LINK_LEN {
@@ -177,14 +187,16 @@ fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, SendError> {
     Ok(netdev)
 }
 
-/// One for each queue.
-fn cores(options: &Options) -> Vec<usize> {
-    let mut cores = options.cores.clone();
-    if cores.is_empty() {
-        cores =
-            core_affinity::get_core_ids().unwrap_or_default().into_iter().rev().map(|core| core.id).collect();
+impl Options {
+    /// The cores that threads will run on, one for each queue.
+    pub fn cores(&self) -> Vec<usize> {
+        let mut cores = self.cores.clone();
+        if cores.is_empty() {
+            let all = core_affinity::get_core_ids().unwrap_or_default();
+            cores = all.into_iter().rev().map(|core| core.id).collect();
+        }
+        cores.into_iter().cycle().take(self.queues.len()).collect()
     }
-    cores.into_iter().cycle().take(options.queues.len()).collect()
 }
 
 /// What a thread is to do.

@@ -128,7 +128,7 @@ fn what_the_port_never_took_was_not_sent() {
     let sender = Sender::new(port, pool, Streams::new(&profile, 0), 2, Rate::Max);
     // The wire takes nothing, and the ring fills up.
     let sent = sender.run(Rate::Max, Limit::default(), &AtomicBool::new(false), &Progress::default());
-    assert_eq!((sent.packets, sent.bytes), (0, 0));
+    assert_eq!((sent.packets, sent.bytes, sent.first, sent.last), (0, 0, None, None));
     assert!(sent.streams.iter().all(|stream| stream.packets == 0 && stream.bytes == 0));
     assert!(
         matches!(&sent.ended, Ended::Failed(message) if message.contains("no more frames")),

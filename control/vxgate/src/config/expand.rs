@@ -15,7 +15,7 @@ use super::policy::{Context, Ipv6Lengths, Policies, Treatment};
 use super::stations::Collector;
 use super::validate::{self, Placed};
 use super::{
-    DEFAULT_SOCKET, Fault, Lines, OverlayGroup, OverlaySettings, Place, PortSettings, Problem, Settings,
+    DEFAULT_SOCKET, Fault, Lines, OverlayGroup, OverlaySettings, Place, PortSettings, Problem, Settings, bgp,
     rules, workers,
 };
 
@@ -63,7 +63,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0 };
     let mut policies = Policies::new(context, file.defaults)?;
     let mut groups = Vec::new();
-    let mut overlays = Vec::new();
+    let (mut overlays, mut targets) = (Vec::new(), Vec::new());
     for table in file.overlay {
         let (place, mut overlay) = placed(table, lines);
         let mut subnets = Vec::new();
@@ -77,6 +77,9 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
                 place,
                 problem: Problem::NoSubnets { wanted: "subnets = [\"10.0.1.0/24\"], say" },
             });
+        }
+        if let Some(named) = overlay.route_targets.take() {
+            targets.push((overlay.vni.0, placed(named, lines)));
         }
         let lengths = Ipv6Lengths::of(subnets.iter().map(|subnet| &subnet.prefix));
         let treatment = policies.of_table(place, &overlay.take_policy(), &lengths)?;
@@ -101,7 +104,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     let stations = stations.finish()?;
     let rules = rules::expand(file.rule, &overlays, &blocks, lines)?;
 
-    let settings = Settings {
+    let mut settings = Settings {
         path: path.into(),
         router_mac: router_mac.1.0,
         blocks,
@@ -116,12 +119,14 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         overlays,
         stations,
         rules,
+        bgp: None,
     };
     // Without addresses in the file it is for the machine to say which VTEP addresses there are.
     let vteps = settings.named_vteps();
     if !vteps.is_empty() {
         validate::endpoints_and_vteps(&settings.groups, &vteps)?;
     }
+    settings.bgp = bgp::expand(file.bgp, targets, &settings.overlays, &vteps, path.parent(), lines)?;
     Ok(settings)
 }
 

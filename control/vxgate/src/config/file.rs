@@ -2,6 +2,7 @@
 //!
 //! Only what can be told from one value or table alone is checked here; the parser then names the place by itself.
 
+mod bgp;
 mod policy;
 mod rule;
 mod values;
@@ -17,6 +18,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+pub(super) use bgp::{Bgp, DerivedTarget, ExplicitTargets, FamilyName, Peer, Recovery, Seconds, TargetText};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{
@@ -43,6 +45,7 @@ pub(super) struct File {
     pub(super) station_block: Vec<Spanned<StationBlock>>,
     #[serde(default)]
     pub(super) rule: Vec<Spanned<Rule>>,
+    pub(super) bgp: Option<Spanned<Bgp>>,
 }
 
 /// `[gateway]`

@@ -1,5 +1,6 @@
 //! The configuration: read from a file, checked as a whole before anything is changed.
 
+mod bgp;
 mod expand;
 mod file;
 mod policy;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
+pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;
 use stations::Stations;
@@ -59,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) stations: Stations,
     /// The rules, in order.
     pub(crate) rules: Vec<RuleSettings>,
+    /// `None`: what is not configured is not known.
+    pub(crate) bgp: Option<BgpSettings>,
 }
 
 /// One `[[port]]`.

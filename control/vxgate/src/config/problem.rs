@@ -48,6 +48,9 @@ pub(crate) struct Fault {
 /// What a configuration says that cannot be. The messages end with the remedy.
 #[derive(Debug, Error, PartialEq)]
 pub(crate) enum Problem {
+    #[error(transparent)]
+    Bgp(#[from] super::BgpProblem),
+
     #[error(
         "router-mac {0} is not the address of one station: take a unicast one, locally administered, \
          such as 02:00:5e:00:00:01"

@@ -7,6 +7,7 @@ use engine::{MAX_PORTS, PacketRate};
 
 use super::*;
 
+mod bgp;
 mod policy;
 mod rules;
 mod station_blocks;

@@ -10,10 +10,10 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use engine::{Event, Update};
+use engine::{EndpointStatus, NextHop, Update};
 use futures_util::{Stream, StreamExt};
 use ipnet::IpNet;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
 
@@ -48,6 +48,16 @@ pub(crate) enum Action {
     Warn(String),
 }
 
+/// What the engine wants resolved.
+pub(crate) struct Questions<'a> {
+    /// Hosts on the links of uplinks.
+    pub(crate) hosts: mpsc::Receiver<NextHop>,
+    /// Endpoints have come or gone.
+    pub(crate) endpoints_changed: &'a Notify,
+    /// All endpoints that there are.
+    pub(crate) endpoints: &'a dyn Fn() -> Vec<EndpointStatus>,
+}
+
 /// Carries out what the mirror decides.
 pub(crate) struct Driver<'a, N> {
     netlink: Netlink,
@@ -76,7 +86,7 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
     }
 
     /// Follows the kernel and the engine's questions; ends only by an error.
-    pub(crate) async fn run(&mut self, events: &mut mpsc::Receiver<Event>) -> Result<(), NetlinkError> {
+    pub(crate) async fn run(&mut self, questions: &mut Questions<'_>) -> Result<(), NetlinkError> {
         loop {
             let actions = tokio::select! {
                 notice = self.notices.next() => match notice {
@@ -98,7 +108,13 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                     }
                     None => return Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
                 },
-                Some(Event::Resolve(next_hop)) = events.recv() => self.mirror.resolve(next_hop),
+                Some(next_hop) = questions.hosts.recv() => self.mirror.resolve(next_hop),
+                () = questions.endpoints_changed.notified() => {
+                    if self.mirror.set_endpoints(&(questions.endpoints)()) {
+                        self.read_soon();
+                    }
+                    continue;
+                }
                 () = due(self.reading) => {
                     self.read_tables().await?;
                     continue;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
@@ -16,7 +16,8 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use rtnetlink::sys::AsyncSocket;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
@@ -95,14 +96,15 @@ impl Netlink {
     /// afterwards misses nothing.
     pub(crate) fn connect_for_notices()
     -> Result<(Self, impl Stream<Item = Notice> + Unpin + use<>), NetlinkError> {
-        Self::subscribe(&[
+        let (netlink, notices) = Self::subscribe(&[
             MulticastGroup::Link,
             MulticastGroup::Neigh,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
-        ])
+        ])?;
+        Ok((netlink, stream::select(notices, next_hop_notices()?)))
     }
 
     fn subscribe(
@@ -190,6 +192,22 @@ impl Netlink {
         let request = self.handle.neighbours().del(message);
         request.execute().await.map_err(|error| NetlinkError::new("delete a neighbour", error))
     }
+}
+
+/// One for each change of a next-hop object: of a member that leaves its group the kernel does not tell by the routes that
+/// have it. On a socket of their own, since the library cannot read them; nor need they be read.
+fn next_hop_notices() -> io::Result<impl Stream<Item = Notice> + Unpin + use<>> {
+    let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+    socket.socket_mut().bind_auto()?;
+    socket.socket_mut().add_membership(MulticastGroup::Nexthop as u32)?;
+    let next = async |socket: TokioSocket| {
+        let lost = Errno::NOBUFS.raw_os_error();
+        match socket.recv_from_full().await {
+            Err(error) if error.raw_os_error() != Some(lost) => None,
+            _ => Some((Notice::Tables, socket)),
+        }
+    };
+    Ok(Box::pin(stream::unfold(socket, next)))
 }
 
 fn blackhole(prefix: IpNet) -> RouteMessage {
@@ -326,6 +344,7 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
         _ => return None,
     };
     let (mut metric, mut output, mut multipath, mut tunnel) = (0, None, None, false);
+    let mut by_object = false;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(address) => destination = route_address(address)?,
@@ -333,12 +352,15 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
             RouteAttribute::Oif(index) => output = Some(*index),
             RouteAttribute::MultiPath(hops) => multipath = Some(hops),
             RouteAttribute::EncapType(_) => tunnel = true,
+            RouteAttribute::NhId(_) => by_object = true,
             _ => {}
         }
     }
     let unusable = (RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown).bits();
     let kind = match header.kind {
         RouteType::Unicast if tunnel => RouteKind::Other,
+        // Without `net.ipv4.nexthop_compat_mode` the kernel tells the object alone: it forwards, but nobody knows where to.
+        RouteType::Unicast if by_object && multipath.is_none() && output.is_none() => RouteKind::Other,
         RouteType::Unicast => RouteKind::Unicast(match (multipath, output) {
             (Some(hops), _) => hops
                 .iter()

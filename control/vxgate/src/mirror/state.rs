@@ -1,9 +1,10 @@
 //! What the engine was told of the kernel, and what follows from a change. No I/O: values in, actions out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use engine::{Config, NextHop, Paths, PortIndex, Role, Route, Update};
+use engine::{Config, EndpointStatus, NextHop, Paths, PortIndex, Role, Route, Update};
 use ipnet::IpNet;
 use tracing::info;
 use wire::MacAddr;
@@ -119,6 +120,30 @@ impl Mirror {
         let routers = self.read_tables(tables, &mut actions);
         self.neighbours.resync(neighbours, &routers, &mut actions);
         actions
+    }
+
+    /// The engine has these endpoints now. Whether the tables are to be read for them.
+    pub(crate) fn set_endpoints(&mut self, endpoints: &[EndpointStatus]) -> bool {
+        let there: HashSet<IpAddr> = endpoints.iter().map(|endpoint| endpoint.address).collect();
+        let before = self.endpoints.len();
+        self.endpoints.retain(|address, _| there.contains(address));
+        let mut is_new = self.endpoints.len() != before;
+        for &EndpointStatus { address, is_reachable } in endpoints {
+            match self.endpoints.entry(address) {
+                Entry::Vacant(place) => {
+                    place.insert(None);
+                    is_new = true;
+                }
+                // It had gone, and has come again.
+                Entry::Occupied(mut told) => {
+                    if !is_reachable && told.get().as_ref().is_some_and(|paths| !paths.is_empty()) {
+                        told.insert(None);
+                        is_new = true;
+                    }
+                }
+            }
+        }
+        is_new
     }
 
     /// Links, addresses and routes were read anew.

@@ -1,5 +1,7 @@
 //! Answers as tables.
 
+mod bgp;
+
 use std::collections::BTreeMap;
 
 use crate::api::{
@@ -8,7 +10,7 @@ use crate::api::{
 };
 
 /// The answer in columns.
-pub(super) fn table(answer: &Answer) -> String {
+pub(super) fn table(answer: &Answer, with_why: bool) -> String {
     match answer {
         Answer::Overlays(rows) => columns(
             &[
@@ -54,6 +56,8 @@ pub(super) fn table(answer: &Answer) -> String {
         ),
         Answer::Taps(rows) => columns(&["FRAMES", "LOST", "FILTER"], &[0, 1], rows.iter().map(tap_cells)),
         Answer::Counters(rows) => counters(rows),
+        Answer::BgpPeers(rows) => bgp::peers(rows),
+        Answer::BgpRoutes(rows) => bgp::routes(rows, with_why),
         Answer::Imported => String::new(),
         Answer::Error(message) => message.clone(),
     }
@@ -275,7 +279,8 @@ mod tests {
             ingress_packets: 9,
             ingress_bytes: 800,
         };
-        let text = table(&Answer::Overlays(vec![row(7, &["198.18.0.11", "198.18.0.12"]), row(65_536, &[])]));
+        let text =
+            table(&Answer::Overlays(vec![row(7, &["198.18.0.11", "198.18.0.12"]), row(65_536, &[])]), false);
         let expected =
             "  VNI  SUBNETS      ROUTERS   ENDPOINTS                 MTU  STATIONS  EGRESS  INGRESS  OWNER  ADMISSION  \
              PROXY  EGRESS LIMIT       INGRESS LIMIT
@@ -293,7 +298,7 @@ mod tests {
 
     #[test]
     fn tables_show_what_is_not_zero() {
-        let text = table(&Answer::Counters(vec![counter_row("egress", 2), counter_row("ingress", 0)]));
+        let text = table(&Answer::Counters(vec![counter_row("egress", 2), counter_row("ingress", 0)]), false);
         assert!(text.contains("egress   forwarded      2  Sent.") && !text.contains("ingress"), "{text}");
         assert!(text.ends_with("and 1 counters that are zero (-o json has them)\n"), "{text}");
     }
@@ -311,7 +316,7 @@ mod tests {
             source_ports: None,
             destination_ports: Some("80".into()),
         };
-        let text = table(&Answer::Rules(vec![rule(1, false), rule(2, true)]));
+        let text = table(&Answer::Rules(vec![rule(1, false), rule(2, true)]), false);
         let expected = "RULE  LINE  ACTION         FROM               TO   PROTOCOL  SOURCE PORTS  PORTS
    1    12  allow          10.0.1.0/24 VNI 7  any  tcp       -             80
    2    12  allow replies  10.0.1.0/24 VNI 7  any  tcp       -             80
@@ -329,7 +334,7 @@ what none matches is rejected between overlays, and allowed outward
             state: "incomplete".into(),
             age_ms: 12_005,
         };
-        let text = table(&Answer::Neighbours(vec![row]));
+        let text = table(&Answer::Neighbours(vec![row]), false);
         assert_eq!(text.lines().last(), Some("  7  fd00::1  -    incomplete  12.005 s"));
         assert_eq!([2_500, 3_000, 4_000_000_000].map(short), ["2500", "3k", "4G"]);
     }

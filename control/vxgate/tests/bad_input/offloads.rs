@@ -186,7 +186,8 @@ fn offloads_of_peers_from_the_start() {
             assert!(refused.is_err(), "{family:?}: {refused:?}");
             assert!(wrong_checksums(inside) > wrong_before, "{family:?}: it came, and was not whole");
             // What kernels finish themselves gets through.
-            let report = Ping::to(scene.outer_address(family)).run(inside).expect("ping");
+            let report =
+                Ping::to(scene.outer_address(family)).count(1).timeout(PATIENCE).run(inside).expect("ping");
             assert!(report.is_complete(), "{family:?}: {report:?}");
         }
     }

@@ -268,7 +268,10 @@ impl Stage {
     pub(crate) fn check_pings(&self) {
         for station in &self.scene.stations {
             for family in FAMILIES {
-                let report = Ping::to(self.scene.outer_address(family)).run(&station.host.namespace);
+                let report = Ping::to(self.scene.outer_address(family))
+                    .count(1)
+                    .timeout(SOON)
+                    .run(&station.host.namespace);
                 assert!(report.expect("ping").is_complete(), "{family:?}, station {}", station.site.vni);
             }
         }

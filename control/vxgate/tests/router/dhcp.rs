@@ -48,7 +48,7 @@ fn clients_get_addresses_of_their_own_overlay() {
     let capture = Capture::start(&scene.outer.namespace, "eth0").unwrap();
     for (client, station) in clients.iter().zip(&scene.stations) {
         for family in Family::BOTH {
-            let dhcp = DhcpClient::start(&client.nic, family, PATIENCE)
+            let dhcp = DhcpClient::start(&client.nic, family, 3 * PATIENCE)
                 .unwrap_or_else(|error| panic!("{error}\nserver:\n{}", server.log()));
             let address = dhcp.lease().address.addr();
             let subnets = [IpNet::V4(station.site.v4), IpNet::V6(station.site.v6)];

@@ -2,7 +2,7 @@
 
 use lab::{Family, Ping, Station};
 
-use crate::{Plan, ROUTER_LINK_LOCAL, assert_answered, idle_scene, start};
+use crate::{PATIENCE, Plan, ROUTER_LINK_LOCAL, assert_answered, idle_scene, start};
 
 #[test]
 fn the_router_answers_echo_requests() {
@@ -28,7 +28,11 @@ fn the_router_answers_echo_requests() {
     // One overlay's router is no way into another.
     let [one, other] = &scene.stations[..] else { panic!("two stations") };
     for family in Family::BOTH {
-        let report = Ping::to(other.site.address(family, 1)).count(1).run(&one.host.namespace).unwrap();
+        let report = Ping::to(other.site.address(family, 1))
+            .count(1)
+            .timeout(PATIENCE)
+            .run(&one.host.namespace)
+            .unwrap();
         assert_eq!((report.received, report.errors), (0, 1), "{family:?}: {report:?}");
     }
 }

@@ -110,7 +110,8 @@ fn rules_decide_between_overlays_and_outward() {
         assert_answered(&Ping::to(one.address(family)), &three.host.namespace);
         assert_eq!(count("across") - before, 4, "{family:?}");
         let told = |from: &Station, to: &Station| {
-            let report = Ping::to(to.address(family)).count(1).run(&from.host.namespace).unwrap();
+            let report =
+                Ping::to(to.address(family)).count(1).timeout(PATIENCE).run(&from.host.namespace).unwrap();
             assert_eq!((report.received, report.errors), (0, 1), "{report:?}");
         };
         told(one, two);

@@ -5,7 +5,7 @@ use lab::{
     Topology, Traceroute, transfer,
 };
 
-use crate::{assert_answered, binary, mac};
+use crate::{PATIENCE, assert_answered, binary, mac};
 
 /// Bytes that are sent by TCP each way.
 const BYTES: usize = 100_000;
@@ -106,7 +106,11 @@ fn one_netdev_is_enough() {
     // Overlays are as far from each other as ever.
     let [(_, one), (other, _)] = &stations[..] else { panic!("two stations") };
     for family in Family::BOTH {
-        let report = Ping::to(other.address(family, Scene::STATION)).count(1).run(&one.namespace).unwrap();
+        let report = Ping::to(other.address(family, Scene::STATION))
+            .count(1)
+            .timeout(PATIENCE)
+            .run(&one.namespace)
+            .unwrap();
         assert_eq!((report.received, report.errors), (0, 1), "{family:?}: {report:?}");
     }
     let ports = gateway.show("ports").unwrap();

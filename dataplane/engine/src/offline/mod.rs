@@ -3,7 +3,10 @@
 pub(crate) mod example;
 #[doc(hidden)]
 pub mod fuzz;
+mod intake;
 pub mod rules;
+
+pub use intake::Intake;
 
 use std::sync::Arc;
 

@@ -230,11 +230,14 @@ fn local<'a>(
         filter::between(tables, overlay, header, &frame[usize::from(packet)..])?;
     }
     let station = FlowKey::global(destination).and_then(|key| flows.get(key));
-    let mut ingress = match &station {
-        Some(station) => ingress::toward(tables, packet, header, station, frame)?,
-        None => return Err(ingress::nobody(tables, header)),
+    let way = match &station {
+        Some(station) => ingress::toward(tables, packet, header, station, frame),
+        None => Err(ingress::nobody(tables, header)),
     };
+    let mut ingress = way.map_err(|stop| stop.at_cost_of(overlay))?;
+    // In this order: what is above the one's limit takes nothing from the other.
     tables.overlays.limit_egress(overlay, header.len)?;
+    ingress.limit(tables)?;
     ingress.reason = Reason::Across;
     if let Some(ecn) = ecn {
         // What the first underlay said goes on in the second one (RFC 6040 §4.1: outside as inside).
@@ -269,7 +272,7 @@ fn admit_elsewhere(tables: &Snapshot, overlay: OverlayIndex, endpoint: IpAddr) -
 
 #[cold]
 fn admit_endpoint(tables: &Snapshot, overlay: OverlayIndex, endpoint: IpAddr) -> Result<(), Reason> {
-    if tables.overlays.admits(overlay, endpoint) {
+    if tables.admits(overlay, endpoint) {
         return Ok(());
     }
     let known = tables.endpoints.index_of(endpoint).is_some();

@@ -1,6 +1,7 @@
 //! Outer headers, written before an inner frame.
 
-use wire::{MacAddr, Vni, checksum, ethernet, udp, vxlan};
+use wire::checksum::{self, Sum};
+use wire::{MacAddr, Vni, ethernet, udp, vxlan};
 
 use crate::tables::OuterHeader;
 
@@ -15,23 +16,23 @@ impl LinkAddresses {
     /// Writes them at the start of a frame.
     #[inline(always)]
     pub(crate) fn write<const N: usize>(self, frame: &mut [u8; N]) {
-        let [destination, source] = [self.destination, self.source].map(mac_bits);
-        frame[..8].copy_from_slice(&(destination | source << 48).to_le_bytes());
-        frame[8..12].copy_from_slice(&((source >> 16) as u32).to_le_bytes());
+        let (first, rest) = self.words();
+        frame[..8].copy_from_slice(&first.to_le_bytes());
+        frame[8..12].copy_from_slice(&rest.to_le_bytes());
     }
 
     /// The sum of both for a checksum.
     #[inline(always)]
-    pub(super) fn sum(self) -> u32 {
-        [self.destination, self.source]
-            .map(|MacAddr([a, b, c, d, e, f])| {
-                [[a, b], [c, d], [e, f]]
-                    .into_iter()
-                    .map(|word| u32::from(u16::from_be_bytes(word)))
-                    .sum::<u32>()
-            })
-            .into_iter()
-            .sum()
+    pub(super) fn sum(self) -> Sum {
+        let (first, rest) = self.words();
+        Sum::default().word(first).word(rest.into())
+    }
+
+    /// Both as they lie in a frame, as little-endian numbers.
+    #[inline(always)]
+    fn words(self) -> (u64, u32) {
+        let [destination, source] = [self.destination, self.source].map(mac_bits);
+        (destination | source << 48, (source >> 16) as u32)
     }
 }
 
@@ -60,23 +61,21 @@ pub(crate) struct Label {
 /// Writes Ethernet, IP, UDP and VXLAN headers at the start of `frame`, which is [`overhead`] bytes of room and then the
 /// inner frame.
 pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, label: Label) {
-    let sum = match outer {
-        OuterHeader::V4 { .. } => 0,
-        OuterHeader::V6 { .. } => {
-            frame.get(overhead(outer)..).map_or(0, |inner| checksum::ones_sum(inner, 0))
-        }
+    let inner = match outer {
+        OuterHeader::V4 { .. } => Sum::default(),
+        OuterHeader::V6 { .. } => Sum::default().bytes(frame.get(overhead(outer)..).unwrap_or_default()),
     };
-    write_before(frame, outer, link, label, sum);
+    write_before(frame, outer, link, label, inner);
 }
 
-/// The same, with the [sum](checksum::ones_sum) of the inner frame, which over IPv4 may be anything.
+/// The same, with the sum of the inner frame, which over IPv4 may be anything.
 #[inline(always)]
 pub(super) fn write_before(
     frame: &mut [u8],
     outer: &OuterHeader,
     link: LinkAddresses,
     label: Label,
-    inner_sum: u32,
+    inner_sum: Sum,
 ) {
     let Label { source_port, traffic_class, .. } = label;
     match outer {
@@ -100,12 +99,13 @@ pub(super) fn write_before(
             room[15] |= traffic_class << 4;
             let udp_len = write_udp_and_vxlan(room, inner.len(), label);
             room[18..20].copy_from_slice(&udp_len.to_be_bytes());
-            // The length counts twice, in the header and in the pseudo header.
-            let [_, a, b, c] = label.vni.value().to_be_bytes();
-            let vni = u32::from(u16::from_be_bytes([a, b])) + (u32::from(c) << 8);
-            let sum = sum + inner_sum + 2 * u32::from(udp_len) + u32::from(source_port) + vni;
+            // The length counts twice, in the header and in the pseudo header. All as it lies in the frame.
+            let headers = 2 * u64::from(udp_len.swap_bytes())
+                + u64::from(source_port.swap_bytes())
+                + u64::from((label.vni.value() << 8).swap_bytes())
+                + u64::from(sum.swap_bytes());
             // Zero is not allowed over IPv6 unless both ends agreed (RFC 6935), and means all ones (RFC 768).
-            let udp_checksum = match checksum::finish(sum) {
+            let udp_checksum = match inner_sum.word(headers).finish() {
                 0 => 0xffff,
                 sum => sum,
             };

@@ -73,12 +73,25 @@ pub(crate) fn decide<'a>(
     let Arrival { packet, ref header, .. } = *arrival;
     check_source(tables, header)?;
     match station {
-        Some(station) => toward(tables, packet, header, station, frame),
+        Some(station) => {
+            let ingress = toward(tables, packet, header, station, frame)?;
+            ingress.limit(tables)?;
+            Ok(ingress)
+        }
         None => Err(nobody(tables, header)),
     }
 }
 
-/// The way to a station.
+impl Ingress<'_> {
+    /// Counts it against the limit of what enters its overlay: last of all, since what is dropped takes nothing from it.
+    #[inline]
+    pub(crate) fn limit(&self, tables: &Snapshot) -> Result<(), Reason> {
+        let treatment = tables.overlays.treatment(self.overlay);
+        tables.overlays.limit_ingress(self.overlay, treatment, self.header.len)
+    }
+}
+
+/// The way to a station, not yet [limited](Ingress::limit).
 #[inline]
 pub(crate) fn toward<'a>(
     tables: &'a Snapshot,
@@ -104,7 +117,6 @@ pub(crate) fn toward<'a>(
         return Err(Stop::too_big(header, bytes, overlay, mtu));
     }
     let treatment = tables.overlays.treatment(overlay);
-    tables.overlays.limit_ingress(overlay, treatment, header.len)?;
     Ok(Ingress {
         packet,
         header,

@@ -76,7 +76,8 @@ pub(crate) struct Forwarded {
 pub(crate) struct Punt {
     /// What for. If the frame is dropped, its sender may be told.
     pub(crate) reason: Reason,
-    /// The overlay that it came from, or from the outer network is for.
+    /// The overlay that it came from, or from the outer network is for; of what is for the router or an unknown address
+    /// of another overlay, that one. Limits are its.
     pub(crate) overlay: OverlayIndex,
     /// Of what is too long: the longest that could have passed.
     pub(crate) mtu: u16,
@@ -91,6 +92,20 @@ pub(crate) enum Stop {
 impl Stop {
     fn punt(reason: Reason, overlay: OverlayIndex) -> Self {
         Self::Punt(Punt { reason, overlay, mtu: 0 })
+    }
+
+    /// What only its sender is told of is limited with the rest of the overlay that it came from, not with that of the
+    /// one it is for.
+    #[cold]
+    fn at_cost_of(self, origin: OverlayIndex) -> Self {
+        match self {
+            Self::Punt(Punt { reason, mtu, .. })
+                if matches!(reason, Reason::TtlExceeded | Reason::TooBig | Reason::Fragmented) =>
+            {
+                Self::Punt(Punt { reason, overlay: origin, mtu })
+            }
+            other => other,
+        }
     }
 
     /// A packet that is longer than `mtu`: routers cut IPv4 unless DF is set (RFC 1812 §4.2.2.7), and nothing else.

@@ -1,6 +1,7 @@
 //! The pipeline both ways, on the in-memory twin of the real ports. Packets are built and checked by an independent
 //! encoder and decoder.
 
+mod across;
 mod multipath;
 mod sent;
 
@@ -471,21 +472,6 @@ fn frames_cut_short_anywhere_are_dropped_or_never_grow() {
             assert_eq!(gateway.count(Reason::Truncated), truncated + 1, "{len} bytes");
         }
     }
-}
-
-/// What comes in by one tunnel and goes out by another is marked there as it is inside then (RFC 6040 §4.1).
-#[test]
-fn congestion_is_told_from_one_tunnel_to_the_next() {
-    let mut gateway = Harness::new();
-    let inner = Udp::from_station("fd00:0:0:1::99", STATION[1]).frame();
-    let mut frame = vxlan(ENDPOINT_V6, 100, &inner);
-    // Congestion experienced outside, capable of it inside (ECT(0)); a traffic class is in no checksum.
-    frame[15] |= 0b11 << 4;
-    frame[70 + 15] |= 0b10 << 4;
-    let out = gateway.send(UNDERLAY, &frame);
-    let [(UNDERLAY, frame)] = out.as_slice() else { panic!("{out:?}") };
-    assert_eq!(gateway.count(Reason::Across), 1);
-    assert_eq!((frame[15] & 0b11, frame[50 + 15] >> 4 & 0b11), (0b11, 0b11), "outside, inside");
 }
 
 #[test]

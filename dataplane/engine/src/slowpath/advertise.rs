@@ -107,7 +107,7 @@ impl Advertiser {
             (schedule.due, schedule.last) = (now + interval, Some(now));
             self.queue.insert((schedule.due, index));
             self.next_group = now + PACE;
-            frames += overlay.endpoints.len().max(1);
+            frames += tables.members.of(index).len().max(1);
             tally.count(Deed::AdvertisementSent);
             outputs.push(Output::Flood {
                 overlay: index,

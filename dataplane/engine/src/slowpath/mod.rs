@@ -1,6 +1,7 @@
 //! The slow path: one thread, the only writer of the tables, that answers what stations ask of the router.
 
 mod advertise;
+mod announced;
 mod arp;
 mod dhcp;
 mod fragment;
@@ -24,12 +25,13 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::api::{Event, NeighbourStatistics, NeighbourStatus, PortIndex, Update};
+use crate::api::{AnnouncedStatistics, Event, NeighbourStatistics, NeighbourStatus, PortIndex, Update};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
 use crate::tables::{OverlayIndex, Writer};
 use advertise::Advertiser;
+use announced::Announced;
 use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
 use received::{Origin, Received};
@@ -46,6 +48,8 @@ const SLEEP: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_micros(100);
 /// Commands that are obeyed before readers see what changed and punts get their turn.
 const COMMANDS_AT_ONCE: usize = 1024;
+/// The same of announcements, of which a command brings many.
+const ANNOUNCEMENTS_AT_ONCE: usize = 4096;
 
 /// What the thread is told from outside.
 pub(crate) enum Command {
@@ -55,8 +59,10 @@ pub(crate) enum Command {
     Neighbours(Option<Vni>, Sender<Vec<NeighbourStatus>>),
     /// To tell how many addresses are known, and what was refused.
     NeighbourStatistics(Sender<NeighbourStatistics>),
-    /// To tell when readers see what the commands before this one changed.
-    Settle(Sender<()>),
+    /// To tell how much is announced, and what there was no room for.
+    AnnouncedStatistics(Sender<AnnouncedStatistics>),
+    /// To call when readers see what the commands before this one changed.
+    Settle(Box<dyn FnOnce() + Send>),
 }
 
 /// What a worker hands over: a frame as it arrived. It is inside and not boxed: a worker does not allocate.
@@ -122,6 +128,7 @@ pub(crate) struct SlowPath {
     tally: Arc<Tally>,
     waiting: WaitingPackets,
     strangers: Strangers,
+    announced: Announced,
     neighbours: Neighbours<Box<Punted>>,
     advertiser: Advertiser,
 }
@@ -148,6 +155,7 @@ impl SlowPath {
             tally,
             waiting: WaitingPackets::default(),
             strangers: Strangers::default(),
+            announced: Announced::default(),
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
             advertiser,
         }
@@ -169,12 +177,16 @@ impl SlowPath {
     /// Whether there was anything.
     pub(crate) fn obey(&mut self) -> bool {
         let (mut any, now) = (false, Instant::now());
-        let mut settled = Vec::new();
+        let (mut settled, mut announcements) = (Vec::new(), 0);
         for _ in 0..COMMANDS_AT_ONCE {
             let Ok(command) = self.commands.try_recv() else { break };
             any = true;
             match command {
                 Command::Update(Update::Bindings(bindings)) => self.import(bindings, now),
+                Command::Update(Update::Announced(some)) => {
+                    self.announced(&some, now);
+                    announcements += some.len();
+                }
                 Command::Update(update) => self.writer.apply(update),
                 Command::Neighbours(vni, answer) => {
                     // Who asked may have gone.
@@ -183,18 +195,33 @@ impl SlowPath {
                 Command::NeighbourStatistics(answer) => {
                     let _ = answer.send(self.neighbours.statistics());
                 }
-                Command::Settle(answer) => settled.push(answer),
+                Command::AnnouncedStatistics(answer) => {
+                    let _ = answer.send(self.announced_statistics());
+                }
+                Command::Settle(then) => settled.push(then),
+            }
+            if announcements >= ANNOUNCEMENTS_AT_ONCE {
+                break;
             }
         }
-        self.writer.publish();
-        for answer in settled {
-            let _ = answer.send(());
+        any |= self.retry_announced(now);
+        self.publish();
+        for then in settled {
+            then();
         }
         if any && !self.waiting.is_empty() {
             self.outbox(now).release();
         }
         self.wake_workers();
         any
+    }
+
+    /// Lets workers see what changed, and control what it is to find out.
+    fn publish(&mut self) {
+        self.writer.publish();
+        if self.writer.take_endpoints_changed() {
+            (self.events)(Event::Endpoints);
+        }
     }
 
     /// Whether there was anything.
@@ -218,12 +245,23 @@ impl SlowPath {
         self.workers.iter_mut().for_each(WorkerLink::make_up);
         let writer = &mut self.writer;
         self.strangers.poll(now, |overlay, mac| writer.end_visit(overlay, mac));
+        self.publish();
         let mut actions = Vec::new();
         self.neighbours.poll(now, &mut actions);
         self.carry_out(actions, now);
         let advertisements = self.advertiser.poll(self.writer.current(), &self.tally, now);
         self.send(advertisements, now);
         self.wake_workers();
+    }
+
+    /// For [`offline`](crate::offline): what the thread does between two turns, and what its tables take.
+    pub(crate) fn maintain(&mut self, now: Instant) {
+        self.poll(now);
+        self.writer.maintain();
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.writer.memory_bytes()
     }
 
     fn time_to_sleep(&self, now: Instant) -> Duration {
@@ -332,6 +370,27 @@ impl SlowPath {
         self.strangers.admit(overlay, received.sender, now)
             && self.writer.begin_visit(overlay, received.sender, endpoint)
     }
+}
+
+/// For tests.
+#[cfg(test)]
+impl SlowPath {
+    pub(crate) fn tables(&self) -> &crate::tables::Snapshot {
+        self.writer.current()
+    }
+
+    pub(crate) fn published(&self) -> Arc<crate::tables::Snapshot> {
+        self.writer.published().load_full()
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+/// Frames that waited, through the pipeline once more.
+fn again(waited: Vec<Box<Punted>>) -> impl Iterator<Item = Output> {
+    waited.into_iter().map(|punted| Output::Again { port: punted.port, frame: Box::new(punted.frame) })
 }
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ impl Outbox<'_> {
             Output::Flood { overlay, mac, ethertype, payload } => {
                 let inner = self.inner_frame(overlay, mac, ethertype, &payload);
                 let traffic_class = self.traffic_class(overlay, ethertype, &payload);
-                for endpoint in self.tables.overlays.get(overlay).endpoints.iter() {
-                    self.encapsulate(overlay, *endpoint, mac, &inner, traffic_class);
+                for endpoint in self.tables.members_of(overlay) {
+                    self.encapsulate(overlay, endpoint, mac, &inner, traffic_class);
                 }
             }
             Output::Outer(packet) => self.forward(&packet),

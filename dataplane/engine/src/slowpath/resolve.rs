@@ -7,7 +7,7 @@ use wire::{MacAddr, Vni};
 
 use super::neighbours::{Action, Evidence, NeighbourKey};
 use super::received::Origin;
-use super::{Deed, Output, Punted, Received, SlowPath, icmp, solicit};
+use super::{Deed, Punted, Received, SlowPath, again, icmp, solicit};
 use crate::api::{Binding, NeighbourStatus, Proxy};
 use crate::tables::OverlayIndex;
 use crate::tables::flow::{Flow, FlowKey};
@@ -25,8 +25,13 @@ impl SlowPath {
         let destination =
             Received::read(self.writer.current(), &punted).and_then(|received| received.destination());
         let Some(address) = destination else { return };
+        let key = NeighbourKey { overlay, address };
+        // It has been announced since the packet was punted.
+        if self.known_for_certain(key).is_some() {
+            return self.send(again(vec![Box::new(punted)]), now);
+        }
         let mut actions = Vec::new();
-        self.neighbours.resolve(NeighbourKey { overlay, address }, Box::new(punted), now, &mut actions);
+        self.neighbours.resolve(key, Box::new(punted), now, &mut actions);
         self.carry_out(actions, now);
     }
 
@@ -51,7 +56,7 @@ impl SlowPath {
             return;
         }
         let key = NeighbourKey { overlay: index, address };
-        match self.configured(key) {
+        match self.known_for_certain(key) {
             Some(owner) if owner != mac => self.tally.count(Deed::AddressConflict),
             Some(_) => {}
             None => {
@@ -78,8 +83,9 @@ impl SlowPath {
         if overlay.can_have(address) && is_whole { Ok(()) } else { Err(Deed::BadNeighbour) }
     }
 
-    /// The station whose address this is by configuration: it is in the flow table without having been learned.
-    fn configured(&self, key: NeighbourKey) -> Option<MacAddr> {
+    /// The station whose address this is by configuration or announcement: it is in the flow table without having been
+    /// learned.
+    fn known_for_certain(&self, key: NeighbourKey) -> Option<MacAddr> {
         let vni = self.writer.current().overlays.get(key.overlay).vni;
         let flow = self.writer.flow(FlowKey::address(vni, key.address))?;
         self.neighbours.bound(key).is_none().then_some(flow.mac)
@@ -87,7 +93,7 @@ impl SlowPath {
 
     /// The station that has the address, if that is certain enough to tell others (RFC 9161 §3.2).
     pub(super) fn fresh(&self, key: NeighbourKey, now: Instant) -> Option<MacAddr> {
-        self.configured(key).or_else(|| self.neighbours.fresh(key, now))
+        self.known_for_certain(key).or_else(|| self.neighbours.fresh(key, now))
     }
 
     /// The MAC address to answer with when `sender` asks for `target`; none if the answer is not the router's to give.
@@ -150,12 +156,7 @@ impl SlowPath {
                     self.writer.unbind(key.overlay, key.address);
                 }
                 Action::Release(key, _, _) if self.neighbours.bound(key).is_none() => {}
-                Action::Release(_, _, waited) => {
-                    let again = waited
-                        .into_iter()
-                        .map(|punted| Output::Again { port: punted.port, frame: Box::new(punted.frame) });
-                    self.send(again, now);
-                }
+                Action::Release(_, _, waited) => self.send(again(waited), now),
                 Action::Unreachable(_, waited) => {
                     for punted in waited {
                         let tables = self.writer.current();
@@ -187,7 +188,7 @@ impl SlowPath {
             let fits = self.check_station_address(index, address).is_ok();
             let is_station = self.writer.flow(FlowKey::mac(vni, mac)).is_some_and(|flow| !flow.is_visitor());
             let key = NeighbourKey { overlay: index, address };
-            if fits && is_station && self.configured(key).is_none() {
+            if fits && is_station && self.known_for_certain(key).is_none() {
                 self.neighbours.import(key, mac, age, limit, now, &mut actions);
                 self.carry_out(std::mem::take(&mut actions), now);
             }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use wire::MacAddr;
 
 use crate::tables::OverlayIndex;
@@ -24,12 +24,19 @@ type Queue = VecDeque<(Instant, OverlayIndex, MacAddr)>;
 /// Whose visit ends when.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    known: HashSet<(OverlayIndex, MacAddr), RandomState>,
+    /// With the end of the visit or of the bar.
+    known: HashMap<(OverlayIndex, MacAddr), Known, RandomState>,
     counts: HashMap<OverlayIndex, Counts, RandomState>,
     /// In the order in which the visits end.
     visits: Queue,
     /// In the order in which they may come again.
     bars: Queue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Visits(Instant),
+    Barred(Instant),
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +48,7 @@ struct Counts {
 impl Strangers {
     /// Whether this one is let in now.
     pub(super) fn admit(&mut self, overlay: OverlayIndex, mac: MacAddr, now: Instant) -> bool {
-        if self.known.contains(&(overlay, mac)) || self.known.len() >= IN_ALL {
+        if self.known.contains_key(&(overlay, mac)) || self.known.len() >= IN_ALL {
             return false;
         }
         let counts = self.counts.entry(overlay).or_default();
@@ -49,31 +56,50 @@ impl Strangers {
             return false;
         }
         counts.visitors += 1;
-        self.known.insert((overlay, mac));
+        self.known.insert((overlay, mac), Known::Visits(now + VISIT));
         self.visits.push_back((now + VISIT, overlay, mac));
         true
+    }
+
+    /// This one is a station now: a later visit has nothing to do with this one.
+    pub(super) fn forget(&mut self, overlay: OverlayIndex, mac: MacAddr) {
+        if let Some(known) = self.known.remove(&(overlay, mac)) {
+            self.uncount(overlay, known);
+        }
     }
 
     /// Calls `leave` for those whose visit is over.
     pub(super) fn poll(&mut self, now: Instant, mut leave: impl FnMut(OverlayIndex, MacAddr)) {
         while let Some((end, overlay, mac)) = self.visits.pop_front_if(|(end, ..)| *end <= now) {
+            if self.known.get(&(overlay, mac)) != Some(&Known::Visits(end)) {
+                continue;
+            }
             leave(overlay, mac);
             let Some(counts) = self.counts.get_mut(&overlay) else { continue };
-            counts.visitors -= 1;
             if counts.barred < PER_OVERLAY {
+                counts.visitors -= 1;
                 counts.barred += 1;
+                self.known.insert((overlay, mac), Known::Barred(end + BARRED));
                 self.bars.push_back((end + BARRED, overlay, mac));
             } else {
-                self.known.remove(&(overlay, mac));
+                self.forget(overlay, mac);
             }
         }
-        while let Some((_, overlay, mac)) = self.bars.pop_front_if(|(end, ..)| *end <= now) {
-            self.known.remove(&(overlay, mac));
-            let Some(counts) = self.counts.get_mut(&overlay) else { continue };
-            counts.barred -= 1;
-            if counts.visitors + counts.barred == 0 {
-                self.counts.remove(&overlay);
+        while let Some((end, overlay, mac)) = self.bars.pop_front_if(|(end, ..)| *end <= now) {
+            if self.known.get(&(overlay, mac)) == Some(&Known::Barred(end)) {
+                self.forget(overlay, mac);
             }
+        }
+    }
+
+    fn uncount(&mut self, overlay: OverlayIndex, known: Known) {
+        let Some(counts) = self.counts.get_mut(&overlay) else { return };
+        match known {
+            Known::Visits(_) => counts.visitors -= 1,
+            Known::Barred(_) => counts.barred -= 1,
+        }
+        if counts.visitors + counts.barred == 0 {
+            self.counts.remove(&overlay);
         }
     }
 
@@ -115,6 +141,19 @@ mod tests {
         assert!(strangers.admit(OVERLAY, mac(5000), later), "there is room again");
         assert_eq!(left(&mut strangers, later + BARRED), 1);
         assert!(strangers.admit(OVERLAY, mac(5), later + BARRED));
+    }
+
+    #[test]
+    fn one_that_becomes_a_station_may_come_again() {
+        let (mut strangers, start) = (Strangers::default(), Instant::now());
+        assert!(strangers.admit(OVERLAY, mac(5), start));
+        strangers.forget(OVERLAY, mac(5));
+        let later = start + VISIT / 2;
+        assert!(strangers.admit(OVERLAY, mac(5), later), "neither a visitor nor barred");
+        assert_eq!(left(&mut strangers, start + VISIT), 0, "that was the end of the first visit");
+        assert_eq!(left(&mut strangers, later + VISIT), 1);
+        strangers.forget(OVERLAY, mac(5));
+        assert!(strangers.known.is_empty() && strangers.counts.is_empty());
     }
 
     #[test]

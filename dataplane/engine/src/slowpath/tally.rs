@@ -44,7 +44,7 @@ deeds! {
     ProbeSent "probe_sent"
     /// Addresses learned.
     Learned "learned"
-    /// Claims to an address that another station has by configuration.
+    /// Claims to an address that another station has by configuration or announcement.
     AddressConflict "address_conflict"
     /// Addresses forgotten, because nobody answered any more or another took its place.
     Forgotten "forgotten"
@@ -75,6 +75,17 @@ deeds! {
     AnswerFull "answer_full"
     /// Addresses that could not be entered in the flow table.
     TableFull "table_full"
+    /// Announced stations that were put behind an endpoint, new ones and moved ones.
+    StationPlaced "station_placed"
+    /// Announced stations and addresses that the configuration has elsewhere: not believed.
+    AnnouncedConflict "announced_conflict"
+    /// Announced stations and addresses that are the gateway's own, or that no station of the overlay can have: not
+    /// believed.
+    AnnouncedBad "announced_bad"
+    /// Announced stations and addresses that the flow table had no room for: entered when there is.
+    AnnouncedFull "announced_full"
+    /// Announced endpoints that there was no room for, or no VTEP address of their family.
+    EndpointRefused "endpoint_refused"
 }
 
 /// One writer, the slow path; many readers.

@@ -1,6 +1,6 @@
 //! Endpoints: the far ends of VXLAN, and the outer headers toward them, ready made.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use wire::ethernet::{self, EthernetRepr};
 use wire::ipv4::{self, Ipv4Repr};
@@ -27,6 +27,14 @@ pub(crate) struct Endpoint {
     /// The neighbours that frames to it go through; [`Way::Reject`] while there is no route.
     pub(crate) way: Way,
     pub(crate) outer: OuterHeader,
+}
+
+impl Endpoint {
+    /// One that nothing comes from or goes to.
+    pub(super) fn nobody() -> Self {
+        let outer = OuterHeader::V4 { header: [0; OUTER_V4], sum: 0 };
+        Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), way: Way::Reject, outer }
+    }
 }
 
 /// The outer headers toward an endpoint, Ethernet to VXLAN, as far as they are the same for all packets: without MAC

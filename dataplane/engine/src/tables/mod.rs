@@ -9,6 +9,7 @@ mod fib;
 #[allow(dead_code, unused_imports)]
 pub(crate) mod flow;
 mod lpm;
+mod members;
 mod multipath;
 mod overlay;
 pub(crate) mod rules;
@@ -27,21 +28,23 @@ pub(crate) use adjacency::{Adjacency, MacCell};
 pub(crate) use endpoint::{Endpoint, OuterHeader};
 pub(crate) use fib::{Fib, never_forwarded};
 pub(crate) use lpm::Lpm;
+use members::Members;
 pub(crate) use multipath::Multipath;
 pub(crate) use overlay::{OverlayIndex, OverlayTable};
 use rules::Rules;
 pub(crate) use way::{Onward, Way};
 pub use writer::TablesError;
-pub(crate) use writer::Writer;
+pub(crate) use writer::{NoEndpoint, NotPlaced, Writer};
 
 use crate::api::{NextHop, PortConfig, PortIndex, Role};
 
-/// All tables at one moment, but for the flow table, which changes in place.
+/// All tables at one moment, but for the flow table and the overlays' members, which change in place.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) fixed: Arc<Fixed>,
     pub(crate) overlays: Arc<OverlayTable>,
     pub(crate) endpoints: Arc<EndpointTable>,
+    pub(crate) members: Arc<Members>,
     pub(crate) fib: Arc<Fib>,
     /// Neighbours on the links of uplink ports.
     pub(crate) on_link: Arc<HashMap<NextHop, Arc<Adjacency>, RandomState>>,
@@ -49,6 +52,20 @@ pub(crate) struct Snapshot {
     pub(crate) rules: Arc<Rules>,
     /// The host's own addresses.
     pub(crate) host: Arc<HashSet<IpAddr, RandomState>>,
+}
+
+impl Snapshot {
+    /// Whether an endpoint may send into an overlay.
+    #[cold]
+    pub(crate) fn admits(&self, overlay: OverlayIndex, endpoint: IpAddr) -> bool {
+        self.endpoints.index_of(endpoint).is_some_and(|index| self.members.contains(overlay, index))
+    }
+
+    /// Addresses of the endpoints that take part in an overlay.
+    pub(crate) fn members_of(&self, overlay: OverlayIndex) -> impl Iterator<Item = IpAddr> {
+        let members: Vec<u16> = self.members.of(overlay).to_vec();
+        members.into_iter().map(|index| self.endpoints.get(index).address)
+    }
 }
 
 /// What does not change while the engine runs, but for the ports' MAC addresses and whether they are up.
@@ -105,22 +122,26 @@ impl Fixed {
 }
 
 /// Endpoints by index, and the index by address.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct EndpointTable {
     endpoints: Vec<Endpoint>,
     by_address: HashMap<IpAddr, u16, RandomState>,
+    /// What an index leads to that is nobody's yet, or no longer.
+    nobody: Endpoint,
 }
 
 impl EndpointTable {
     pub(crate) fn build(endpoints: Vec<Endpoint>) -> Self {
         let by_address =
             endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.address, index as u16)).collect();
-        Self { endpoints, by_address }
+        Self { endpoints, by_address, nobody: Endpoint::nobody() }
     }
 
+    /// The endpoint. That of an index that these tables do not know, because they are older than the flow that it was
+    /// found in, is one that nothing comes from or goes to.
     #[inline]
     pub(crate) fn get(&self, index: u16) -> &Endpoint {
-        &self.endpoints[usize::from(index)]
+        self.endpoints.get(usize::from(index)).unwrap_or(&self.nobody)
     }
 
     /// Hints that the endpoint will be read.
@@ -134,6 +155,35 @@ impl EndpointTable {
 
     pub(crate) fn index_of(&self, address: IpAddr) -> Option<u16> {
         self.by_address.get(&address).copied()
+    }
+
+    /// All endpoints.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+        self.by_address.values().map(|index| self.get(*index))
+    }
+
+    /// How many indices have been in use.
+    fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// An index that was never in use.
+    fn unused(&self) -> Option<u16> {
+        u16::try_from(self.endpoints.len()).ok().filter(|index| *index < u16::MAX)
+    }
+
+    /// Puts an endpoint under an index that is nobody's.
+    fn insert(&mut self, index: u16, endpoint: Endpoint) {
+        self.by_address.insert(endpoint.address, index);
+        match self.endpoints.get_mut(usize::from(index)) {
+            Some(place) => *place = endpoint,
+            None => self.endpoints.push(endpoint),
+        }
+    }
+
+    fn remove(&mut self, index: u16) {
+        let gone = std::mem::replace(&mut self.endpoints[usize::from(index)], Endpoint::nobody());
+        self.by_address.remove(&gone.address);
     }
 
     pub(crate) fn set_way(&mut self, address: IpAddr, way: Way) {

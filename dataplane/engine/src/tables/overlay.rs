@@ -1,12 +1,14 @@
 //! Overlays, found by VNI from the underlay and by prefix from the uplink.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use wire::{MacAddr, Vni};
 
 use super::lpm::Lpm;
+use super::members::Set;
 use crate::api::{Dscp, Overlay, RateLimit, Subnet};
 use crate::counters::Reason;
 use crate::limit::{self, Limiter};
@@ -22,9 +24,6 @@ pub(crate) struct OverlayTable {
     sources: Vec<SourceCheck>,
     by_vni: HashMap<Vni, OverlayIndex, RandomState>,
     by_prefix: Lpm<OverlayIndex>,
-    /// Admission by endpoint: sets are shared by many overlays, so each distinct list is one set.
-    endpoint_sets: Vec<HashSet<IpAddr, RandomState>>,
-    set_of: Vec<u32>,
     treatments: Vec<Treatment>,
     /// Egress and ingress; empty if no overlay has a limit.
     limiters: Vec<[Limiter; 2]>,
@@ -70,22 +69,6 @@ impl Treatment {
 
 impl OverlayTable {
     pub(crate) fn build(overlays: Vec<Overlay>) -> Self {
-        let mut endpoint_sets: Vec<HashSet<IpAddr, RandomState>> = Vec::new();
-        let mut set_by_list: HashMap<&[IpAddr], u32, RandomState> = HashMap::default();
-        let mut set_by_pointer: HashMap<*const IpAddr, u32, RandomState> = HashMap::default();
-        let set_of = overlays
-            .iter()
-            .map(|overlay| {
-                // Overlays of one configuration block share the list itself: its content is hashed once.
-                *set_by_pointer.entry(overlay.endpoints.as_ptr()).or_insert_with(|| {
-                    *set_by_list.entry(&overlay.endpoints).or_insert_with(|| {
-                        endpoint_sets.push(overlay.endpoints.iter().copied().collect());
-                        (endpoint_sets.len() - 1) as u32
-                    })
-                })
-            })
-            .collect();
-        drop(set_by_list);
         let index_of = |(index, overlay): (usize, &Overlay)| (overlay.vni, OverlayIndex(index as u32));
         let by_vni = overlays.iter().enumerate().map(index_of).collect();
         let by_prefix = Lpm::build(overlays.iter().enumerate().flat_map(|(index, overlay)| {
@@ -103,7 +86,7 @@ impl OverlayTable {
                 .collect(),
             false => Vec::new(),
         };
-        Self { overlays, sources, by_vni, by_prefix, endpoint_sets, set_of, treatments, limiters }
+        Self { overlays, sources, by_vni, by_prefix, treatments, limiters }
     }
 
     #[inline]
@@ -191,19 +174,31 @@ impl OverlayTable {
             && self.get(index).subnets.iter().all(|subnet| subnet.router != address)
     }
 
-    /// Whether the endpoint may send into the overlay.
-    #[inline]
-    pub(crate) fn admits(&self, index: OverlayIndex, endpoint: IpAddr) -> bool {
-        self.endpoint_sets[self.set_of[index.0 as usize] as usize].contains(&endpoint)
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Overlay> {
         self.overlays.iter()
     }
 
-    /// All endpoints of all overlays, each once.
+    /// All endpoints of all overlays that the configuration names, each once.
     pub(crate) fn endpoints(&self) -> HashSet<IpAddr, RandomState> {
-        self.endpoint_sets.iter().flatten().copied().collect()
+        let mut seen: HashSet<*const IpAddr, RandomState> = HashSet::default();
+        let is_new = |overlay: &&Overlay| seen.insert(overlay.endpoints.as_ptr());
+        self.iter().filter(is_new).flat_map(|overlay| overlay.endpoints.iter().copied()).collect()
+    }
+
+    /// The indices of the endpoints of each overlay that the configuration names, ascending. Overlays of one
+    /// configuration block, which share the list, share them.
+    pub(super) fn endpoint_sets(&self, index_of: impl Fn(IpAddr) -> Option<u16>) -> Vec<Set> {
+        let mut sets: HashMap<*const IpAddr, Set, RandomState> = HashMap::default();
+        let set = |overlay: &Overlay| {
+            let indices = || {
+                let mut indices: Vec<u16> = overlay.endpoints.iter().filter_map(|&at| index_of(at)).collect();
+                indices.sort_unstable();
+                indices.dedup();
+                Arc::new(indices.into())
+            };
+            Arc::clone(sets.entry(overlay.endpoints.as_ptr()).or_insert_with(indices))
+        };
+        self.iter().map(set).collect()
     }
 
     /// Bytes in use, but for the endpoint sets.
@@ -214,7 +209,6 @@ impl OverlayTable {
             + self.sources.capacity() * size_of::<SourceCheck>()
             + self.by_vni.allocation_size()
             + self.by_prefix.memory_bytes()
-            + self.set_of.capacity() * size_of::<u32>()
             + self.treatments.capacity() * size_of::<Treatment>()
             + self.limiters.capacity() * size_of::<[Limiter; 2]>()
     }

@@ -1,7 +1,9 @@
 //! The single writer of the tables.
 
+mod endpoints;
+mod stations;
+
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,14 +12,17 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 use sys::pages::Pages;
 use thiserror::Error;
-use wire::MacAddr;
 
 use super::flow::{self, Flow, FlowKey, TableFull};
+use super::members::{Members, Set};
 use super::{
-    Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, Multipath, OuterHeader, OverlayIndex,
-    OverlayTable, PortRecord, Snapshot, Way, never_forwarded, rules::Rules,
+    Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, Multipath, OuterHeader, OverlayTable,
+    PortRecord, Snapshot, Way, never_forwarded, rules::Rules,
 };
-use crate::api::{Config, NextHop, Path, PortIndex, Station, Update};
+use crate::api::{Config, NextHop, Path, PortIndex, Update};
+use endpoints::Indices;
+pub(crate) use endpoints::NoEndpoint;
+pub(crate) use stations::NotPlaced;
 
 /// Most neighbours that are remembered. Control keeps no more in use; the bound is against its mistakes.
 const MAX_NEIGHBOURS: usize = 16_384;
@@ -41,8 +46,14 @@ pub(crate) struct Writer {
     published: Arc<ArcSwap<Snapshot>>,
     current: Snapshot,
     changed: bool,
-    /// Tables that workers may still read.
-    replaced: Vec<Arc<Snapshot>>,
+    /// How often tables were published.
+    publications: u64,
+    /// Tables that workers may still read, by their numbers.
+    replaced: Vec<(u64, Arc<Snapshot>)>,
+    /// The same of members.
+    replaced_members: Vec<Set>,
+    indices: Indices,
+    endpoints_changed: bool,
     neighbours: HashMap<NextHop, Arc<Adjacency>, RandomState>,
     multipaths: HashMap<Box<[Path]>, Arc<Multipath>, RandomState>,
     flows: flow::FlowWriter,
@@ -68,8 +79,10 @@ impl Writer {
             .collect();
         let overlays = OverlayTable::build(config.overlays);
         // An endpoint of a family in which we have no VTEP address can be neither sender nor receiver.
-        let endpoints: Vec<Endpoint> = overlays
-            .endpoints()
+        let mut addresses: Vec<_> = overlays.endpoints().into_iter().collect();
+        // So that they are flooded to in this order.
+        addresses.sort_unstable();
+        let endpoints: Vec<Endpoint> = addresses
             .into_iter()
             .filter_map(|address| {
                 let outer = OuterHeader::new(&vteps, address)?;
@@ -90,10 +103,13 @@ impl Writer {
             uplink_addresses,
             blocks: Lpm::build(config.blocks.into_iter().map(|block| (block, ()))),
         };
+        let endpoints = EndpointTable::build(endpoints);
+        let members = Members::new(overlays.endpoint_sets(|address| endpoints.index_of(address)));
         let current = Snapshot {
             fixed: Arc::new(fixed),
             overlays: Arc::new(overlays),
-            endpoints: Arc::new(EndpointTable::build(endpoints)),
+            endpoints: Arc::new(endpoints),
+            members: Arc::new(members),
             fib: Arc::new(Fib::build(&[], &[])),
             on_link: Arc::default(),
             rules: Arc::new(Rules::compile(&config.rules)),
@@ -105,7 +121,11 @@ impl Writer {
             published: Arc::new(ArcSwap::from_pointee(current.clone())),
             current,
             changed: false,
+            publications: 0,
             replaced: Vec::new(),
+            replaced_members: Vec::new(),
+            indices: Indices::default(),
+            endpoints_changed: false,
             neighbours: HashMap::default(),
             multipaths: HashMap::default(),
             flows,
@@ -115,6 +135,7 @@ impl Writer {
             local,
         };
         writer.rebuild_fib();
+        writer.keep_configured_endpoints();
         for station in &config.stations {
             writer.set_station(station).map_err(|TableFull| TablesError::Full(config.max_flows))?;
         }
@@ -122,76 +143,11 @@ impl Writer {
         Ok((writer, flow_readers))
     }
 
-    /// Enters a station with its addresses, or moves it. One whose overlay or endpoint is not known is left out.
-    pub(crate) fn set_station(&mut self, station: &Station) -> Result<(), TableFull> {
-        let Snapshot { overlays, endpoints, .. } = &self.current;
-        let Some(overlay) = overlays.by_vni(station.vni) else { return Ok(()) };
-        let Some(endpoint) = endpoints.index_of(station.endpoint) else { return Ok(()) };
-        let flow = Flow {
-            vni: station.vni,
-            overlay: overlay.0,
-            endpoint,
-            mac: station.mac,
-            mtu: overlays.get(overlay).mtu,
-        };
-        self.entries.clear();
-        self.entries.push((FlowKey::mac(station.vni, station.mac), flow));
-        let address = |address: &IpAddr| (FlowKey::address(station.vni, *address), flow);
-        self.entries.extend(station.addresses.iter().map(address));
-        self.flows.insert_all(&self.entries)
-    }
-
-    /// Entries that the flow table may hold.
-    pub(crate) fn max_flows(&self) -> usize {
-        self.max_flows
-    }
-
-    /// Lets a MAC address that is no station's send from behind `endpoint`; nothing is sent to it. Whether there was
-    /// room.
-    pub(crate) fn begin_visit(&mut self, overlay: OverlayIndex, mac: MacAddr, endpoint: IpAddr) -> bool {
-        let Some(endpoint) = self.current.endpoints.index_of(endpoint) else { return false };
-        let vni = self.current.overlays.get(overlay).vni;
-        let visitor = Flow { vni, overlay: overlay.0, endpoint, mac, mtu: Flow::VISITOR };
-        self.flows.insert(FlowKey::mac(vni, mac), visitor).is_ok()
-    }
-
-    /// Ends that, unless it has become a station.
-    pub(crate) fn end_visit(&mut self, overlay: OverlayIndex, mac: MacAddr) {
-        let key = FlowKey::mac(self.current.overlays.get(overlay).vni, mac);
-        if self.flow(key).is_some_and(|flow| flow.is_visitor()) {
-            self.flows.remove(key);
-        }
-    }
-
-    /// Leads an address of an overlay to a station there; nowhere, if it is no station.
-    pub(crate) fn bind(
-        &mut self,
-        overlay: OverlayIndex,
-        address: IpAddr,
-        mac: MacAddr,
-    ) -> Result<(), TableFull> {
-        let vni = self.current.overlays.get(overlay).vni;
-        let Some(station) = self.flow(FlowKey::mac(vni, mac)).filter(|flow| !flow.is_visitor()) else {
-            return Ok(());
-        };
-        self.flows.insert(FlowKey::address(vni, address), station).map(|_| ())
-    }
-
-    /// Leads an address nowhere.
-    pub(crate) fn unbind(&mut self, overlay: OverlayIndex, address: IpAddr) {
-        let vni = self.current.overlays.get(overlay).vni;
-        self.flows.remove(FlowKey::address(vni, address));
-    }
-
-    /// What the flow table has.
-    pub(crate) fn flow(&self, key: FlowKey) -> Option<Flow> {
-        self.flows.get(key)
-    }
-
     /// Frees tables that nobody reads any more, and does a bounded step of the flow table's upkeep; whether there is
     /// more of that.
     pub(crate) fn maintain(&mut self) -> bool {
-        self.replaced.retain(|tables| Arc::strong_count(tables) > 1);
+        self.replaced.retain(|(_, tables)| Arc::strong_count(tables) > 1);
+        self.replaced_members.retain(|set| Arc::strong_count(set) > 1);
         self.flows.maintain()
     }
 
@@ -245,8 +201,8 @@ impl Writer {
                 self.current.host = Arc::new(addresses.into_iter().collect());
                 self.rebuild_fib();
             }
-            // The neighbour cache has them first.
-            Update::Bindings(_) => {}
+            // These change more than the tables.
+            Update::Bindings(_) | Update::Announced(_) => {}
             Update::PortMac { port, mac } => {
                 if let Some(port) = self.current.fixed.ports.get(usize::from(port.0)) {
                     port.mac.set(Some(mac));
@@ -264,7 +220,9 @@ impl Writer {
     pub(crate) fn publish(&mut self) {
         if std::mem::take(&mut self.changed) {
             // A worker that lets go of the last reference would free whole tables on the packet path.
-            self.replaced.push(self.published.swap(Arc::new(self.current.clone())));
+            let before = self.published.swap(Arc::new(self.current.clone()));
+            self.replaced.push((self.publications, before));
+            self.publications += 1;
         }
     }
 
@@ -391,7 +349,7 @@ mod tests {
         let (mut writer, _) = Writer::new(testing::config(), 1).unwrap();
         let neighbour = |n: u32| NextHop {
             port: PortIndex(1),
-            address: IpAddr::V4(std::net::Ipv4Addr::from_bits(0xc612_0000 + n)),
+            address: std::net::Ipv4Addr::from_bits(0xc612_0000 + n).into(),
         };
         for n in 0..MAX_NEIGHBOURS as u32 + 10 {
             writer.apply(Update::Neighbour { next_hop: neighbour(n), mac: Some(MAC) });

@@ -180,15 +180,16 @@ impl<'a> Story<'a> {
             self.hops(&header)?;
         }
         self.rules(overlay, &header, packet, is_across)?;
-        match is_across {
-            true => {
-                let station = self.receiver(&header)?;
-                self.hops(&header)?;
-                self.toward(&station, &header)?;
-            }
-            false => self.outward(&header)?,
+        let left = ("out of", record, record.policy.egress_limit);
+        if !is_across {
+            self.outward(&header)?;
+            return self.limit(&[left]);
         }
-        self.limit("limit", record.policy.egress_limit)
+        let station = self.receiver(&header)?;
+        self.hops(&header)?;
+        self.toward(&station, &header)?;
+        let entered = tables.overlays.get(OverlayIndex(station.overlay));
+        self.limit(&[left, ("into", entered, entered.policy.ingress_limit)])
     }
 
     /// Of a packet from the uplink.
@@ -209,7 +210,8 @@ impl<'a> Story<'a> {
         let station = self.receiver(&header)?;
         self.hops(&header)?;
         self.toward(&station, &header)?;
-        self.limit("limit", tables.overlays.get(OverlayIndex(station.overlay)).policy.ingress_limit)
+        let entered = tables.overlays.get(OverlayIndex(station.overlay));
+        self.limit(&[("into", entered, entered.policy.ingress_limit)])
     }
 
     fn received(&mut self) -> Option<()> {
@@ -226,7 +228,7 @@ impl<'a> Story<'a> {
 
     fn endpoint(&mut self, overlay: OverlayIndex, endpoint: IpAddr) -> Option<()> {
         let tables = self.scene.tables;
-        let detail = if tables.overlays.admits(overlay, endpoint) {
+        let detail = if tables.admits(overlay, endpoint) {
             "admitted to the overlay"
         } else if tables.endpoints.index_of(endpoint).is_some() {
             "an endpoint of other overlays alone"
@@ -415,12 +417,16 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// What one is there; nothing is told where there is none.
-    fn limit(&mut self, name: &'static str, limit: RateLimit) -> Option<()> {
-        let bits = limit.bits.map(|bits| format!("{bits} bits/s"));
-        let packets = limit.packets.map(|packets| format!("{packets} packets/s"));
-        let limits: Vec<String> = bits.into_iter().chain(packets).collect();
-        if limits.is_empty() { Some(()) } else { self.step(name, limits.join(", ")) }
+    /// The limits that there are, of each way into or out of an overlay; nothing is told where there is none.
+    fn limit(&mut self, limits: &[(&str, &Overlay, RateLimit)]) -> Option<()> {
+        let tell = |&(way, overlay, limit): &(&str, &Overlay, RateLimit)| {
+            let bits = limit.bits.map(|bits| format!("{bits} bits/s"));
+            let packets = limit.packets.map(|packets| format!("{packets} packets/s"));
+            let rates: Vec<String> = bits.into_iter().chain(packets).collect();
+            (!rates.is_empty()).then(|| format!("{} {way} overlay {}", rates.join(", "), overlay.vni))
+        };
+        let told: Vec<String> = limits.iter().filter_map(tell).collect();
+        if told.is_empty() { Some(()) } else { self.step("limit", told.join("; ")) }
     }
 
     /// What it became.

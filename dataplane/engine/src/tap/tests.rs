@@ -346,7 +346,10 @@ fn explaining_uses_up_no_limit_and_says_what_changed() {
     assert_eq!(gateway.send(UNDERLAY, &outward(0)).len(), 1);
     let tapped = all(&mut tap).pop().unwrap();
     let over = explain(&mut gateway, &mut explainer, &tapped);
-    assert_eq!((over.now, steps(&over).1.as_str()), (Some(Reason::OverLimit), "1 packets/s"));
+    assert_eq!(
+        (over.now, steps(&over).1.as_str()),
+        (Some(Reason::OverLimit), "1 packets/s out of overlay 100")
+    );
     // Where nothing has passed before it may, as often as that is told.
     let mut untouched = limited();
     for _ in 0..100 {

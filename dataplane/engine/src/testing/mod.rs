@@ -21,6 +21,18 @@ use crate::worker::Worker;
 
 pub(crate) use crate::offline::example::*;
 
+/// With this as the only rule overlays reach each other.
+pub(crate) fn allow_all() -> Rule {
+    Rule {
+        action: Action::Allow,
+        from: Arc::default(),
+        to: Arc::default(),
+        protocol: None,
+        source_ports: None,
+        destination_ports: None,
+    }
+}
+
 /// A worker and a slow path on in-memory ports, run by hand in one thread.
 pub(crate) struct Harness {
     pub(crate) worker: Worker,

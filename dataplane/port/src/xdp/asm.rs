@@ -78,6 +78,8 @@ pub(super) enum Cond {
 pub(super) enum Helper {
     /// `bpf_map_lookup_elem(map, key)`.
     MapLookup = 1,
+    /// `bpf_ktime_get_ns()`: CLOCK_MONOTONIC.
+    Time = 5,
     /// `bpf_get_prandom_u32()`.
     Random = 7,
     /// `bpf_redirect(ifindex, flags)`.
@@ -333,6 +335,7 @@ mod tests {
     #[test]
     fn calls_and_exit() {
         assert_eq!(bytes(|a| a.call(Helper::MapLookup)), [0x85, 0, 0, 0, 1, 0, 0, 0], "call 1");
+        assert_eq!(bytes(|a| a.call(Helper::Time)), [0x85, 0, 0, 0, 5, 0, 0, 0], "call 5");
         assert_eq!(bytes(|a| a.call(Helper::Random)), [0x85, 0, 0, 0, 7, 0, 0, 0], "call 7");
         assert_eq!(bytes(|a| a.call(Helper::Redirect)), [0x85, 0, 0, 0, 23, 0, 0, 0], "call 23");
         assert_eq!(bytes(|a| a.call(Helper::RedirectMap)), [0x85, 0, 0, 0, 51, 0, 0, 0], "call 51");

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 
-use super::asm::{Alu, Assembler, Cond, Helper, Instruction, Reg, Reg::*, Size::*};
+use super::asm::{Alu, Assembler, Cond, Helper, Instruction, Label, Reg, Reg::*, Size::*};
 use super::bpf::{LiveRun, Map, MapKind};
 use super::hook::Hook;
 use super::program::{CONTEXT_DATA, CONTEXT_DATA_END, XDP_DROP, need};
@@ -23,9 +23,12 @@ const IPV4_HEADER: usize = 20;
 const IPV4_CHECKSUM: usize = 10;
 
 // Places in the value of the state's map.
-const STATE_BYTES: usize = 16;
+const STATE_BYTES: usize = 24;
 const SENT: i16 = 0;
 const INDEX: i16 = 8;
+const DUE: i16 = 16;
+/// Bytes of a time.
+const STAMP: usize = 8;
 
 /// Bytes of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +94,13 @@ pub struct LiveFrames {
     pub fields: Vec<VariedField>,
     /// Offsets of IPv4 headers, without options, whose checksum is to be computed anew.
     pub ipv4_headers: Vec<usize>,
-    /// Frames that the kernel makes at once: 1 to 256.
+    /// Where the time of sending is written: CLOCK_MONOTONIC in nanoseconds, 8 bytes in the host's byte order, as
+    /// [`Sink`](super::Sink) reads it.
+    pub stamp: Option<usize>,
+    /// Nanoseconds from one frame to the next, at most 2³¹ − 1; 0 for as fast as can be. The kernel then goes on making
+    /// frames, and those that are not due are not sent.
+    pub interval: u32,
+    /// Frames that the kernel makes at once, 1 to 256; they leave together.
     pub batch: u32,
 }
 
@@ -106,6 +115,8 @@ impl LiveFrames {
             order: Order::Counting,
             fields: vec![],
             ipv4_headers: vec![],
+            stamp: None,
+            interval: 0,
             batch: 64,
         }
     }
@@ -125,6 +136,10 @@ impl LiveFrames {
             "a field lies outside"
         } else if !self.ipv4_headers.iter().all(|&offset| fits(offset, IPV4_HEADER)) {
             "an IPv4 header lies outside"
+        } else if !self.stamp.is_none_or(|offset| fits(offset, STAMP)) {
+            "the time lies outside"
+        } else if self.interval > i32::MAX.cast_unsigned() {
+            "they are further apart than 2 seconds"
         } else {
             return Ok(());
         };
@@ -157,8 +172,8 @@ impl LiveSource {
         Ok(Self { interface: interface.to_owned(), frames, hook, state })
     }
 
-    /// Sends `count` frames and returns when they were handed to the netdev, which may have dropped some
-    /// ([`dropped`](Self::dropped)). Each call costs some tens of microseconds beside the frames. The calling thread must
+    /// Makes `count` frames and returns when they were handed to the netdev, which may have dropped some
+    /// ([`dropped`](Self::dropped)). With an interval, some of them are sent ([`sent`](Self::sent) says how many). Each call costs some tens of microseconds beside the frames. The calling thread must
     /// be in the netdev's network namespace.
     ///
     /// # Errors
@@ -215,10 +230,15 @@ fn assemble(frames: &LiveFrames, ifindex: u32, state: &Map) -> Vec<Instruction> 
     asm.load(Word, R8, R1, CONTEXT_DATA_END);
     need(&mut asm, R7, frames.template.len() as u16, short);
     asm.load_map_value(R6, state.as_fd());
+    write_pace(&mut asm, frames.interval, short);
     write_variant(&mut asm, frames);
     write_template(&mut asm, &frames.template[..frames.rewritten]);
     frames.fields.iter().for_each(|field| write_field(&mut asm, field));
     frames.ipv4_headers.iter().for_each(|&offset| write_ipv4_checksum(&mut asm, offset as i16));
+    if let Some(offset) = frames.stamp {
+        asm.call(Helper::Time);
+        asm.store(Double, R7, offset as i16, R0);
+    }
 
     // One run at a time (`run` borrows the source mutably): plain additions will do.
     asm.load(Double, R1, R6, SENT);
@@ -232,6 +252,23 @@ fn assemble(frames: &LiveFrames, ifindex: u32, state: &Map) -> Vec<Instruction> 
     asm.mov(R0, XDP_DROP);
     asm.exit();
     asm.finish()
+}
+
+/// Goes to `early` unless a frame is due. What could not be sent in time is not made up for.
+fn write_pace(asm: &mut Assembler, interval: u32, early: Label) {
+    if interval == 0 {
+        return;
+    }
+    let [on_time] = asm.labels();
+    asm.call(Helper::Time);
+    asm.load(Double, R1, R6, DUE);
+    asm.jump_if(R1, Cond::Greater, R0, early);
+    asm.alu(Alu::Add, R1, interval.cast_signed());
+    asm.jump_if(R1, Cond::Greater, R0, on_time);
+    asm.mov(R1, R0);
+    asm.alu(Alu::Add, R1, interval.cast_signed());
+    asm.bind(on_time);
+    asm.store(Double, R6, DUE, R1);
 }
 
 /// `R9` becomes the frame's variant.
@@ -352,6 +389,8 @@ mod tests {
             LiveFrames { fields: vec![field(58, Width::Three)], ..good.clone() },
             LiveFrames { fields: vec![field(usize::MAX, Width::Two)], ..good.clone() },
             LiveFrames { ipv4_headers: vec![41], ..good.clone() },
+            LiveFrames { stamp: Some(53), ..good.clone() },
+            LiveFrames { interval: 1 << 31, ..good.clone() },
         ] {
             assert!(matches!(bad.check(), Err(XdpError::Frames { .. })), "{bad:?}");
         }

@@ -50,7 +50,7 @@ pub use self::bpf::Action;
 pub use self::collector::{Collected, Collector, CollectorConfig, Wanted};
 pub use self::error::XdpError;
 pub use self::live::{LiveFrames, LiveSource, Order, VariedField, Width};
-pub use self::sink::{Counts, Sink};
+pub use self::sink::{Counts, Expected, Sink};
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

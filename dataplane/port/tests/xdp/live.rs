@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use sys::packet::{PacketSocket, Watch};
-use vxgate_port::xdp::{Counts, LiveFrames, LiveSource, Order, Sink, VariedField, Width, XdpError};
+use vxgate_port::xdp::{Counts, Expected, LiveFrames, LiveSource, Order, Sink, VariedField, Width, XdpError};
 
 use crate::attach::{PEER, PORT, index, with_veth};
 use crate::frames::*;
@@ -26,8 +26,9 @@ fn source(frames: LiveFrames) -> LiveSource {
     LiveSource::new(frames, index(PORT), PORT).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn sink(frames: &LiveFrames, expected: &[(u16, u8)]) -> Sink {
-    Sink::attach(index(PEER), PEER, frames.template.len() as u16, expected).unwrap()
+fn sink(length: usize, bytes: &[(u16, u8)]) -> Sink {
+    let expected = Expected { length: length as u16, bytes: bytes.to_vec(), stamp: None };
+    Sink::attach(index(PEER), PEER, &expected).unwrap()
 }
 
 /// As many frames as a veth has room for, whenever its far end gets to run.
@@ -45,7 +46,7 @@ fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
 /// What `count` frames were when they came.
 fn received(frames: LiveFrames, count: usize) -> Vec<Vec<u8>> {
     // Expects nothing, so that everything goes on to the kernel and the socket.
-    let _sink = Sink::attach(index(PEER), PEER, 60, &[(0, 0xff)]).unwrap();
+    let _sink = sink(60, &[(0, 0xff)]);
     let peer = PacketSocket::open(PEER, Watch::Incoming).unwrap();
     let mut source = source(frames);
     let mut buffer = [0; 2048];
@@ -107,7 +108,7 @@ fn the_sink_tells_what_is_expected_from_what_is_not() {
     with_veth(|| {
         let frames = numbered(4, Order::Counting);
         let length = frames.template.len() as u64;
-        let sink = sink(&frames, &[(12, 0x08), (13, 0x00), (IDENT as u16 + 1, 2)]);
+        let sink = sink(frames.template.len(), &[(12, 0x08), (13, 0x00), (IDENT as u16 + 1, 2)]);
         let mut source = source(frames);
         let counts = |frames| Counts { frames, bytes: frames * length };
         for run in 1..=10 {
@@ -126,7 +127,7 @@ fn a_frame_of_another_length_is_not_expected() {
     with_veth(|| {
         let frames = LiveFrames::same(vec![0; 61]);
         let sinks = [60, 62].map(|length| {
-            let sink = Sink::attach(index(PEER), PEER, length, &[]).unwrap();
+            let sink = sink(length, &[]);
             let mut source = source(frames.clone());
             source.run(10).unwrap();
             wait_until("all frames to be counted", || sink.other().unwrap().frames == 10);
@@ -136,13 +137,41 @@ fn a_frame_of_another_length_is_not_expected() {
     });
 }
 
+/// Ten milliseconds apart and with the time of sending: as long on the way as it took until they were counted.
+#[test]
+fn frames_are_paced_and_timed() {
+    with_veth(|| {
+        const INTERVAL: u32 = 10_000_000;
+        let template = numbered(1, Order::Counting);
+        let stamp = 60;
+        let frames = LiveFrames { stamp: Some(stamp), interval: INTERVAL, batch: 1, ..template };
+        let expected = Expected {
+            length: frames.template.len() as u16,
+            bytes: vec![(12, 0x08), (13, 0)],
+            stamp: Some(stamp as u16),
+        };
+        let sink = Sink::attach(index(PEER), PEER, &expected).unwrap();
+        assert_eq!(sink.latency(&[0.5]).unwrap(), None);
+        let mut source = source(frames);
+        let start = Instant::now();
+        while source.sent().unwrap() < 5 {
+            source.run(1000).unwrap();
+        }
+        let took = start.elapsed();
+        assert!(took >= 4 * Duration::from_nanos(INTERVAL.into()), "the fifth frame was sent after {took:?}");
+        wait_until("all frames to be counted", || sink.expected().unwrap().frames == 5);
+        let all = Duration::from_nanos(sink.latency(&[1.0]).unwrap().unwrap()[0]);
+        assert!(all < start.elapsed() + Duration::from_micros(1), "{all:?} on the way");
+    });
+}
+
 #[test]
 fn errors_say_what_to_change() {
     with_veth(|| {
         let error = LiveSource::new(LiveFrames::same(vec![0; 13]), index(PORT), PORT).unwrap_err();
         assert!(error.to_string().contains("14 to 3072 bytes"), "{error}");
-        let _first = Sink::attach(index(PEER), PEER, 60, &[]).unwrap();
-        let error = Sink::attach(index(PEER), PEER, 60, &[]).unwrap_err();
+        let _first = sink(60, &[]);
+        let error = Sink::attach(index(PEER), PEER, &Expected::default()).unwrap_err();
         assert!(matches!(error, XdpError::HookInUse { .. }), "{error}");
     });
 }

@@ -35,6 +35,7 @@ fn stamped() -> Vec<(&'static str, Vec<u8>, Option<Vni>, Check)> {
         ethernet().double_vlan(outer, inner).ipv4(V4[0], V4[1], 64).udp(1, 2).write(frame, &body)
     });
     let raw = [&MACS[1][..], &MACS[0], &[0x88, 0xb5], &body].concat();
+    let arp = [&[0xff; 6][..], &MACS[0], &[8, 6], &[1; 28], &body].concat();
     let padded = [&udp(true, 9, &body)[..], &[0; 9]].concat();
     let [v4, v6] = [true, false].map(|v4| udp(v4, 9, &body));
     let mut zero_outer = vxlan(false, 5, &v4);
@@ -52,6 +53,7 @@ fn stamped() -> Vec<(&'static str, Vec<u8>, Option<Vni>, Check)> {
         ("a VLAN", in_vlan, None, Check::Right),
         ("two VLANs", in_two, None, Check::Right),
         ("no IP", raw, None, Check::Absent),
+        ("ARP", arp, None, Check::Absent),
         ("padding", padded, None, Check::Right),
         ("VXLAN over IPv4, IPv6 inside", vxlan(true, 0xff_ffff, &v6), vni(0xff_ffff), Check::Right),
         ("VXLAN over IPv6, IPv4 inside", vxlan(false, 1, &v4), vni(1), Check::Right),
@@ -117,7 +119,7 @@ fn a_quoted_stamp_is_none() {
 
 #[test]
 fn other_traffic_is_told_apart() {
-    let arp = [&[0xff; 6][..], &MACS[0], &[8, 6], &payload(STAMP)].concat();
+    let arp = [&[0xff; 6][..], &MACS[0], &[8, 6], &[1; 46]].concat();
     assert_eq!(find(&arp), Found::Other(Other::Arp));
     assert_eq!(find(&vxlan(true, 7, &arp)), Found::Other(Other::Arp));
     assert_eq!(find(&udp(true, 9, &[0; 30])), Found::Other(Other::Unstamped));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{damaged, payload, test_packet, udp, vxlan};
 
-fn expected(name: &str, overlay: impl Fn(u32) -> Option<u32> + Send + Sync + 'static) -> Expected {
+fn expected(name: &str, overlay: impl Fn(u64) -> Option<u32> + Send + Sync + 'static) -> Expected {
     Expected { name: name.to_owned(), overlay: Arc::new(overlay) }
 }
 
@@ -12,8 +12,10 @@ fn in_overlay(vni: u32, stream: u16, sequence: u32) -> Vec<u8> {
 #[test]
 fn lost_packets_are_charged_to_their_overlays() {
     // Packets go to overlays 10, 11, 12 in turn.
-    let streams = vec![expected("turns", |sequence| Some(10 + sequence % 3)), expected("plain", |_| None)];
-    let mut meter = Meter::new(MeterOptions { streams: Some(streams), window: 128 });
+    let streams =
+        vec![expected("turns", |sequence| Some(10 + (sequence % 3) as u32)), expected("plain", |_| None)];
+    let mut meter =
+        Meter::new(MeterOptions { streams: Some(streams), window: 128, ..MeterOptions::default() });
     for sequence in 0..3000 {
         // Overlay 11 gets nothing; 12 nothing of the last 300.
         if sequence % 3 == 0 || sequence % 3 == 2 && sequence < 2700 {
@@ -35,8 +37,11 @@ fn lost_packets_are_charged_to_their_overlays() {
 
 #[test]
 fn a_packet_in_the_wrong_overlay_is_told() {
-    let mut meter =
-        Meter::new(MeterOptions { streams: Some(vec![expected("one", |_| Some(10))]), window: WINDOW });
+    let mut meter = Meter::new(MeterOptions {
+        streams: Some(vec![expected("one", |_| Some(10))]),
+        window: WINDOW,
+        ..MeterOptions::default()
+    });
     meter.take(&in_overlay(10, 0, 0), 0);
     meter.take(&in_overlay(11, 0, 1), 0);
     meter.take(&test_packet(0, 2, 0), 0);
@@ -48,8 +53,11 @@ fn a_packet_in_the_wrong_overlay_is_told() {
 
 #[test]
 fn each_kind_has_its_counter() {
-    let mut meter =
-        Meter::new(MeterOptions { streams: Some(vec![expected("one", |_| None)]), window: WINDOW });
+    let mut meter = Meter::new(MeterOptions {
+        streams: Some(vec![expected("one", |_| None)]),
+        window: WINDOW,
+        ..MeterOptions::default()
+    });
     for sequence in [0, 1, 4, 3, 3, 6] {
         meter.take(&test_packet(0, sequence, 1000), 3000);
     }
@@ -85,7 +93,7 @@ fn each_kind_has_its_counter() {
 
 #[test]
 fn nobody_fills_memory_with_streams_and_overlays() {
-    let mut meter = Meter::new(MeterOptions { streams: None, window: 128 });
+    let mut meter = Meter::new(MeterOptions { streams: None, window: 128, ..MeterOptions::default() });
     for stream in 0..=u16::MAX {
         meter.take(&in_overlay(u32::from(stream) + 1, stream % 1000, u32::from(stream)), 0);
     }

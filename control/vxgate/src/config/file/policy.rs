@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::{
-    AddressesPerStation, AdmissionName, Cut, Domain, DscpValue, Mac, PerSecond, ProxyName, Subnet, VniNumber,
-    VniRange,
+    AddressesPerStation, AdmissionName, Cut, Domain, DscpValue, ExplicitTargets, Mac, PerSecond, ProxyName,
+    Subnet, VniNumber, VniRange,
 };
 
 /// Defines a table with keys of its own and those of [`Policy`]. (What serde can flatten into a table it cannot check
@@ -64,6 +64,7 @@ with_policy!(
         #[serde(default)]
         endpoints: Vec<Spanned<IpAddr>>,
         mtu: Option<u16>,
+        route_targets: Option<Spanned<ExplicitTargets>>,
     }
 );
 

@@ -1,5 +1,6 @@
 //! Judges what was gathered. Each check is a function of plain values, without I/O.
 
+mod bgp;
 mod cpu;
 mod kernel;
 mod memory;
@@ -55,6 +56,7 @@ pub(super) fn check(
         let ports = Ports::find(settings, &machine.netdevs);
         mtu::check(settings, &ports, &mut all);
         network::check(settings, &ports, &machine.netdevs, &machine.network, &mut all);
+        bgp::check(settings, &machine.network, &mut all);
     }
     // Stable: within a topic as they came, and what is said of one port together.
     let port = |finding: &Finding| (finding.topic == Topic::Port).then(|| finding.subject.clone());

@@ -114,6 +114,7 @@ fn words(actions: Vec<Action>) -> Vec<String> {
                 format!("{} at {}", next_hop.address, mac.map_or("nowhere".into(), |mac| mac.to_string()))
             }
             Action::Update(Update::HostAddresses(addresses)) => format!("host {addresses:?}"),
+            Action::Update(Update::Announced(some)) => format!("{} announcements", some.len()),
             Action::Update(Update::Bindings(bindings)) => format!("{} bindings", bindings.len()),
             Action::Update(Update::PortMac { port, mac }) => format!("port {} is {mac}", port.0),
             Action::Update(Update::PortState { port, is_up }) => {
@@ -159,6 +160,23 @@ fn an_endpoint_follows_its_route() {
     let actions = words(mirror.tables(&tables));
     assert!(actions.contains(&"198.18.0.11 by nobody".into()), "the default leads elsewhere: {actions:?}");
     assert!(actions.contains(&"delete 198.18.0.254 on 10".into()), "{actions:?}");
+}
+
+#[test]
+fn endpoints_that_come_are_resolved_and_forgotten_when_they_go() {
+    let mut mirror = started();
+    let status = |address: &str, is_reachable| EndpointStatus { address: ip(address), is_reachable };
+    let old = [status("198.18.0.11", true), status("2001:db8::12", false)];
+    assert!(!mirror.set_endpoints(&old), "these are known, and one has no route");
+    let new = [&old[..], &[status("198.18.0.13", false)]].concat();
+    assert!(mirror.set_endpoints(&new));
+    let expected = ["198.18.0.13 by 198.18.0.13", "install 198.18.0.13 on 10"];
+    assert_eq!(words(mirror.tables(&tables())), expected);
+    assert!(!mirror.set_endpoints(&[&old[..], &[status("198.18.0.13", true)]].concat()));
+    assert!(mirror.set_endpoints(&new), "it had gone and come again, unseen");
+    assert_eq!(words(mirror.tables(&tables())), ["198.18.0.13 by 198.18.0.13"]);
+    assert!(mirror.set_endpoints(&old));
+    assert_eq!(words(mirror.tables(&tables())), ["delete 198.18.0.13 on 10"]);
 }
 
 #[test]

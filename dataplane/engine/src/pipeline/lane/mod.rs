@@ -12,7 +12,6 @@ mod underlay;
 mod uplink;
 
 use port::{BATCH, Frame};
-use sys::prefetch;
 
 use super::{Context, Verdict};
 use crate::api::{PortIndex, Role};
@@ -58,8 +57,8 @@ pub(super) fn run<L: Lane>(
     frames: &mut [Frame],
     verdicts: &mut [Verdict; BATCH],
 ) {
-    let mut held = [Held { lookup: None, flow: None }; GROUP * STAGES];
-    let held = held.as_chunks_mut().0;
+    let mut held: [[Held<'_>; GROUP]; STAGES] =
+        std::array::from_fn(|_| [Held { lookup: None, flow: None }; GROUP]);
     let groups = frames.len().div_ceil(GROUP);
     for turn in 0..groups + STAGES - 1 {
         // The frames that are in a stage now, and where they are held.
@@ -100,7 +99,7 @@ fn key<'a, L: Lane>(
 ) {
     for frame in frames {
         // The lines after it are fetched by the hardware, which sees where this goes.
-        prefetch::read_at(umem.data(frame), 0);
+        umem.prefetch(frame);
     }
     for (n, held) in held.iter_mut().enumerate() {
         held.lookup = frames.get(n).map(|frame| flows.begin(lane.key(umem.data(frame))));
@@ -173,15 +172,15 @@ impl Lane for Stick<'_> {
     }
 }
 
-/// The type of an Ethernet frame.
+/// The type of an Ethernet frame, as it lies there.
 #[inline(always)]
 fn ethertype(frame: &[u8]) -> Option<u16> {
-    frame.get(12..14).map(|bytes| u16::from_be_bytes(take(bytes)))
+    frame.get(12..14).map(|bytes| u16::from_ne_bytes(take(bytes)))
 }
 
-/// EtherTypes.
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+/// EtherTypes, as they lie in a frame.
+const IPV4: u16 = 0x0800_u16.to_be();
+const IPV6: u16 = 0x86dd_u16.to_be();
 
 /// Takes two frames with the same bytes the two ways, and panics unless both do the same: where the short way forwards,
 /// the general one does, and makes the same of the frame; where it does not, it has left the frame alone. Whether the

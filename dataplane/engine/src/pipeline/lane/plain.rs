@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use wire::{EtherType, IpProtocol, MacAddr, checksum, ethernet, ipv4, ipv6};
+use wire::checksum::{self, Sum};
+use wire::{EtherType, IpProtocol, MacAddr, ethernet, ipv4, ipv6};
 
 use crate::pipeline::encapsulate::LinkAddresses;
 use crate::pipeline::flow::{self, Entropy};
@@ -21,8 +22,8 @@ pub(super) type PlainV6 = [u8; ethernet::HEADER_LEN + ipv6::HEADER_LEN + PORTS_L
 /// The start of a frame with a plain packet.
 pub(super) trait Plain: AsRef<[u8]> {
     const ETHERTYPE: EtherType;
-    /// What a hop adds to the sum of a packet.
-    const HOP: u32;
+    /// What a hop adds to the sum of a packet, as a little-endian number.
+    const HOP: u64;
 
     /// The packet in `frame`, whose EtherType says that it is of this family. `None`: not plain, or something is wrong
     /// with it.
@@ -35,9 +36,9 @@ pub(super) trait Plain: AsRef<[u8]> {
     /// bytes, read before any of them is written, since what was just written in pieces cannot be read as a whole until
     /// it is in the cache. `frame` ends where the packet does.
     #[inline(always)]
-    fn sum_when_forwarded(frame: &[u8], link: LinkAddresses) -> u32 {
+    fn sum_when_forwarded(frame: &[u8], link: LinkAddresses) -> Sum {
         let unchanged = frame.get(2 * size_of::<MacAddr>()..).unwrap_or_default();
-        checksum::ones_sum(unchanged, link.sum() + Self::HOP)
+        link.sum().word(Self::HOP).bytes(unchanged)
     }
 
     fn source(&self) -> IpAddr;
@@ -69,7 +70,7 @@ pub(super) trait Plain: AsRef<[u8]> {
 impl Plain for PlainV4 {
     const ETHERTYPE: EtherType = EtherType::Ipv4;
     /// The header's checksum makes up for the TTL.
-    const HOP: u32 = 0;
+    const HOP: u64 = 0;
 
     #[inline(always)]
     fn read(frame: &[u8]) -> Option<&Self> {
@@ -126,8 +127,8 @@ impl Plain for PlainV4 {
 
 impl Plain for PlainV6 {
     const ETHERTYPE: EtherType = EtherType::Ipv6;
-    /// The hop limit is the low byte of a word: less one.
-    const HOP: u32 = 0xfffe;
+    /// The hop limit is the second byte of a word: one less there.
+    const HOP: u64 = 0xffff - 0x0100;
 
     #[inline(always)]
     fn read(frame: &[u8]) -> Option<&Self> {

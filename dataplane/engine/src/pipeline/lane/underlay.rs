@@ -104,13 +104,13 @@ impl Lane for FromUnderlay<'_> {
         let Some(headers) = frame.first_chunk::<{ COMMON_V6 + ethernet::HEADER_LEN }>() else {
             return FlowKey::NOBODY;
         };
-        // The VNI and a byte; two bytes and the inner source MAC address: words are read at once.
-        let (vni, mac) = match u16::from_be_bytes(take(&headers[12..])) {
-            IPV4 => (take(&headers[COMMON_V4 - 4..]), take(&headers[COMMON_V4 + 4..])),
-            IPV6 => (take(&headers[COMMON_V6 - 4..]), take(&headers[COMMON_V6 + 4..])),
+        // The VNI and a byte; the inner source MAC address and two bytes: words are read at once.
+        let (vni, mac) = match u16::from_ne_bytes(take(&headers[12..])) {
+            IPV4 => (take(&headers[COMMON_V4 - 4..]), take(&headers[COMMON_V4 + 6..])),
+            IPV6 => (take(&headers[COMMON_V6 - 4..]), take(&headers[COMMON_V6 + 6..])),
             _ => return FlowKey::NOBODY,
         };
-        let [_, _, mac @ ..] = u64::from_ne_bytes(mac).to_ne_bytes();
+        let [mac @ .., _, _] = u64::from_ne_bytes(mac).to_ne_bytes();
         let vni = Vni::new(u32::from_be_bytes(vni) >> 8);
         vni.map_or(FlowKey::NOBODY, |vni| FlowKey::mac(vni, MacAddr(mac)))
     }

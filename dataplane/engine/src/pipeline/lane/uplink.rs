@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use port::Frame;
+use wire::checksum::Sum;
 use wire::{MacAddr, ethernet};
 
 use super::plain::{Plain, PlainV4, PlainV6, take};
@@ -56,7 +57,7 @@ impl<'a> FromUplink<'a> {
         };
         let inner_link = LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac };
         let inner_sum = match outer {
-            OuterHeader::V4 { .. } => 0,
+            OuterHeader::V4 { .. } => Sum::default(),
             OuterHeader::V6 { .. } => {
                 P::sum_when_forwarded(bytes.get(..ethernet::HEADER_LEN + usize::from(len))?, inner_link)
             }

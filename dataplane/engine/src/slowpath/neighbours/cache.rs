@@ -77,6 +77,20 @@ impl<P> Neighbours<P> {
         }
     }
 
+    /// Who has an address has become known from elsewhere: forgets it, and gives back the packets that waited, the
+    /// oldest first.
+    pub(crate) fn give_up(&mut self, key: NeighbourKey) -> Vec<P> {
+        let Some(index) = self.entries.find(key) else { return Vec::new() };
+        let packets = self.waiting.take(index, key.overlay);
+        self.remove(index);
+        packets
+    }
+
+    /// The learned addresses of a station.
+    pub(crate) fn addresses_of(&self, overlay: OverlayIndex, mac: MacAddr) -> Vec<IpAddr> {
+        self.stations.of(overlay, mac).map(|index| self.entries.get(index).key.address).collect()
+    }
+
     /// Does what is due; of very much only a part, and [`Self::next_deadline`] is in the past then.
     pub(crate) fn poll(&mut self, now: Instant, out: &mut Vec<Action<P>>) {
         for _ in 0..TIMERS_AT_ONCE {

@@ -45,6 +45,11 @@ impl Links {
         some(self.0[index as usize].before)
     }
 
+    /// The entry after `index` in its list.
+    pub(super) fn after(&self, index: u32) -> Option<u32> {
+        some(self.0[index as usize].after)
+    }
+
     pub(super) fn push_last(&mut self, list: &mut List, index: u32) {
         self.insert_after(list, list.last(), index);
     }

@@ -34,6 +34,12 @@ impl Stations {
         self.stations.get(&(overlay.0, mac)).map_or(0, |station| station.len as usize)
     }
 
+    /// Its addresses, the least recently confirmed first.
+    pub(super) fn of(&self, overlay: OverlayIndex, mac: MacAddr) -> impl Iterator<Item = u32> {
+        let first = self.stations.get(&(overlay.0, mac)).and_then(|station| station.addresses.first());
+        std::iter::successors(first, |index| self.links.after(*index))
+    }
+
     /// Its least recently confirmed address.
     pub(super) fn oldest(&self, overlay: OverlayIndex, mac: MacAddr) -> Option<u32> {
         self.stations.get(&(overlay.0, mac))?.addresses.first()

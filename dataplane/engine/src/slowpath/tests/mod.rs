@@ -1,5 +1,7 @@
 //! The slow path of the in-memory gateway. What it sends is read by an independent decoder.
 
+mod announced;
+mod announced_model;
 mod claims;
 mod flooding;
 mod learning;

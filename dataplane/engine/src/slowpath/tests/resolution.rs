@@ -28,17 +28,7 @@ fn send(gateway: &mut Harness, way: usize, family: usize, number: u8) -> Vec<(Po
 
 /// Overlays reach each other.
 fn open_gateway() -> Harness {
-    gateway_with(|config| {
-        let any = || std::sync::Arc::default();
-        config.rules = vec![Rule {
-            action: Action::Allow,
-            from: any(),
-            to: any(),
-            protocol: None,
-            source_ports: None,
-            destination_ports: None,
-        }];
-    })
+    gateway_with(|config| config.rules = vec![allow_all()])
 }
 
 #[test]

@@ -11,7 +11,7 @@ use wire::{MacAddr, Vni};
 /// | IPv6 address | itself |
 /// | IPv4 address | `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2) |
 /// | (VNI, link-local IPv6 address) | `fe80:0:VV:VVVV:` and the interface identifier |
-/// | (VNI, MAC address) | `ff00::VV:VVVV:MMMM:MMMM:MMMM`: multicast, which is no station's address |
+/// | (VNI, MAC address) | `ff00:0:VV:VVVV:0:MMMM:MMMM:MMMM`: multicast, which is no station's address |
 ///
 /// The prefixes of overlays never overlap, so that an address that is not link-local says by itself which overlay it
 /// is in: those keys need no VNI. Whoever looks one up compares the VNI of the flow with the one that it expects.
@@ -27,7 +27,7 @@ impl FlowKey {
     pub fn mac(vni: Vni, mac: MacAddr) -> Self {
         let [a, b, c, d, e, f] = mac.0;
         let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        Self(0xff << 120 | u128::from(vni.value()) << 48 | u128::from(mac))
+        Self(0xff << 120 | u128::from(vni.value()) << 64 | u128::from(mac))
     }
 
     /// The key of an IP address in an overlay.
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(key(VNI, "192.0.2.7"), "::ffff:192.0.2.7");
         assert_eq!(key(VNI, "fe80::1:2"), "fe80:0:12:3456::1:2");
         let mac = FlowKey::mac(VNI, MacAddr([2, 0, 0x5e, 0x10, 0xab, 0xff]));
-        assert_eq!(Ipv6Addr::from_bits(mac.0).to_string(), "ff00::12:3456:200:5e10:abff");
+        assert_eq!(Ipv6Addr::from_bits(mac.0).to_string(), "ff00:0:12:3456:0:200:5e10:abff");
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_address_never_has_the_key_of_another_kind() {
-        assert_eq!(key(VNI, "ff00::12:3456:200:5e10:abff"), "::");
+        assert_eq!(key(VNI, "ff00:0:12:3456:0:200:5e10:abff"), "::");
         assert_eq!(key(VNI, "ff02::1"), "::");
         assert_eq!(key(VNI, "::ffff:192.0.2.7"), "::");
         // The /64 of the table's own keys is link-local too: the VNI asked for replaces the one in the address.
@@ -135,7 +135,7 @@ mod tests {
         let mac = MacAddr([2, 0, 0x5e, 0x10, 0xab, 0xff]);
         let key = FlowKey::mac(VNI, mac);
         assert_eq!((key.as_address(), key.as_mac()), (None, Some(mac)));
-        for strange in ["ff00::12:3456:200:5e10:abff", "::ffff:192.0.2.7"] {
+        for strange in ["ff00:0:12:3456:0:200:5e10:abff", "::ffff:192.0.2.7"] {
             let address = IpAddr::V6(strange.parse().unwrap());
             assert_eq!(FlowKey::global(address), Some(FlowKey::NOBODY), "{strange}");
         }

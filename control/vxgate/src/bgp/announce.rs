@@ -1,0 +1,108 @@
+//! What the gateway announces of its overlays.
+
+use std::net::IpAddr;
+
+use engine::Config;
+use evpn::{Reach, Speaker};
+use wire::{MacAddr, Vni};
+
+/// An overlay, as far as it is announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Announced {
+    vni: Vni,
+    own_mac: Option<MacAddr>,
+    /// The router's addresses in its subnets; `None`: another gateway is the owner.
+    routers: Option<Vec<IpAddr>>,
+}
+
+/// What is the same in all overlays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Common {
+    router_mac: MacAddr,
+    /// At most one a family, IPv4 first.
+    vteps: Vec<IpAddr>,
+}
+
+/// All of it.
+pub(super) fn of(config: &Config) -> (Common, Vec<Announced>) {
+    let mut vteps = config.vteps.clone();
+    vteps.sort_unstable();
+    let announced = |overlay: &engine::Overlay| Announced {
+        vni: overlay.vni,
+        own_mac: overlay.own_mac,
+        routers: overlay.owner.then(|| overlay.subnets.iter().map(|subnet| subnet.router).collect()),
+    };
+    let common = Common { router_mac: config.router_mac, vteps };
+    (common, config.overlays.iter().map(announced).collect())
+}
+
+impl Announced {
+    /// Tells the speaker.
+    pub(super) fn announce(&self, common: &Common, speaker: &mut Speaker) {
+        for &vtep in &common.vteps {
+            speaker.join_flood(self.vni, vtep);
+        }
+        self.reaches(common).iter().for_each(|reach| speaker.reach(reach));
+    }
+
+    /// MAC addresses of the gateway, each with and without its IP addresses. One route has one next hop: the IPv4 VTEP
+    /// address if there is one, which every endpoint of these days can take.
+    fn reaches(&self, common: &Common) -> Vec<Reach> {
+        let Some(&endpoint) = common.vteps.first() else { return Vec::new() };
+        let reach = |mac, ip| Reach {
+            vni: self.vni,
+            mac,
+            ip,
+            endpoint,
+            sequence: 0,
+            sticky: false,
+            // Everything of the gateway's is a router's: endpoints must not take it for a station that moved here.
+            default_gateway: true,
+            router: ip.is_some(),
+            local_pref: None,
+        };
+        let mut reaches: Vec<Reach> = self.own_mac.map(|mac| reach(mac, None)).into_iter().collect();
+        if let Some(routers) = &self.routers {
+            let mac = common.router_mac;
+            let link_local = IpAddr::V6(mac.link_local());
+            let addresses = routers.iter().copied().chain([link_local]).map(Some);
+            reaches.extend([None].into_iter().chain(addresses).map(|ip| reach(mac, ip)));
+        }
+        reaches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARED: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
+    const OWN: MacAddr = MacAddr([2, 0, 0x5e, 0, 1, 7]);
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_owner_announces_the_router_and_all_gateways_themselves() {
+        let common = Common { router_mac: SHARED, vteps: vec![ip("198.18.0.1"), ip("2001:db8::1")] };
+        let vni = Vni::new(100).unwrap();
+        let routers = Some(vec![ip("10.0.1.1"), ip("fd00::1")]);
+        let owner = Announced { vni, own_mac: Some(OWN), routers };
+        let told: Vec<_> =
+            owner.reaches(&common).iter().map(|reach| (reach.mac, reach.ip, reach.router)).collect();
+        let expected = [
+            (OWN, None, false),
+            (SHARED, None, false),
+            (SHARED, Some(ip("10.0.1.1")), true),
+            (SHARED, Some(ip("fd00::1")), true),
+            (SHARED, Some(ip("fe80::5eff:fe00:1")), true),
+        ];
+        assert_eq!(told, expected);
+        assert!(owner.reaches(&common).iter().all(|r| r.endpoint == ip("198.18.0.1") && r.default_gateway));
+        let other = Announced { routers: None, ..owner };
+        assert_eq!(other.reaches(&common).len(), 1);
+        let v6_only = Common { vteps: vec![ip("2001:db8::1")], ..common };
+        assert_eq!(other.reaches(&v6_only)[0].endpoint, ip("2001:db8::1"));
+    }
+}

@@ -1,0 +1,193 @@
+//! What happens to sessions and routes, for the operator: in the log, and for `vxgate events`.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use evpn::{Event, PeerId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use tracing::{info, warn};
+
+/// Events that are kept for who asks later, and that a slow follower may be behind.
+const KEPT: usize = 1024;
+/// Events of refused routes that are told in a second; the others are counted. A peer can send millions.
+const REFUSALS: u32 = 50;
+
+/// An event, as a line of JSON.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct EventRow {
+    /// Seconds since 1970 in UTC, with milliseconds.
+    pub(crate) time: String,
+    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `suppressed`.
+    pub(crate) event: String,
+    /// The peer that it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) peer: Option<IpAddr>,
+    /// The overlay that it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) vni: Option<u32>,
+    /// The station that it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) mac: Option<String>,
+    /// The route that it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) route: Option<String>,
+    /// The state of a session, or why.
+    pub(crate) detail: String,
+}
+
+/// All events, bounded.
+#[derive(Debug)]
+pub(crate) struct Events {
+    peers: Vec<IpAddr>,
+    state: Mutex<State>,
+    followers: broadcast::Sender<EventRow>,
+}
+
+#[derive(Debug)]
+struct State {
+    kept: VecDeque<EventRow>,
+    /// The second, how many refusals were told in it, and how many were not.
+    second: Instant,
+    told: u32,
+    suppressed: u64,
+}
+
+impl Events {
+    /// Events about these peers, by their numbers.
+    pub(super) fn new(peers: Vec<IpAddr>) -> Self {
+        let state = State { kept: VecDeque::new(), second: Instant::now(), told: 0, suppressed: 0 };
+        Self { peers, state: Mutex::new(state), followers: broadcast::channel(KEPT).0 }
+    }
+
+    /// Those that are kept, the oldest first, and what comes after them.
+    pub(crate) fn follow(&self) -> (Vec<EventRow>, broadcast::Receiver<EventRow>) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.kept.iter().cloned().collect(), self.followers.subscribe())
+    }
+
+    /// Something happened.
+    pub(super) fn tell(&self, event: Event) {
+        self.tell_at(event, Instant::now());
+    }
+
+    fn tell_at(&self, event: Event, now: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(event, Event::Rejected { .. } | Event::Malformed { .. } | Event::Duplicate { .. }) {
+            if now.saturating_duration_since(state.second) >= Duration::from_secs(1) {
+                (state.second, state.told) = (now, 0);
+                let suppressed = std::mem::take(&mut state.suppressed);
+                if suppressed > 0 {
+                    let detail = format!("{suppressed} events of refused routes were not told");
+                    self.publish(&mut state, row("suppressed", detail));
+                }
+            }
+            if state.told >= REFUSALS {
+                state.suppressed += 1;
+                return;
+            }
+            state.told += 1;
+        }
+        let row = self.row(event);
+        self.publish(&mut state, row);
+    }
+
+    fn publish(&self, state: &mut State, row: EventRow) {
+        // What is made of texts and numbers is always JSON.
+        let line = serde_json::to_string(&row).unwrap_or_default();
+        match row.event.as_str() {
+            "session" | "end-of-rib" | "recovered" => info!("event {line}"),
+            _ => warn!("event {line}"),
+        }
+        if state.kept.len() == KEPT {
+            state.kept.pop_front();
+        }
+        state.kept.push_back(row.clone());
+        // Nobody may follow.
+        let _ = self.followers.send(row);
+    }
+
+    fn row(&self, event: Event) -> EventRow {
+        let of = |PeerId(number): PeerId, row: EventRow| EventRow {
+            peer: self.peers.get(usize::from(number)).copied(),
+            ..row
+        };
+        match event {
+            Event::Session { peer, state, router_id } => {
+                let id = router_id.map_or_else(String::new, |id| format!(", router id {id}"));
+                of(peer, row("session", format!("{state}{id}")))
+            }
+            Event::Down { peer, reason } => of(peer, row("down", reason.to_string())),
+            Event::Rejected { peer, reason, route } => {
+                let row = row("rejected", reason.to_string());
+                of(peer, EventRow { route: Some(route), ..row })
+            }
+            Event::Malformed { peer, detail } => of(peer, row("malformed", detail)),
+            Event::EndOfRib { peer, family } => of(peer, row("end-of-rib", family.to_string())),
+            Event::Duplicate { vni, mac, held, other, recovery } => {
+                let until = recovery
+                    .map_or("it is cleared".into(), |time| format!("{} s have passed", time.as_secs()));
+                EventRow {
+                    vni: Some(vni.value()),
+                    mac: Some(mac.to_string()),
+                    ..row("duplicate", format!("held behind {held}, against {other}, until {until}"))
+                }
+            }
+            Event::Recovered { vni, mac } => EventRow {
+                vni: Some(vni.value()),
+                mac: Some(mac.to_string()),
+                ..row("recovered", "its routes count again".into())
+            },
+        }
+    }
+}
+
+fn row(event: &str, detail: String) -> EventRow {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = format!("{}.{:03}", now.as_secs(), now.subsec_millis());
+    EventRow { time, event: event.into(), peer: None, vni: None, mac: None, route: None, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use evpn::Rejection;
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_few_and_the_others_counted() {
+        let peer: IpAddr = "192.0.2.9".parse().unwrap();
+        let events = Events::new(vec![peer]);
+        let start = Instant::now();
+        let rejected = |route: u32| Event::Rejected {
+            peer: PeerId(0),
+            reason: Rejection::VniZero,
+            route: route.to_string(),
+        };
+        (0..1000).for_each(|route| events.tell_at(rejected(route), start));
+        assert_eq!(events.follow().0.len(), REFUSALS as usize);
+        let (_, mut follower) = events.follow();
+        events.tell_at(rejected(1), start + Duration::from_secs(1));
+        let suppressed = follower.try_recv().unwrap();
+        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", None));
+        assert!(suppressed.detail.starts_with("950 "), "{suppressed:?}");
+        let row = follower.try_recv().unwrap();
+        assert_eq!((row.peer, row.route.as_deref(), &*row.detail), (Some(peer), Some("1"), "VNI 0"));
+        let line = serde_json::to_string(&row).unwrap();
+        assert_eq!(serde_json::from_str::<EventRow>(&line).unwrap(), row);
+        assert!(!line.contains("null"), "{line}");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let events = Events::new(Vec::new());
+        for _ in 0..2 * KEPT {
+            events.tell(Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn });
+        }
+        assert_eq!(events.follow().0.len(), KEPT);
+    }
+}

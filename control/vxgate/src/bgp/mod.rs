@@ -1,0 +1,163 @@
+//! BGP at work: the speaker in control's runtime, what it hears on the way to the engine, and what the gateway
+//! announces.
+//!
+//! ```text
+//! peers ══ TCP ══ evpn::net ── Change ──▶ feed ── Update::Announced, in batches ──▶ slow path
+//!                  │    ▲                  └──── Event ──▶ log, `vxgate events`
+//!                  │    └── announce: MAC addresses and VTEPs of the gateway, by overlay
+//!                  └── views: `vxgate show bgp`
+//! ```
+//!
+//! Nothing grows between the two: the engine has a few batches before it at most, and what it has not taken holds the
+//! speaker back, and that its peers.
+
+mod announce;
+mod events;
+mod feed;
+mod views;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use engine::{Config, Engine};
+use evpn::net::{Driver, Handle, Told};
+use evpn::{Identity, Speaker};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::config::{BgpProblem, BgpSettings, PasswordError};
+pub(crate) use events::Events;
+pub(crate) use views::{PathRow, PeerRow, RouteFilter};
+
+/// The port of BGP (RFC 4271 §8.2.1).
+const PORT: u16 = 179;
+
+/// Overlays that are announced in one go: sessions get their turn in between.
+const OVERLAYS_AT_ONCE: usize = 256;
+
+/// What peers are told at the end (RFC 9003).
+const LAST_WORDS: &str = "vxgate ends";
+
+/// How long leaving the network may take, withdrawals included.
+const LEAVING: Duration = Duration::from_secs(5);
+
+/// Why there is no BGP.
+#[derive(Debug, Error)]
+pub(crate) enum BgpError {
+    /// A password is missing.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// What the crate thinks of the peers.
+    #[error(transparent)]
+    Peer(#[from] BgpProblem),
+    /// The sockets.
+    #[error(
+        "BGP: {0}; stop the other BGP speaker of this host, or set listen in [bgp] to addresses of the gateway's own, or \
+         to []"
+    )]
+    Listen(io::Error),
+}
+
+/// A speaker with its sockets, which has said nothing yet.
+pub(crate) struct Ready {
+    driver: Driver,
+    handle: Handle,
+    told: mpsc::Receiver<Told>,
+    events: Events,
+    common: announce::Common,
+    overlays: Vec<announce::Announced>,
+}
+
+impl Ready {
+    /// Opens the sockets. To be called inside the runtime.
+    pub(crate) fn new(settings: &BgpSettings, config: &Config) -> Result<Self, BgpError> {
+        let identity = Identity {
+            vteps: config.vteps.iter().copied().collect(),
+            shared_macs: [config.router_mac].into_iter().collect(),
+            cluster: Default::default(),
+        };
+        let mut speaker = Speaker::new(
+            settings.local.clone(),
+            identity,
+            settings.duplicates,
+            u64::from(std::process::id()),
+        );
+        let peers = settings.peer_configs()?;
+        let addresses: Vec<IpAddr> = peers.iter().map(|peer| peer.address).collect();
+        for peer in peers {
+            speaker.add_peer(peer).map_err(BgpProblem::from)?;
+        }
+        speaker
+            .set_overlays(config.overlays.iter().map(|overlay| (overlay.vni, settings.targets(overlay.vni))));
+        let listen: Vec<SocketAddr> = match &settings.listen {
+            Some(listen) => listen.iter().map(|&address| (address, PORT).into()).collect(),
+            None => any_of_families(&addresses),
+        };
+        let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
+        let (common, overlays) = announce::of(config);
+        Ok(Self { driver, handle, told, events: Events::new(addresses), common, overlays })
+    }
+
+    /// Starts the sessions, and announces what the gateway is. To be called when it forwards.
+    pub(crate) async fn start(self) -> Bgp {
+        let Self { driver, handle, told, events, common, overlays } = self;
+        let task = tokio::spawn(driver.run(LAST_WORDS));
+        for overlays in overlays.chunks(OVERLAYS_AT_ONCE) {
+            let (common, overlays) = (common.clone(), overlays.to_vec());
+            let announce = move |speaker: &mut Speaker, _| {
+                overlays.iter().for_each(|overlay| overlay.announce(&common, speaker));
+            };
+            handle.call(announce).await;
+        }
+        Bgp { task, handle, told: Some(told), events }
+    }
+}
+
+/// A speaker at work.
+pub(crate) struct Bgp {
+    task: JoinHandle<()>,
+    handle: Handle,
+    told: Option<mpsc::Receiver<Told>>,
+    events: Events,
+}
+
+impl Bgp {
+    /// What the network says, which goes to the engine by [`feed`](Feed::run).
+    pub(crate) fn take_feed(&mut self) -> Option<Feed> {
+        self.told.take().map(Feed)
+    }
+
+    /// What happened.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Withdraws all, and ends the sessions in order. What peers still say is not heard.
+    pub(crate) async fn leave(self) {
+        let Self { task, handle, told, .. } = self;
+        drop((handle, told));
+        if timeout(LEAVING, task).await.is_err() {
+            warn!("BGP: a peer has not taken all withdrawals in {} s: its session is cut", LEAVING.as_secs());
+        }
+    }
+}
+
+/// What the network says.
+pub(crate) struct Feed(mpsc::Receiver<Told>);
+
+impl Feed {
+    /// Hands it over until the speaker ends.
+    pub(crate) async fn run(self, engine: &Engine, events: &Events) {
+        feed::run(self.0, engine, events).await;
+    }
+}
+
+fn any_of_families(peers: &[IpAddr]) -> Vec<SocketAddr> {
+    let v4 = peers.iter().any(IpAddr::is_ipv4).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let v6 = peers.iter().any(IpAddr::is_ipv6).then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    [v4, v6].into_iter().flatten().map(|address| (address, PORT).into()).collect()
+}

@@ -1,0 +1,312 @@
+//! What `[bgp]` says.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use evpn::{DuplicatePolicy, Family, Local, PeerConfig, RouteTarget, RouteTargets, Transport};
+use thiserror::Error;
+use toml::Spanned;
+use wire::Vni;
+
+use super::expand::placed;
+use super::file;
+use super::validate::{Placed, fail};
+use super::{Fault, Lines, OverlaySettings, Place};
+
+/// A checked `[bgp]`.
+#[derive(Debug)]
+pub(crate) struct BgpSettings {
+    /// Who we are.
+    pub(crate) local: Local,
+    /// How the route targets of overlays that name none are derived.
+    pub(crate) derived: RouteTargets,
+    /// Those that name some.
+    pub(crate) explicit: HashMap<Vni, RouteTargets>,
+    /// When a MAC address that jumps between endpoints is held.
+    pub(crate) duplicates: DuplicatePolicy,
+    /// Addresses on which peers may connect; `None`: any, of the families of the peers.
+    pub(crate) listen: Option<Vec<IpAddr>>,
+    /// The peers.
+    pub(crate) peers: Vec<PeerSettings>,
+}
+
+/// One `[[bgp.peer]]`.
+#[derive(Debug)]
+pub(crate) struct PeerSettings {
+    place: Place,
+    config: PeerConfig,
+    password_file: Option<PathBuf>,
+}
+
+/// What `[bgp]` says that cannot be. The messages end with the remedy.
+#[derive(Debug, Error, PartialEq)]
+pub(crate) enum BgpProblem {
+    #[error("AS {0} is reserved (RFC 7607, RFC 7300): give the AS number of this network")]
+    Asn(u32),
+    #[error("router-id {0} identifies nobody: give an IPv4 address of this host, its own in the AS")]
+    RouterId(Ipv4Addr),
+    #[error("there is no peer: add a [[bgp.peer]], a route reflector say, or remove [bgp]")]
+    NoPeers,
+    #[error("{0}")]
+    Peer(#[from] evpn::ConfigError),
+    #[error("peer {address} is there twice, also on {place}: keep one")]
+    PeerTwice { address: IpAddr, place: Place },
+    #[error("peer {address} is this gateway's own VTEP address: give the peer's")]
+    PeerIsSelf { address: IpAddr },
+    #[error("families names {family} twice: name each once")]
+    FamilyTwice { family: &'static str },
+    #[error("password-file is given beside password ({place}): keep one of them")]
+    TwoPasswords { place: Place },
+    #[error(
+        "ttl-security is given beside multihop ({place}): ttl-security says how many routers there may be; remove multihop"
+    )]
+    TwoTtls { place: Place },
+    #[error(
+        "route target {target} of VNI {vni} is that of VNI {other} ({place}) too: routes of one would count in the other; \
+         give each overlay a target of its own"
+    )]
+    TargetClash { target: RouteTarget, vni: Vni, other: Vni, place: Place },
+    #[error("route-targets is for BGP, and there is no [bgp]: add that, or remove route-targets")]
+    TargetsWithoutBgp,
+}
+
+/// Why a password could not be had.
+#[derive(Debug, Error)]
+pub(crate) enum PasswordError {
+    /// It cannot be read.
+    #[error("{place}: cannot read password-file {}: {source}", path.display())]
+    Read {
+        /// Where it is named.
+        place: Place,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is in it is no password.
+    #[error("{place}: the first line of password-file {} must have 1 to 80 bytes", path.display())]
+    Length {
+        /// Where it is named.
+        place: Place,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl BgpSettings {
+    /// The peers, with passwords read from their files: the first line of each.
+    pub(crate) fn peer_configs(&self) -> Result<Vec<PeerConfig>, PasswordError> {
+        self.peers.iter().map(PeerSettings::with_password).collect()
+    }
+
+    /// The route targets of an overlay.
+    pub(crate) fn targets(&self, vni: Vni) -> RouteTargets {
+        self.explicit.get(&vni).unwrap_or(&self.derived).clone()
+    }
+}
+
+impl PeerSettings {
+    /// Whether routes with IPv6 VTEPs are not announced to it.
+    pub(crate) fn is_spared_ipv6_vteps(&self) -> bool {
+        self.config.families.contains(&Family::Evpn) && !self.config.announce_ipv6_vtep
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.config.address
+    }
+
+    fn with_password(&self) -> Result<PeerConfig, PasswordError> {
+        let mut config = self.config.clone();
+        if let Some(path) = &self.password_file {
+            let (place, path) = (self.place, path.clone());
+            let text = fs::read_to_string(&path).map_err(|source| PasswordError::Read {
+                place,
+                path: path.clone(),
+                source,
+            })?;
+            config.transport.password = text.lines().next().map(str::to_owned);
+            if config.transport.password.is_none() || config.check().is_err() {
+                return Err(PasswordError::Length { place, path });
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// Checks `[bgp]`. `targets` are those that overlays name.
+pub(super) fn expand(
+    table: Option<Spanned<file::Bgp>>,
+    targets: Vec<(Vni, Placed<file::ExplicitTargets>)>,
+    overlays: &[OverlaySettings],
+    own: &[IpAddr],
+    directory: Option<&Path>,
+    lines: &Lines,
+) -> Result<Option<BgpSettings>, Fault> {
+    let Some(table) = table else {
+        return match targets.first() {
+            Some((_, (place, _))) => fail(*place, BgpProblem::TargetsWithoutBgp.into()),
+            None => Ok(None),
+        };
+    };
+    let (place, bgp) = placed(table, lines);
+    let local = local(&bgp, lines)?;
+    let explicit = explicit(targets, bgp.route_target, overlays)?;
+    let mut peers: Vec<PeerSettings> = Vec::new();
+    for table in bgp.peer {
+        let peer = peer(table, own, directory, lines)?;
+        let address = peer.config.address;
+        if let Some(other) = peers.iter().find(|other| other.config.address == address) {
+            return fail(peer.place, BgpProblem::PeerTwice { address, place: other.place }.into());
+        }
+        peers.push(peer);
+    }
+    if peers.is_empty() {
+        return fail(place, BgpProblem::NoPeers.into());
+    }
+    let default = DuplicatePolicy::default();
+    let duplicates = DuplicatePolicy {
+        moves: bgp.duplicates.moves.map_or(default.moves, std::num::NonZeroU16::get),
+        window: bgp.duplicates.window.map_or(default.window, |file::Seconds(time)| time),
+        recovery: bgp.duplicates.recovery.map_or(default.recovery, |file::Recovery(time)| time),
+    };
+    Ok(Some(BgpSettings {
+        local,
+        derived: bgp.route_target.into(),
+        explicit,
+        duplicates,
+        listen: bgp.listen,
+        peers,
+    }))
+}
+
+fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
+    let (asn, router_id) = (*bgp.asn.get_ref(), *bgp.router_id.get_ref());
+    // RFC 7607, RFC 4893 §3 (AS_TRANS), RFC 7300.
+    if matches!(asn, 0 | 23456 | 65535 | u32::MAX) {
+        return fail(lines.place(bgp.asn.span().start), BgpProblem::Asn(asn).into());
+    }
+    if router_id.is_unspecified() || router_id.is_multicast() || router_id.is_broadcast() {
+        return fail(lines.place(bgp.router_id.span().start), BgpProblem::RouterId(router_id).into());
+    }
+    Ok(Local { asn, router_id, cluster: bgp.cluster_number })
+}
+
+fn peer(
+    table: Spanned<file::Peer>,
+    own: &[IpAddr],
+    directory: Option<&Path>,
+    lines: &Lines,
+) -> Result<PeerSettings, Fault> {
+    let (place, peer) = placed(table, lines);
+    let (address_place, address) = placed(peer.address, lines);
+    if own.contains(&address) {
+        return fail(address_place, BgpProblem::PeerIsSelf { address }.into());
+    }
+    let start = |span: std::ops::Range<usize>| lines.place(span.start);
+    if let (Some(password), Some(file)) = (&peer.password, &peer.password_file) {
+        let problem = BgpProblem::TwoPasswords { place: start(password.span()) };
+        return fail(start(file.span()), problem.into());
+    }
+    if let (Some(security), Some(multihop)) = (&peer.ttl_security, &peer.multihop) {
+        let problem = BgpProblem::TwoTtls { place: start(multihop.span()) };
+        return fail(start(security.span()), problem.into());
+    }
+    let defaults = PeerConfig::new(address, 1);
+    let families = match peer.families {
+        Some(families) => self::families(placed(families, lines))?,
+        None => defaults.families,
+    };
+    let seconds = |file::Seconds(time)| time;
+    let config = PeerConfig {
+        address,
+        asn: peer.remote_asn.get_ref().0,
+        families,
+        passive: peer.passive,
+        hold_time: peer.hold_time.unwrap_or(defaults.hold_time),
+        connect_retry: peer.connect_retry.map_or(defaults.connect_retry, seconds),
+        max_routes: peer.maximum_prefixes.unwrap_or(defaults.max_routes),
+        max_routes_restart: peer.maximum_prefixes_restart.map(seconds),
+        graceful_restart: peer.graceful_restart,
+        announce_ipv6_vtep: peer.announce_ipv6_vtep,
+        announce_router_flag: peer.announce_router_flag.unwrap_or(defaults.announce_router_flag),
+        transport: Transport {
+            local: peer.local_address,
+            port: peer.port.map(std::num::NonZeroU16::get),
+            password: peer.password.map(Spanned::into_inner),
+            ttl_security: peer.ttl_security.map(Spanned::into_inner),
+            ttl: peer.multihop.map(Spanned::into_inner),
+        },
+    };
+    config.check().map_err(|error| Fault { place, problem: BgpProblem::from(error).into() })?;
+    // As seen from the configuration file.
+    let password_file =
+        peer.password_file.map(|path| directory.unwrap_or(Path::new("")).join(path.into_inner()));
+    Ok(PeerSettings { place, config, password_file })
+}
+
+fn families(
+    (place, file::OneOrMany(names)): Placed<file::OneOrMany<file::FamilyName>>,
+) -> Result<Vec<Family>, Fault> {
+    let families: Vec<Family> = names.into_iter().map(Family::from).collect();
+    for (n, family) in families.iter().enumerate() {
+        if families[..n].contains(family) {
+            let family = match family {
+                Family::Evpn => "evpn",
+                Family::Ipv4 => "ipv4",
+                Family::Ipv6 => "ipv6",
+            };
+            return fail(place, BgpProblem::FamilyTwice { family }.into());
+        }
+    }
+    Ok(families)
+}
+
+/// Targets that overlays name, none of which may be another overlay's, be that one's named or derived. (Of derived ones
+/// any AS is imported.)
+fn explicit(
+    named: Vec<(Vni, Placed<file::ExplicitTargets>)>,
+    derived: file::DerivedTarget,
+    overlays: &[OverlaySettings],
+) -> Result<HashMap<Vni, RouteTargets>, Fault> {
+    let names: HashMap<Vni, Place> = named.iter().map(|(vni, (place, _))| (*vni, *place)).collect();
+    let mut owners: HashMap<RouteTarget, (Vni, Place)> = HashMap::new();
+    let mut explicit = HashMap::new();
+    for (vni, (place, targets)) in named {
+        let list = |file::OneOrMany(list): file::OneOrMany<file::TargetText>| -> Box<[RouteTarget]> {
+            list.into_iter().map(|file::TargetText(target)| target).collect()
+        };
+        let (import, export) = (list(targets.import), list(targets.export));
+        for &target in import.iter().chain(&export) {
+            let clash = |other, place_of_other| {
+                let problem = BgpProblem::TargetClash { target, vni, other, place: place_of_other };
+                fail::<()>(place, problem.into())
+            };
+            if let Some(&(other, place_of_other)) = owners.get(&target).filter(|(other, _)| *other != vni) {
+                clash(other, place_of_other)?;
+            }
+            owners.insert(target, (vni, place));
+            let others = derived_of(target, derived).filter(|other| !names.contains_key(other));
+            if let Some(other) = others
+                && let Ok(at) = overlays.binary_search_by_key(&other, |overlay| overlay.vni)
+            {
+                clash(overlays[at].vni, place)?;
+            }
+        }
+        explicit.insert(vni, RouteTargets::Explicit { import, export });
+    }
+    Ok(explicit)
+}
+
+/// The overlay whose derived target this is.
+fn derived_of(target: RouteTarget, derived: file::DerivedTarget) -> Option<Vni> {
+    let text = target.to_string();
+    let number: u32 = text.split_once(':')?.1.parse().ok()?;
+    let vni = match derived {
+        file::DerivedTarget::Frr => number,
+        file::DerivedTarget::Rfc8365 => number.checked_sub(0x1000_0000)?,
+    };
+    Vni::new(vni)
+}

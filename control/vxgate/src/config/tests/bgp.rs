@@ -1,0 +1,156 @@
+//! `[bgp]`: what it says, and each rule broken once.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use evpn::{Family, RouteTargets};
+
+use super::*;
+
+const BGP: &str = r#"
+[bgp]
+asn = 65000
+router-id = "192.0.2.1"
+cluster-number = 7
+
+[[bgp.peer]]
+address = "192.0.2.9"
+remote-asn = 65000
+
+[[bgp.peer]]
+address = "2001:db8::9"
+remote-asn = "external"
+local-address = "2001:db8::1"
+password = "secret"
+ttl-security = 2
+passive = true
+hold-time = 9
+connect-retry = 1
+families = ["evpn", "ipv6"]
+announce-ipv6-vtep = true
+maximum-prefixes = 1000
+maximum-prefixes-restart = 60
+graceful-restart = 120
+"#;
+
+fn with_bgp(old: &str, new: &str) -> String {
+    assert!(BGP.contains(old), "{old}");
+    format!("{GOOD}{}", BGP.replacen(old, new, 1))
+}
+
+/// As [`super::refused`], for a change in the part above.
+#[track_caller]
+fn bad(old: &str, new: &str, at: &str, words: &[&str]) {
+    let text = with_bgp(old, new);
+    let message = parse(&text).expect_err("refused").to_string();
+    let offset = text.rfind(at).expect("the place is in the file");
+    let line = text[..offset].matches('\n').count() + 1;
+    assert!(message.starts_with(&format!("gw.toml:{line}:")), "line {line} expected: {message}");
+    for word in words {
+        assert!(message.contains(word), "{word:?} expected: {message}");
+    }
+}
+
+#[test]
+fn all_of_it_is_read() {
+    assert!(parse(GOOD).unwrap().bgp.is_none());
+    let bgp = parse(&with_bgp("[bgp]", "[bgp]")).unwrap().bgp.unwrap();
+    assert_eq!((bgp.local.asn, bgp.local.cluster), (65000, 7));
+    assert_eq!(bgp.local.router_id, Ipv4Addr::new(192, 0, 2, 1));
+    assert_eq!(bgp.targets(Vni::new(100).unwrap()), RouteTargets::Frr);
+    let peers = bgp.peer_configs().unwrap();
+    assert_eq!((peers[0].asn, &peers[0].families[..]), (Some(65000), &[Family::Evpn][..]));
+    let peer = &peers[1];
+    assert_eq!((peer.asn, peer.passive, peer.hold_time), (None, true, 9));
+    assert_eq!((&peer.families[..], peer.announce_ipv6_vtep), (&[Family::Evpn, Family::Ipv6][..], true));
+    assert_eq!((peer.max_routes, peer.max_routes_restart), (1000, Some(Duration::from_secs(60))));
+    assert_eq!((peer.connect_retry, peer.graceful_restart), (Duration::from_secs(1), Some(120)));
+    let transport = &peer.transport;
+    assert_eq!((transport.password.as_deref(), transport.ttl_security), (Some("secret"), Some(2)));
+    assert_eq!(transport.local, Some("2001:db8::1".parse().unwrap()));
+}
+
+#[test]
+fn duplicates_have_their_defaults_one_by_one() {
+    let bgp = |text: &str| parse(&with_bgp("cluster-number = 7", text)).unwrap().bgp.unwrap();
+    let default = evpn::DuplicatePolicy::default();
+    assert_eq!(bgp("cluster-number = 7").duplicates, default);
+    let changed = bgp("cluster-number = 7\nduplicates = { moves = 3, recovery = \"never\" }").duplicates;
+    assert_eq!((changed.moves, changed.window, changed.recovery), (3, default.window, None));
+}
+
+#[test]
+fn an_overlay_may_name_its_route_targets() {
+    let named = "mtu = 1400\nroute-targets = { import = [\"1:1\", \"65001:7\"], export = \"65001:7\" }";
+    let text = with_bgp("[bgp]", "[bgp]\nroute-target = \"rfc8365\"").replacen("mtu = 1400", named, 1);
+    let bgp = parse(&text).unwrap().bgp.unwrap();
+    assert_eq!(bgp.targets(Vni::new(1).unwrap()), RouteTargets::Rfc8365);
+    let RouteTargets::Explicit { import, export } = bgp.targets(Vni::new(100).unwrap()) else { panic!() };
+    assert_eq!((import.len(), export.len(), export[0].to_string()), (2, 1, "65001:7".into()));
+}
+
+#[test]
+fn a_password_may_be_in_a_file_beside_the_configuration() {
+    let directory = std::env::temp_dir().join(format!("vxgate-passwords-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let text = with_bgp("password = \"secret\"", "password-file = \"peer.key\"");
+    let settings = Settings::parse(&directory.join("gw.toml"), &text).unwrap().bgp.unwrap();
+    let missing = settings.peer_configs().unwrap_err().to_string();
+    assert!(missing.contains("peer.key") && missing.starts_with("line "), "{missing}");
+    fs::write(directory.join("peer.key"), "\n").unwrap();
+    assert!(settings.peer_configs().unwrap_err().to_string().contains("1 to 80 bytes"));
+    fs::write(directory.join("peer.key"), "from a file\n").unwrap();
+    let peers = settings.peer_configs().unwrap();
+    assert_eq!(peers[1].transport.password.as_deref(), Some("from a file"));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn who_we_are_must_be_possible() {
+    bad("asn = 65000", "asn = 0", "asn = 0", &["reserved", "AS number"]);
+    bad("\"192.0.2.1\"", "\"0.0.0.0\"", "router-id", &["0.0.0.0", "IPv4 address"]);
+    bad("cluster-number = 7", "cluster-number = 70000", "70000", &[]);
+    let alone = BGP.find("[[bgp.peer]]").unwrap();
+    let message = parse(&format!("{GOOD}{}", &BGP[..alone])).unwrap_err().to_string();
+    assert!(message.contains("no peer") && message.contains("[[bgp.peer]]"), "{message}");
+}
+
+#[test]
+fn a_peer_must_be_one_that_can_be_spoken_with() {
+    bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["192.0.2.9", "twice", "keep one"]);
+    bad("2001:db8::9", "198.18.0.1", "\"198.18.0.1\"", &["own VTEP"]);
+    bad("2001:db8::9", "ff02::1", "[[bgp.peer]]", &["ff02::1", "unicast"]);
+    bad("hold-time = 9", "hold-time = 1", "[[bgp.peer]]", &["hold time", "3 s"]);
+    bad("\"2001:db8::1\"", "\"192.0.2.1\"", "[[bgp.peer]]", &["local address"]);
+    bad("\"external\"", "0", "[[bgp.peer]]", &["AS 0"]);
+    bad("\"external\"", "\"internal\"", "\"internal\"", &["external"]);
+    bad("[\"evpn\", \"ipv6\"]", "[\"evpn\", \"evpn\"]", "families", &["evpn twice"]);
+    bad("[\"evpn\", \"ipv6\"]", "[\"vpnv4\"]", "families", &["vpnv4", "evpn"]);
+    bad("[\"evpn\", \"ipv6\"]", "[]", "families", &["empty list"]);
+    bad("passive = true", "multihop = 3", "ttl-security", &["multihop", "remove"]);
+    bad("passive = true", "password-file = \"x\"", "password-file", &["keep one"]);
+    bad("\"secret\"", "\"\"", "[[bgp.peer]]", &["1 to 80 bytes"]);
+    bad("passive = true", "passiv = true", "passiv", &["passiv"]);
+}
+
+#[test]
+fn route_targets_must_not_clash() {
+    let clash = |derived: &str, target: &str| {
+        let named = format!("mtu = 1400\nroute-targets = {{ import = \"{target}\", export = \"{target}\" }}");
+        let text = with_bgp("[bgp]", &format!("[bgp]\nroute-target = \"{derived}\""));
+        parse(&text.replacen("mtu = 1400", &named, 1)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let message = clash("frr", "65001:3").unwrap_err();
+    assert!(
+        message.contains("VNI 100") && message.contains("VNI 3") && message.contains("65001:3"),
+        "{message}"
+    );
+    assert!(message.starts_with("gw.toml:26:"), "{message}");
+    clash("frr", "65001:5").unwrap();
+    clash("frr", "65001:100").unwrap();
+    clash("rfc8365", "65001:3").unwrap();
+    clash("rfc8365", "65001:268435459").unwrap_err();
+    let text = GOOD.replacen("mtu = 1400", "route-targets = { import = \"1:1\", export = \"1:1\" }", 1);
+    assert!(parse(&text).unwrap_err().to_string().contains("no [bgp]"));
+    assert!(parse(&text.replace("\"1:1\"", "\"1\"")).unwrap_err().to_string().contains("AS:NUMBER"));
+}

@@ -1,0 +1,6 @@
+//! The receiver and the impairment between netdevs, in network namespaces. Needs root.
+
+mod frames;
+mod impairment;
+mod receiver;
+mod run;

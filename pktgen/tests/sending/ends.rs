@@ -1,0 +1,90 @@
+//! Every way in which sending can end.
+
+use std::time::Duration;
+
+use lab::{Process, Signal};
+use serde_json::Value;
+
+use crate::{BINARY, PATIENCE, Wire};
+
+/// Sends for ever.
+fn start(wire: &Wire) -> Process {
+    let line = format!(
+        "send -i {} --src 10.0.0.1 --dst 10.0.1.1 --dst-mac 02:00:00:00:00:01 -r 20kpps -o json",
+        Wire::NEAR
+    );
+    let before = received(wire);
+    let mut process = wire.near.spawn(BINARY, &line.split(' ').collect::<Vec<_>>()).unwrap();
+    process.wait_until("frames at the far end", PATIENCE, || received(wire) > before + 100).unwrap();
+    process
+}
+
+/// Frames that the far end has received.
+fn received(wire: &Wire) -> u64 {
+    let link = wire.far.ip_json(&["-s", "link", "show", "dev", Wire::FAR]).unwrap();
+    link[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+}
+
+fn report(process: &Process) -> Value {
+    serde_json::from_str(&process.stdout()).unwrap_or_else(|error| panic!("{error}: {}", process.log()))
+}
+
+#[test]
+fn a_signal_ends_it_with_a_report() {
+    let wire = Wire::new(1);
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut process = start(&wire);
+        process.signal(signal).unwrap();
+        assert!(process.wait(PATIENCE).unwrap().success(), "{}", process.log());
+        let report = report(&process);
+        assert_eq!(report["sent"]["ended"], "stopped");
+        assert!(report["sent"]["packets"].as_u64().unwrap() > 100);
+    }
+}
+
+#[test]
+fn an_interface_that_dies_ends_it_with_a_report() {
+    let wire = Wire::new(1);
+    for death in ["link set near0 down", "link delete near0"] {
+        wire.near.ip("link set near0 up").unwrap();
+        lab::wait_link_up(&wire.near, Wire::NEAR).unwrap();
+        let mut process = start(&wire);
+        wire.near.ip(death).unwrap();
+        assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(1), "{}", process.log());
+        let report = report(&process);
+        assert!(report["sent"]["ended"]["failed"].as_str().unwrap().contains("is gone, or was set down"));
+        assert!(report["sent"]["packets"].as_u64().unwrap() > 100);
+        assert!(process.stderr().contains("ip link"), "{}", process.stderr());
+    }
+}
+
+#[test]
+fn a_rate_that_cannot_be_reached_is_said() {
+    let wire = Wire::new(1);
+    let line = format!(
+        "send -i {} --src 10.0.0.1 --dst 10.0.1.1 --dst-mac 02:00:00:00:00:01 -r 10Gpps -d 200ms -o json",
+        Wire::NEAR
+    );
+    let mut process = wire.near.spawn(BINARY, &line.split(' ').collect::<Vec<_>>()).unwrap();
+    assert!(process.wait(PATIENCE + Duration::from_secs(1)).unwrap().success(), "{}", process.log());
+    assert!(process.stderr().contains("of the requested 10Gpps were reached"), "{}", process.stderr());
+    let report = report(&process);
+    let packets = report["sent"]["packets"].as_u64().unwrap();
+    assert!(report["reached"].as_f64().unwrap() < 0.1 && packets > 0);
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_before_anything_is() {
+    let wire = Wire::new(1);
+    let refused = |arguments: &str| {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        wire.near.run(BINARY, &arguments).unwrap_err().to_string()
+    };
+    let flags = "--src 10.0.0.1 --dst 10.0.1.1 --dst-mac 02:00:00:00:00:01 -c 1";
+    assert!(refused(&format!("send -i nosuch0 {flags}")).contains("`ip link` lists"));
+    assert!(refused(&format!("send -i near0 --size 2100 {flags}")).contains("mtu 2078"));
+    assert!(refused(&format!("send -i near0 --queues 9 {flags}")).contains("no such queue"));
+    assert!(refused("send -i near0 -c 1 --src 10.0.0.1 --dst 10.0.0.2").contains("--dst-mac is missing"));
+    wire.near.ip("link set near0 down").unwrap();
+    assert!(refused(&format!("send -i near0 {flags}")).contains("ip link set dev near0 up"));
+}
