@@ -68,7 +68,7 @@ fn bgp(cores: Cores) -> Result<(), Error> {
 }
 
 fn pktgen(cores: Cores) -> Result<(), Error> {
-    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own)?).publish("pktgen")
+    Report::new(cores.own.id, pktgen::modes(), pktgen::figures(cores.own, cores.other)?).publish("pktgen")
 }
 
 fn veth() -> Result<(), Error> {

@@ -47,7 +47,7 @@ fn every_input_is_survived_and_golden_ones_are_read() {
 
 #[test]
 fn every_change_to_an_input_is_survived() {
-    survive_changes("pcap", |input| pcap(input));
+    survive_changes("pcap", pcap);
     survive_changes("receiver", |input| _ = receiver(input));
 }
 

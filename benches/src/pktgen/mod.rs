@@ -1,6 +1,7 @@
 //! The generator: how fast frames are built, how fast they are sent beside other senders, and how well a rate is kept.
 
 mod build;
+mod calibration;
 mod rate;
 mod sending;
 
@@ -38,9 +39,12 @@ pub(crate) fn modes() -> Value {
     })
 }
 
-/// Measures everything.
-pub(crate) fn figures(core: CoreId) -> Result<Vec<Figure>, Error> {
+/// Measures everything; calibrations only with another core.
+pub(crate) fn figures(core: CoreId, other: Option<CoreId>) -> Result<Vec<Figure>, Error> {
     let mut figures = build::figures()?;
+    if let Some(other) = other {
+        figures.extend(calibration::figures(core, other)?);
+    }
     let link = Link::new()?;
     let (sending, fastest) = sending::figures(&link, core)?;
     figures.extend(sending);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use port::xdp::{Classifier, ClassifierConfig, PortRole};
 use port::{
-    Batch, BindRequest, ChunkSize, FramePool, Port, Queue, Umem, Waker, XdpRequest, frames_for, open,
+    Batch, BindRequest, ChunkSize, FramePool, Idle, Port, Queue, Umem, Waker, XdpRequest, frames_for, open,
 };
 use vxgate_bench::population::Family;
 
@@ -18,7 +18,6 @@ use super::stage::{self, INSIDE, Link, Stage, vtep};
 use crate::Error;
 
 /// As a worker does.
-const SPIN: u32 = 200;
 const SLEEP: Duration = Duration::from_millis(4);
 
 /// A reflector at work.
@@ -102,18 +101,14 @@ fn open_ports(stage: &Stage, indices: [u32; 2]) -> Result<Opened, Error> {
 }
 
 fn run(mut ports: Vec<Port>, mut pool: FramePool, waker: &Waker, stop: &AtomicBool) {
-    let mut idle_rounds = 0;
+    let mut idle = Idle::default();
     while !stop.load(Ordering::Relaxed) {
         if round(&mut ports, &mut pool) {
-            idle_rounds = 0;
-            continue;
-        }
-        idle_rounds += 1;
-        if idle_rounds < SPIN {
-            std::hint::spin_loop();
-        } else {
+            idle.worked();
+        } else if idle.is_to_sleep() {
             port::wait(&ports, waker, SLEEP);
-            idle_rounds = SPIN - 1;
+        } else {
+            std::hint::spin_loop();
         }
     }
 }

@@ -123,7 +123,10 @@ fn configurations() {
             good.replace("10.0.0.0/8", "10.0.0.0/8\", \"10.9.0.0/16"),
             ["10.9.0.0/16 overlaps", "keep the wider"],
         ),
-        (good.replace("role = \"uplink\"", "role = \"underlay\""), ["underlay is taken", "exactly one"]),
+        (
+            good.replace("role = \"uplink\"", "role = \"underlay\""),
+            ["no port has the role uplink", "add a [[port]]"],
+        ),
     ];
     for (config, expected) in cases {
         assert_ne!(config, good);

@@ -6,7 +6,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use port::{Batch, Frame, FramePool, Polling, Port, Umem, Waker};
+use port::{Batch, Frame, FramePool, Idle, Polling, Port, Umem, Waker};
 
 use crate::api::{PortIndex, PuntClass};
 use crate::counters::{Counters, Outcome, Reason};
@@ -22,9 +22,6 @@ use crate::tap::WorkerTaps;
 const SLEEP: Duration = Duration::from_millis(4);
 /// Sleep while frames wait that the kernel did not take.
 const RETRY: Duration = Duration::from_millis(1);
-/// Rounds without work before an adaptive worker sleeps: some tens of microseconds, in which the next frame of a flow
-/// comes if it comes soon.
-const SPIN: u32 = 200;
 /// Answers of the slow path that are sent in one round.
 const ANSWERS: usize = 32;
 
@@ -54,19 +51,14 @@ pub(crate) struct Worker {
 impl Worker {
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
-        let mut idle_rounds = 0;
+        let mut idle = Idle::default();
         while !self.stop.load(Ordering::Relaxed) {
             if self.round() {
-                idle_rounds = 0;
-                continue;
-            }
-            idle_rounds += 1;
-            if self.polling == Polling::Busy || idle_rounds < SPIN {
-                std::hint::spin_loop();
-            } else {
+                idle.worked();
+            } else if self.polling == Polling::Adaptive && idle.is_to_sleep() {
                 self.sleep();
-                // Another such look after each wake-up would cost more than sleeping saves.
-                idle_rounds = SPIN - 1;
+            } else {
+                std::hint::spin_loop();
             }
         }
     }

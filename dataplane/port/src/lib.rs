@@ -23,4 +23,4 @@ pub use error::PortError;
 pub use port::{Opened, Port, Queue, SocketStatistics, StatisticsReader, frames_for, open};
 pub use socket::RING_SIZE;
 pub use umem::{BATCH, Batch, ChunkSize, Frame, FramePool, HEADROOM, MAX_FRAME, MAX_MTU, Umem};
-pub use wait::{Waker, wait};
+pub use wait::{Idle, Waker, wait};

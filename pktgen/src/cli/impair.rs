@@ -35,8 +35,8 @@ pub(crate) struct Impair {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     hold_for: u32,
     /// How long all frames take, such as 5ms.
-    #[arg(long, value_name = "TIME", default_value = "0s")]
-    delay: Span,
+    #[arg(long, value_name = "TIME")]
+    delay: Option<Span>,
     /// Decides what is left to chance: the same number and the same packets end in the same deeds.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -57,7 +57,7 @@ impl Impair {
             corrupt: self.corrupt.unwrap_or_default(),
             hold: self.hold.unwrap_or_default(),
             hold_for: self.hold_for,
-            delay: self.delay.0,
+            delay: self.delay.map_or(Duration::ZERO, |span| span.0),
         };
         let stop = signals::stop()?;
         let wire = ImpairedWire::start(AttachOptions::new(self.from), AttachOptions::new(self.to), rules)?;

@@ -31,8 +31,9 @@ impl Bump {
         self.impairment.deeds()
     }
 
-    /// Serves both ports once, at `now` (nanoseconds); whether anything moved.
-    pub fn round(&mut self, now: u64) -> bool {
+    /// Serves both ports once; whether anything moved. `clock` tells the time in nanoseconds: it is read after frames
+    /// were taken, so that none is let go before its delay is over.
+    pub fn round(&mut self, clock: impl Fn() -> u64) -> bool {
         let mut busy = false;
         for side in 0..2 {
             for queue in 0..self.ports[side].len() {
@@ -40,7 +41,11 @@ impl Bump {
                 port.reclaim(&mut self.pool);
                 port.refill(&mut self.pool);
                 let mut batch = Batch::new();
-                busy |= port.receive(&mut batch) > 0;
+                if port.receive(&mut batch) == 0 {
+                    continue;
+                }
+                busy = true;
+                let now = clock();
                 for frame in batch {
                     match side {
                         0 => self.impair(frame, now),
@@ -49,6 +54,7 @@ impl Bump {
                 }
             }
         }
+        let now = clock();
         while let Some(frame) = self.stuck.take().or_else(|| self.impairment.next(now)) {
             busy = true;
             // By one queue only: the order of several would be anybody's.

@@ -34,7 +34,7 @@ fn run(rules: Rules, packets: u32) -> (Deeds, Measured) {
     let delay = rules.delay.as_nanos() as u64;
     let (mut bump, [mut near, mut far]) = bump(rules);
     let mut round = |now: u64| {
-        bump.round(now);
+        bump.round(|| now);
         while let Some(frame) = far.take() {
             meter.take(&frame, now);
         }
@@ -55,7 +55,7 @@ fn run(rules: Rules, packets: u32) -> (Deeds, Measured) {
     }
     let _ = round;
     bump.flush();
-    bump.round(end);
+    bump.round(|| end);
     while let Some(frame) = far.take() {
         meter.take(&frame, end);
     }
@@ -136,7 +136,7 @@ fn the_way_back_is_not_impaired() {
     let (mut bump, [mut near, mut far]) = bump(Rules { lose: When::Every(1), ..Rules::default() });
     for sequence in 0..100 {
         assert!(far.deliver(&test_packet(0, sequence, 0)) && near.deliver(&test_packet(0, sequence, 0)));
-        bump.round(0);
+        bump.round(|| 0);
         assert_eq!(near.take(), Some(test_packet(0, sequence, 0)));
         assert_eq!(far.take(), None);
     }

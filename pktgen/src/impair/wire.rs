@@ -75,11 +75,10 @@ impl Drop for ImpairedWire {
 fn work(mut bump: Bump, stop: &AtomicBool, deeds: &Mutex<Deeds>) {
     let mut last = clock::now();
     while !stop.load(Ordering::Relaxed) {
-        let now = clock::now();
-        if bump.round(now) {
-            last = now;
+        if bump.round(clock::now) {
+            last = clock::now();
         } else {
-            if now - last > QUIET {
+            if clock::now() - last > QUIET {
                 bump.flush();
             }
             thread::yield_now();

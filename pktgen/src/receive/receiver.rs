@@ -23,6 +23,8 @@ const SLEEP: Duration = Duration::from_millis(4);
 const TIDY: u32 = 16;
 /// Slices that may wait for somebody to look at them; those beyond are lost.
 const SLICES: usize = 64;
+/// Cores that an affinity mask of the C library has room for (`CPU_SETSIZE`).
+const MOST_CORES: usize = 1024;
 /// Batches that are still taken from each ring at the end: a whole ring.
 const LAST_ROUNDS: usize = 32;
 
@@ -103,7 +105,10 @@ impl Receiver {
     /// # Errors
     /// [`ReceiveError`]; nothing is left attached then.
     pub fn start(options: ReceiverOptions) -> Result<Self, ReceiveError> {
-        let core = options.core.map(look_up_core).transpose()?;
+        let core = options.core;
+        if let Some(core) = core.filter(|core| *core >= MOST_CORES) {
+            return Err(ReceiveError::Core(core));
+        }
         let Attached { umem, pool, netdevs } = attach::attach(std::slice::from_ref(&options.attach), 0)?;
         let [netdev] = <[_; 1]>::try_from(netdevs).unwrap_or_else(|_| unreachable!("one was asked for"));
         let intake = Intake::new(umem, pool, netdev.ports, Meter::new(options.meter));
@@ -119,12 +124,16 @@ impl Receiver {
             stop: Arc::clone(&stop),
             waker: waker.clone(),
         };
+        let (told, pinned) = crossbeam_channel::bounded(1);
         let thread = thread::Builder::new().name("receive".into()).spawn(move || {
-            if let Some(core) = core {
-                core_affinity::set_for_current(core);
-            }
-            work.run()
+            let pinned = core.is_none_or(|id| core_affinity::set_for_current(CoreId { id }));
+            // The other end waits for it.
+            let _ = told.send(pinned);
+            if pinned { work.run() } else { work.intake.into_meter() }
         })?;
+        if let (Ok(false), Some(core)) = (pinned.recv(), core) {
+            return Err(ReceiveError::Core(core));
+        }
         Ok(Self { thread: Some(thread), stop, waker, slices, seen, facts: netdev.facts, watch: netdev.watch })
     }
 
@@ -186,12 +195,6 @@ impl Drop for Receiver {
             let _ = thread.join();
         }
     }
-}
-
-/// A core that this process may use.
-fn look_up_core(number: usize) -> Result<CoreId, ReceiveError> {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    cores.into_iter().find(|core| core.id == number).ok_or(ReceiveError::Core(number))
 }
 
 /// What the thread owns.

@@ -1,7 +1,8 @@
 //! Two reports beside each other: what differs, and whether that may be chance.
 //!
-//! What a single run knows of its own noise is used, and no more: of counts, that of binomial sampling; of percentiles,
-//! the confidence interval of their ranks; of rates, how much seconds differ. None of this knows how much one *run*
+//! What a single run knows of its own noise is used, and no more: of counts, that of binomial sampling; of rates, how much
+//! seconds differ; of percentiles, both how much seconds differ and the confidence interval of their ranks, which alone
+//! takes packets that waited together for independent ones. None of this knows how much one *run*
 //! differs from the next: for that, run both several times, in turn.
 
 use std::fmt::{self, Display, Write};
@@ -108,7 +109,8 @@ fn unlike(a: &Report, b: &Report) -> Vec<Unlike> {
     for (side, a, b) in
         [("sender", &a.setup.sender, &b.setup.sender), ("receiver", &a.setup.receiver, &b.setup.receiver)]
     {
-        let facts: [(&str, fn(&PortFacts) -> String); 7] = [
+        type Of = fn(&PortFacts) -> String;
+        let facts: [(&str, Of); 7] = [
             ("driver", |port| port.driver.clone()),
             ("firmware", |port| port.firmware.clone()),
             ("MTU", |port| port.mtu.to_string()),
@@ -127,6 +129,7 @@ fn unlike(a: &Report, b: &Report) -> Vec<Unlike> {
 
 fn differences(a: &Report, b: &Report) -> Vec<Difference> {
     let mut all = Vec::new();
+    let slices = [&*a.received.slices, &*b.received.slices];
     if let (Some(a), Some(b)) = (&a.sent, &b.sent)
         && let (Some(rate_a), Some(rate_b)) = (a.rate, b.rate)
     {
@@ -135,7 +138,8 @@ fn differences(a: &Report, b: &Report) -> Vec<Difference> {
         all.push(difference("sent", rate_a, rate_b, "packets/s", verdict));
     }
     if let (Some(rate_a), Some(rate_b)) = (a.received.rate, b.received.rate) {
-        let verdict = of_samples(&rates(&a.received.slices), &rates(&b.received.slices));
+        let rate = |slice: &SliceReport| slice.received as f64 / slice.length as f64;
+        let verdict = of_samples(&sample(slices[0], rate), &sample(slices[1], rate));
         all.push(difference("received", rate_a, rate_b, "packets/s", verdict));
     }
     let [of_a, of_b] = [a, b].map(|report| {
@@ -148,13 +152,16 @@ fn differences(a: &Report, b: &Report) -> Vec<Difference> {
         all.push(of_counts(name, (of_a.0[at], of_a.1), (of_b.0[at], of_b.1)));
     }
     if let (Some(a), Some(b)) = (&a.received.latency, &b.received.latency) {
-        let percentiles: [(&str, fn(&LatencySummary) -> Percentile); 4] = [
-            ("latency p50", |latency| latency.p50),
-            ("latency p90", |latency| latency.p90),
-            ("latency p99", |latency| latency.p99),
-            ("latency p99.9", |latency| latency.p999),
+        let [p50, p99] = [|slice: &SliceReport| slice.p50 as f64, |slice: &SliceReport| slice.p99 as f64]
+            .map(|of| of_samples(&sample(slices[0], of), &sample(slices[1], of)));
+        type Of = fn(&LatencySummary) -> Percentile;
+        let percentiles: [(&str, Of, Verdict); 4] = [
+            ("latency p50", |latency| latency.p50, p50),
+            ("latency p90", |latency| latency.p90, p50),
+            ("latency p99", |latency| latency.p99, p99),
+            ("latency p99.9", |latency| latency.p999, p99),
         ];
-        all.extend(percentiles.map(|(name, of)| of_percentiles(name, of(a), of(b))));
+        all.extend(percentiles.map(|(name, of, seconds)| of_percentiles(name, of(a), of(b), seconds)));
         // Extremes have no distribution that a run would know.
         for (name, a, b) in [("latency min", a.min, b.min), ("latency max", a.max, b.max)] {
             let verdict = if a == b { Verdict::Same } else { Verdict::Unknown };
@@ -168,14 +175,10 @@ fn difference(figure: &str, a: f64, b: f64, unit: &str, verdict: Verdict) -> Dif
     Difference { figure: figure.to_owned(), a, b, unit: unit.to_owned(), verdict }
 }
 
-/// Rates of whole slices, the first and the last left out: sending began and ended inside those.
-fn rates(slices: &[SliceReport]) -> Vec<f64> {
+/// Of whole slices, the first and the last left out: sending began and ended inside those.
+fn sample(slices: &[SliceReport], of: fn(&SliceReport) -> f64) -> Vec<f64> {
     let whole = slices.get(1..slices.len().saturating_sub(1)).unwrap_or_default();
-    whole
-        .iter()
-        .filter(|slice| slice.length > 0)
-        .map(|slice| slice.received as f64 / slice.length as f64)
-        .collect()
+    whole.iter().filter(|slice| slice.length > 0).map(of).collect()
 }
 
 /// Whether the means of two samples differ by more than their spread allows (Welch's test, at a fixed bound).
@@ -218,14 +221,14 @@ fn of_counts(name: &str, (a, all_a): (u64, u64), (b, all_b): (u64, u64)) -> Diff
     difference(name, part_a, part_b, "of all", verdict)
 }
 
-/// Of two percentiles: whether their intervals leave room for the same one.
-fn of_percentiles(name: &str, a: Percentile, b: Percentile) -> Difference {
+/// Of two percentiles: whether their intervals leave room for the same one, and what seconds say.
+fn of_percentiles(name: &str, a: Percentile, b: Percentile, seconds: Verdict) -> Difference {
     let verdict = if a.value == b.value {
         Verdict::Same
-    } else if a.low > b.high || b.low > a.high {
-        Verdict::Differs
-    } else {
+    } else if a.low <= b.high && b.low <= a.high {
         Verdict::Noise
+    } else {
+        seconds
     };
     difference(name, a.value as f64, b.value as f64, "ns", verdict)
 }

@@ -124,7 +124,15 @@ fn noise_is_told_from_differences() {
     // p50 among latencies spread over 10 µs: 1 % of them.
     let slower = compare(&base, &report(10_000, 100, 50_050));
     assert_eq!(verdict(&slower, "latency p50"), Verdict::Noise, "{slower}");
-    assert_eq!(verdict(&compare(&base, &report(10_000, 100, 60_000)), "latency p50"), Verdict::Differs);
+    let other = report(10_000, 100, 60_000);
+    assert_eq!(verdict(&compare(&base, &other), "latency p50"), Verdict::Differs);
+    // Seconds that differ as much among each other say that it may be chance.
+    let mut uneven = other.clone();
+    (0..).zip(&mut uneven.received.slices).for_each(|(at, slice)| slice.p50 += at % 2 * 400_000);
+    assert_ne!(verdict(&compare(&base, &uneven), "latency p50"), Verdict::Differs);
+    let mut short = other;
+    short.received.slices.truncate(2);
+    assert_eq!(verdict(&compare(&base, &short), "latency p50"), Verdict::Unknown);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The receiver and the impairment between netdevs, in network namespaces. Needs root.
 
+mod commands;
 mod frames;
 mod impairment;
 mod receiver;

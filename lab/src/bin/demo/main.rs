@@ -1,6 +1,7 @@
 //! The demo: vxgate between two endpoints that are the Linux kernel's own VXLAN and an outer network, under real
 //! traffic. Prints what was tried and what was seen; exits with 1 if anything was not as it should be.
 
+mod evpn;
 mod forwarding;
 mod router;
 
@@ -53,13 +54,16 @@ fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
     println!("station each, a router with a host behind it, and vxgate between them.");
     println!();
     println!("  station101,103 ─ endpoint ═══ IPv4 ═╗                         ╔═ router ─ outer host");
-    println!("  station102,104 ─ endpoint ═══ IPv6 ═╩═ underlay0 vxgate uplink0 ═ neighbour");
+    println!("  station102,104 ─ endpoint ═══ IPv6 ═╬═ underlay0 vxgate uplink0 ═ neighbour");
+    println!("  station105 ───── FRR ════════ IPv4 ═╣");
+    println!("                   FRR, reflector ────╝  tells vxgate of the endpoint and the station before");
     println!();
     let sites: Vec<Site> = (1..=4).map(Site::numbered).collect();
     let mut scene = Scene::build(&binary, &TopologyOptions::new(&Scene::blocks()), &sites)?;
     let clients = router::join_clients(&scene)?;
     let before = scene.topology.gateway.interfaces()?;
-    scene.gateway.configure(&router::config(&scene, &clients)?)?;
+    let network = evpn::build(&scene)?;
+    scene.gateway.configure(&(router::config(&scene, &clients)? + "\n" + &network.config(&scene)))?;
     let started = scene.gateway.start()?;
     println!("vxgate is ready after {} ms and says:", started.as_millis());
     print_indented(&scene.gateway.log());
@@ -68,6 +72,7 @@ fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
     let mut trials = Vec::new();
     forwarding::show(&scene, &mut trials)?;
     router::show(&scene, &clients, &mut trials)?;
+    network.show(&scene, &mut trials)?;
 
     let after = scene.topology.gateway.interfaces()?;
     trials.push(Trial {
@@ -76,7 +81,7 @@ fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
         ok: before == after,
     });
 
-    for what in ["ports", "neighbours", "counters"] {
+    for what in ["ports", "neighbours", "bgp peers", "bgp evpn", "counters"] {
         println!("\nvxgate show {what}:");
         print_indented(&scene.gateway.show_table(what)?);
     }
