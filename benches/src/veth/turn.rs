@@ -69,9 +69,9 @@ impl Turn {
         self.refused / (self.refused + self.received)
     }
 
-    /// How much of what was received did not come out: lost inside, or still there.
+    /// How much of what was received did not come out. Rings that were full before a short turn may give more than none.
     pub(crate) fn wasted_share(&self) -> f64 {
-        (self.received - self.forwarded) / self.received
+        (self.received - self.forwarded).max(0.0) / self.received
     }
 
     /// What it took.

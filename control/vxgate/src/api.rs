@@ -238,8 +238,11 @@ async fn tell_events(mut stream: BufReader<UnixStream>, events: &Events, follow:
         text.push(b'\n');
     }
     timeout(PATIENCE, stream.write_all(&text)).await??;
+    if !follow {
+        return stream.shutdown().await;
+    }
     let mut unexpected = [0; 64];
-    while follow {
+    loop {
         tokio::select! {
             row = coming.recv() => match row {
                 Ok(row) => {

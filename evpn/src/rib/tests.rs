@@ -23,11 +23,15 @@ struct Said {
     attributes: Option<Attributes>,
 }
 
+fn mostly<T: Clone + std::fmt::Debug>(usual: T, other: T) -> impl Strategy<Value = T> {
+    prop_oneof![9 => Just(usual), 1 => Just(other)]
+}
+
 prop_compose! {
-    /// Few values, so that ties are common and each step of the decision decides now and then.
+    /// Mostly equal values, so that each step of the decision decides now and then.
     fn attributes()(
-        next_hop in 1u8..4, local_pref in 100u32..102, med in 0u32..3, neighbour in 0u32..3, length in 1u16..3,
-        origin in 0u8..2, originator in prop::option::of(1u8..4), clusters in 0usize..3,
+        next_hop in mostly(1u8, 2), local_pref in mostly(100u32, 101), med in 0u32..3, neighbour in 0u32..2,
+        length in mostly(1u16, 2), origin in mostly(0u8, 1), originator in prop::option::of(1u8..4), clusters in 0usize..3,
         mobility in prop::option::of((any::<bool>(), 0u32..3)),
     ) -> Attributes {
         let mut extended = vec![ExtendedCommunity::new(0x0002_fde8_0000_0000 | u64::from(VNI))];

@@ -389,7 +389,7 @@ impl SlowPath {
 }
 
 /// Frames that waited, through the pipeline once more.
-fn again(waited: Vec<Box<Punted>>) -> impl Iterator<Item = Output> {
+fn again(waited: impl IntoIterator<Item = Box<Punted>>) -> impl Iterator<Item = Output> {
     waited.into_iter().map(|punted| Output::Again { port: punted.port, frame: Box::new(punted.frame) })
 }
 

@@ -28,7 +28,7 @@ impl SlowPath {
         let key = NeighbourKey { overlay, address };
         // It has been announced since the packet was punted.
         if self.known_for_certain(key).is_some() {
-            return self.send(again(vec![Box::new(punted)]), now);
+            return self.send(again([Box::new(punted)]), now);
         }
         let mut actions = Vec::new();
         self.neighbours.resolve(key, Box::new(punted), now, &mut actions);

@@ -161,21 +161,15 @@ impl<A: Address> Ranges<A> {
 
     #[inline(never)]
     fn search(&self, address: A, place: u32) -> u32 {
-        self.find(address, place).unwrap_or(0)
-    }
-
-    /// The answer where there are several; always some, since all places are inside as they were built.
-    #[inline(always)]
-    fn find(&self, address: A, place: u32) -> Option<u32> {
-        let (first, last) = *self.searched.get(place as usize)?;
+        let (first, last) = self.searched[place as usize];
         let (first, last) = (first as usize, last as usize);
-        let candidates = self.starts.get(first + 1..=last)?;
+        let candidates = &self.starts[first + 1..=last];
         let inside = if candidates.len() <= FEW {
             candidates.iter().take_while(|start| **start <= address).count()
         } else {
             candidates.partition_point(|start| *start <= address)
         };
-        self.values.get(first + inside).copied()
+        self.values[first + inside]
     }
 
     fn memory_bytes(&self) -> usize {
