@@ -13,7 +13,7 @@ use wire::Vni;
 use super::expand::placed;
 use super::file;
 use super::validate::{Placed, fail};
-use super::{Fault, Lines, OverlaySettings, Place};
+use super::{Fault, Lines, OverlayGroup, OverlaySettings, Place};
 
 /// A checked `[bgp]`.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl PeerSettings {
 pub(super) fn expand(
     table: Option<Spanned<file::Bgp>>,
     targets: Vec<(Vni, Placed<file::ExplicitTargets>)>,
-    overlays: &[OverlaySettings],
+    (overlays, groups): (&[OverlaySettings], &[OverlayGroup]),
     own: &[IpAddr],
     directory: Option<&Path>,
     lines: &Lines,
@@ -153,15 +153,15 @@ pub(super) fn expand(
     };
     let (place, bgp) = placed(table, lines);
     let local = local(&bgp, lines)?;
-    let explicit = explicit(targets, bgp.route_target, overlays)?;
+    let explicit = explicit(targets, bgp.route_target, overlays, groups)?;
     let mut peers: Vec<PeerSettings> = Vec::new();
     for table in bgp.peer {
-        let peer = peer(table, own, directory, lines)?;
-        let address = peer.config.address;
+        let address = *table.get_ref().address.get_ref();
         if let Some(other) = peers.iter().find(|other| other.config.address == address) {
-            return fail(peer.place, BgpProblem::PeerTwice { address, place: other.place }.into());
+            let place = lines.place(table.span().start);
+            return fail(place, BgpProblem::PeerTwice { address, place: other.place }.into());
         }
-        peers.push(peer);
+        peers.push(peer(table, own, directory, lines)?);
     }
     if peers.is_empty() {
         return fail(place, BgpProblem::NoPeers.into());
@@ -270,6 +270,7 @@ fn explicit(
     named: Vec<(Vni, Placed<file::ExplicitTargets>)>,
     derived: file::DerivedTarget,
     overlays: &[OverlaySettings],
+    groups: &[OverlayGroup],
 ) -> Result<HashMap<Vni, RouteTargets>, Fault> {
     let names: HashMap<Vni, Place> = named.iter().map(|(vni, (place, _))| (*vni, *place)).collect();
     let mut owners: HashMap<RouteTarget, (Vni, Place)> = HashMap::new();
@@ -292,7 +293,7 @@ fn explicit(
             if let Some(other) = others
                 && let Ok(at) = overlays.binary_search_by_key(&other, |overlay| overlay.vni)
             {
-                clash(overlays[at].vni, place)?;
+                clash(other, groups[overlays[at].group as usize].place)?;
             }
         }
         explicit.insert(vni, RouteTargets::Explicit { import, export });

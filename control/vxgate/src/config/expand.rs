@@ -126,7 +126,8 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     if !vteps.is_empty() {
         validate::endpoints_and_vteps(&settings.groups, &vteps)?;
     }
-    settings.bgp = bgp::expand(file.bgp, targets, &settings.overlays, &vteps, path.parent(), lines)?;
+    settings.bgp =
+        bgp::expand(file.bgp, targets, (&settings.overlays, &settings.groups), &vteps, path.parent(), lines)?;
     Ok(settings)
 }
 

@@ -145,7 +145,7 @@ fn route_targets_must_not_clash() {
         message.contains("VNI 100") && message.contains("VNI 3") && message.contains("65001:3"),
         "{message}"
     );
-    assert!(message.starts_with("gw.toml:26:"), "{message}");
+    assert!(message.starts_with("gw.toml:25:") && message.contains("(line 27)"), "{message}");
     clash("frr", "65001:5").unwrap();
     clash("frr", "65001:100").unwrap();
     clash("rfc8365", "65001:3").unwrap();
