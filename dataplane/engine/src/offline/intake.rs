@@ -25,7 +25,9 @@ impl Intake {
         let (writer, _) = Writer::new(config, 1).expect("tables for the configuration");
         let (commands, queue) = crossbeam_channel::unbounded();
         let tally = Arc::new(Tally::new());
-        let slow_path = SlowPath::new(writer, queue, Vec::new(), Box::new(|_| ()), Arc::default(), tally);
+        // Nobody is there to send what it would say.
+        let (worker, _, _) = WorkerLink::new(Waker::new().expect("an event descriptor"));
+        let slow_path = SlowPath::new(writer, queue, vec![worker], Box::new(|_| ()), Arc::default(), tally);
         Self { commands, slow_path }
     }
 
