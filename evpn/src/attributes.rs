@@ -101,33 +101,53 @@ impl Attributes {
 
     /// Sticky bit and sequence number of MAC mobility; not sticky and 0 without (RFC 7432 §7.7, §15).
     pub fn mobility(&self) -> (bool, u32) {
-        self.extended.iter().find_map(|community| community.as_mac_mobility()).unwrap_or_default()
+        mobility(&self.extended)
     }
 
     /// Whether the default-gateway community is there (RFC 7432 §7.8).
     pub fn is_default_gateway(&self) -> bool {
-        self.extended.iter().any(|community| community.as_default_gateway())
+        is_default_gateway(&self.extended)
     }
 
     /// Whether the address is a router's (RFC 9047 R flag).
     pub fn is_router(&self) -> bool {
-        self.extended
-            .iter()
-            .any(|community| kind(*community) == ARP_ND && community.value_bytes()[0] & ARP_ND_ROUTER != 0)
+        is_router(&self.extended)
     }
 
     /// Whether VXLAN may be used: it is among the encapsulations, or none is named (RFC 8365 §5.1.3 would then have
     /// MPLS; a peer that speaks VXLAN alone may leave it out, as OVN and some NICs do).
     pub fn allows_vxlan(&self) -> bool {
-        let mut named =
-            self.extended.iter().filter_map(|community| community.as_bgp_encapsulation()).peekable();
-        named.peek().is_none() || named.any(|tunnel| tunnel == TUNNEL_VXLAN)
+        allows_vxlan(&self.extended)
     }
 
     /// The AS that the route was got from.
     pub(crate) fn neighbour_as(&self) -> Option<u32> {
         self.as_path.first().copied()
     }
+}
+
+/// As [`Attributes::mobility`].
+pub(crate) fn mobility(extended: &[ExtendedCommunity]) -> (bool, u32) {
+    extended.iter().find_map(|community| community.as_mac_mobility()).unwrap_or_default()
+}
+
+/// As [`Attributes::is_default_gateway`].
+pub(crate) fn is_default_gateway(extended: &[ExtendedCommunity]) -> bool {
+    extended.iter().any(|community| community.as_default_gateway())
+}
+
+/// As [`Attributes::is_router`].
+pub(crate) fn is_router(extended: &[ExtendedCommunity]) -> bool {
+    let is_router = |community: &ExtendedCommunity| {
+        kind(*community) == ARP_ND && community.value_bytes()[0] & ARP_ND_ROUTER != 0
+    };
+    extended.iter().any(is_router)
+}
+
+/// As [`Attributes::allows_vxlan`].
+pub(crate) fn allows_vxlan(extended: &[ExtendedCommunity]) -> bool {
+    let mut named = extended.iter().filter_map(|community| community.as_bgp_encapsulation()).peekable();
+    named.peek().is_none() || named.any(|tunnel| tunnel == TUNNEL_VXLAN)
 }
 
 /// Type and subtype.

@@ -13,6 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use rustbgpd_wire::EvpnRouteKey;
 use wire::{MacAddr, Vni};
 
+use crate::attributes::allows_vxlan;
 use crate::event::{Change, Event, Rejection};
 use crate::rib::decision::Rules;
 use crate::rib::key::EvpnKey;
@@ -87,15 +88,14 @@ impl Overlays {
             EvpnKey::Other(_) => return Ok(None),
         };
         let vni = Vni::new(label).ok_or(Rejection::VniZero)?;
-        let imported =
-            self.targets.get(&vni).is_some_and(|targets| targets.imports(vni, &attributes.extended));
+        let imported = self.targets.get(&vni).is_some_and(|targets| targets.imports(vni, &path.extended));
         if !imported {
             return Ok(None);
         }
         if self.identity.vteps.contains(&endpoint) {
             return Err(Rejection::OwnVtep);
         }
-        if !attributes.allows_vxlan() {
+        if !allows_vxlan(&path.extended) {
             return Err(Rejection::Encapsulation);
         }
         if let EvpnKey::MacIp(key) = key {

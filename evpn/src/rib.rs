@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
-use rustbgpd_wire::EvpnRoute;
+use rustbgpd_wire::{EvpnRoute, ExtendedCommunity};
 use wire::{MacAddr, Vni};
 
 use crate::attributes::{Attributes, Pool};
@@ -54,6 +54,7 @@ enum Sweep {
 #[derive(Debug)]
 pub(crate) struct Rib {
     pool: Pool<Attributes>,
+    extended: Pool<Vec<ExtendedCommunity>>,
     peers: Vec<Peer>,
     neighbours: Vec<Neighbour>,
     evpn: Table<EvpnKey>,
@@ -67,6 +68,7 @@ impl Rib {
     pub(crate) fn new(identity: Identity, policy: DuplicatePolicy) -> Self {
         Self {
             pool: Pool::default(),
+            extended: Pool::default(),
             peers: Vec::new(),
             neighbours: Vec::new(),
             evpn: Table::default(),
@@ -152,12 +154,13 @@ impl Rib {
 
     // Routes.
 
-    pub(crate) fn announce(&mut self, peer: PeerId, nlri: Nlri, attributes: Attributes, now: Instant) {
+    pub(crate) fn announce(&mut self, peer: PeerId, nlri: Nlri, mut attributes: Attributes, now: Instant) {
+        let extended = self.extended.intern(std::mem::take(&mut attributes.extended).into_vec());
         let attributes = self.pool.intern(attributes);
         match nlri {
             Nlri::Evpn(routes) => {
                 for route in routes {
-                    let path = self.path(peer, Family::Evpn, &attributes, &route);
+                    let path = self.path(peer, Family::Evpn, (&attributes, &extended), &route);
                     let id = self.evpn.find_or_insert(EvpnKey::new(&route));
                     self.put(Family::Evpn, id, path);
                     if let Some(reason) = self.refresh_evpn(id, now) {
@@ -170,7 +173,14 @@ impl Rib {
                 for prefix in prefixes {
                     let family = family_of(prefix);
                     let epoch = self.peers[usize::from(peer.0)].epoch[family.index()];
-                    let path = Path { attributes: attributes.clone(), extra: None, label: 0, peer, epoch };
+                    let path = Path {
+                        attributes: attributes.clone(),
+                        extended: extended.clone(),
+                        extra: None,
+                        label: 0,
+                        peer,
+                        epoch,
+                    };
                     let id = self.unicast.find_or_insert(prefix);
                     let before = self.next_hop(id);
                     self.put(family, id, path);
@@ -179,6 +189,7 @@ impl Rib {
             }
         }
         self.pool.release(attributes);
+        self.extended.release(extended);
     }
 
     pub(crate) fn withdraw(&mut self, peer: PeerId, nlri: &Nlri, now: Instant) {
@@ -212,7 +223,13 @@ impl Rib {
         }
     }
 
-    fn path(&self, peer: PeerId, family: Family, attributes: &Arc<Attributes>, route: &EvpnRoute) -> Path {
+    fn path(
+        &self,
+        peer: PeerId,
+        family: Family,
+        (attributes, extended): (&Arc<Attributes>, &Arc<Vec<ExtendedCommunity>>),
+        route: &EvpnRoute,
+    ) -> Path {
         let (esi, label, label2, gateway) = match route {
             EvpnRoute::EadPerEs(route) => (route.esi.0, route.label.value(), None, None),
             EvpnRoute::EadPerEvi(route) => (route.esi.0, route.label.value(), None, None),
@@ -225,6 +242,7 @@ impl Rib {
         let is_plain = esi == [0; 10] && label2.is_none() && gateway.is_none();
         Path {
             attributes: attributes.clone(),
+            extended: extended.clone(),
             extra: (!is_plain).then(|| Box::new(Extra { esi, label2, gateway })),
             label,
             peer,
@@ -248,7 +266,10 @@ impl Rib {
             }
         };
         match old {
-            Some(old) => self.pool.release(old.attributes),
+            Some(old) => {
+                self.pool.release(old.attributes);
+                self.extended.release(old.extended);
+            }
             None => self.peers[usize::from(peer.0)].routes[family.index()] += 1,
         }
     }
@@ -291,6 +312,7 @@ impl Rib {
         for path in taken {
             self.peers[usize::from(path.peer.0)].routes[family.index()] -= 1;
             self.pool.release(path.attributes);
+            self.extended.release(path.extended);
         }
     }
 

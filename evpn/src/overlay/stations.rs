@@ -14,6 +14,7 @@ use wire::{MacAddr, Vni};
 
 use super::duplicates::Duplicates;
 use super::{StationView, Told};
+use crate::attributes::{is_default_gateway, is_router, mobility};
 use crate::event::{Change, Event};
 use crate::rib::decision::Rules;
 use crate::rib::key::EvpnKey;
@@ -67,9 +68,9 @@ impl Stations {
         let (mac, ip) = (key.mac, key.ip());
         let Some(best) = entry.best() else { return };
         let is_new = entry.vni == 0;
-        let (endpoint, router) = (best.attributes.next_hop, best.attributes.is_router());
-        let (sticky, _) = best.attributes.mobility();
-        let default_gateway = best.attributes.is_default_gateway();
+        let (endpoint, router) = (best.attributes.next_hop, is_router(&best.extended));
+        let (sticky, _) = mobility(&best.extended);
+        let default_gateway = is_default_gateway(&best.extended);
         if is_new {
             let mut has_address = false;
             let mut first = NONE;
@@ -159,7 +160,7 @@ impl Stations {
         rules: Rules<'_>,
     ) -> Option<StationView> {
         let station = self.stations.get(&(vni, mac))?;
-        let (_, sequence) = best(table, station.first, rules)?.attributes.mobility();
+        let (_, sequence) = mobility(&best(table, station.first, rules)?.extended);
         let held = self.duplicates.is_held((vni, mac));
         Some(StationView { endpoint: station.endpoint, sequence, sticky: station.sticky, held })
     }
@@ -192,8 +193,7 @@ impl Stations {
                 return;
             }
         }
-        let ((sticky, _), default_gateway) =
-            (best.attributes.mobility(), best.attributes.is_default_gateway());
+        let ((sticky, _), default_gateway) = (mobility(&best.extended), is_default_gateway(&best.extended));
         if (station.endpoint, station.sticky, station.default_gateway) != (endpoint, sticky, default_gateway)
         {
             (station.endpoint, station.sticky, station.default_gateway) = (endpoint, sticky, default_gateway);

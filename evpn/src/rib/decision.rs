@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::table::Path;
+use crate::attributes::mobility;
 
 /// The step that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,9 +112,11 @@ impl Rules<'_> {
     pub(crate) fn compare(&self, a: &Path, b: &Path, med: bool) -> (Ordering, Step) {
         let (x, y) = (&*a.attributes, &*b.attributes);
         let steps: [(Step, &dyn Fn() -> Ordering); 11] = [
-            (Step::Sticky, &|| if self.mac { x.mobility().0.cmp(&y.mobility().0) } else { Ordering::Equal }),
+            (Step::Sticky, &|| {
+                if self.mac { mobility(&a.extended).0.cmp(&mobility(&b.extended).0) } else { Ordering::Equal }
+            }),
             (Step::Sequence, &|| {
-                if self.mac { x.mobility().1.cmp(&y.mobility().1) } else { Ordering::Equal }
+                if self.mac { mobility(&a.extended).1.cmp(&mobility(&b.extended).1) } else { Ordering::Equal }
             }),
             (Step::NextHop, &|| if self.mac { y.next_hop.cmp(&x.next_hop) } else { Ordering::Equal }),
             (Step::LocalPref, &|| x.local_pref.cmp(&y.local_pref)),
@@ -144,8 +147,8 @@ impl Rules<'_> {
     fn value(&self, step: Step, path: &Path) -> String {
         let attributes = &path.attributes;
         match step {
-            Step::Sticky => attributes.mobility().0.to_string(),
-            Step::Sequence => attributes.mobility().1.to_string(),
+            Step::Sticky => mobility(&path.extended).0.to_string(),
+            Step::Sequence => mobility(&path.extended).1.to_string(),
             Step::NextHop => attributes.next_hop.to_string(),
             Step::LocalPref => attributes.local_pref.to_string(),
             Step::AsPathLength => attributes.as_path_length.to_string(),

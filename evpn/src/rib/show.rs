@@ -76,7 +76,10 @@ impl Rib {
             esi: path.extra.as_ref().map(|extra| extra.esi).filter(|esi| *esi != [0; 10]),
             gateway: path.extra.as_ref().and_then(|extra| extra.gateway),
             stale: is_stale(path, family, &self.peers),
-            attributes: (*path.attributes).clone(),
+            attributes: Attributes {
+                extended: path.extended.as_slice().into(),
+                ..(*path.attributes).clone()
+            },
             why,
         };
         let others = entry.paths.iter().filter(|path| !std::ptr::eq(*path, best));

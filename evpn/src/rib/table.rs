@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use rustbgpd_wire::ExtendedCommunity;
 
 use crate::attributes::Attributes;
 use crate::event::PeerId;
@@ -18,7 +19,11 @@ pub(crate) const NONE: RouteId = RouteId::MAX;
 /// What a peer says of a route.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
+    /// All but the extended communities: most often those of an endpoint.
     pub(crate) attributes: Arc<Attributes>,
+    /// The extended communities: most often those of an overlay. Kept apart, since together nearly each route would have
+    /// a set of its own.
+    pub(crate) extended: Arc<Vec<ExtendedCommunity>>,
     /// What few routes have.
     pub(crate) extra: Option<Box<Extra>>,
     /// The first label: for VXLAN, the VNI.
