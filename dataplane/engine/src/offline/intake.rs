@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
+use port::Waker;
 
 use crate::api::{AnnouncedStatistics, Announcement, Config, Update};
-use crate::slowpath::{Command, SlowPath, Tally};
+use crate::slowpath::{Command, SlowPath, Tally, WorkerLink};
 use crate::tables::Writer;
 
 /// The tables of a gateway that nobody reads, and the thread that writes them: the caller's.
@@ -19,12 +20,14 @@ impl Intake {
     /// Tables as the configuration says.
     ///
     /// # Panics
-    /// If there is no memory, or the stations do not fit the flow table.
+    /// If there is no memory or descriptor, or the stations do not fit the flow table.
     pub fn new(config: Config) -> Self {
         let (writer, _) = Writer::new(config, 1).expect("tables for the configuration");
         let (commands, queue) = crossbeam_channel::unbounded();
         let tally = Arc::new(Tally::new());
-        let slow_path = SlowPath::new(writer, queue, Vec::new(), Box::new(|_| ()), Arc::default(), tally);
+        // Nobody is there to send what it would say.
+        let (worker, _, _) = WorkerLink::new(Waker::new().expect("an event descriptor"));
+        let slow_path = SlowPath::new(writer, queue, vec![worker], Box::new(|_| ()), Arc::default(), tally);
         Self { commands, slow_path }
     }
 
