@@ -111,6 +111,9 @@ impl SlowPath {
         // Without a MAC address it cannot tell one: it confirms what is known, or says nothing (RFC 4861 §7.2.5).
         let is_bound = || self.neighbours.bound(NeighbourKey { overlay, address }) == Some(received.sender);
         if advertisement.target_mac.is_none() && !is_bound() {
+            if let Err(deed) = self.check_station_address(overlay, address) {
+                self.tally.count(deed);
+            }
             return Some(());
         }
         let override_ = advertisement.override_;
