@@ -107,6 +107,9 @@ impl PeerConfig {
         if matches!(self.hold_time, 1 | 2) {
             return Err(ConfigError::HoldTime { peer, hold_time: self.hold_time });
         }
+        if self.connect_retry.is_zero() {
+            return Err(ConfigError::ConnectRetry { peer });
+        }
         if self.graceful_restart.is_some_and(|seconds| seconds > 4095) {
             return Err(ConfigError::RestartTime { peer });
         }
@@ -151,6 +154,12 @@ pub enum ConfigError {
         peer: IpAddr,
         /// What was given.
         hold_time: u16,
+    },
+    /// It would try for ever without a pause.
+    #[error("peer {peer}: a pause of 0 s between attempts to connect is none, take 1 s or more")]
+    ConnectRetry {
+        /// The peer.
+        peer: IpAddr,
     },
     /// Twelve bits on the wire.
     #[error("peer {peer}: the restart time is at most 4095 s")]

@@ -163,6 +163,8 @@ pub enum Rejection {
     VniZero,
     /// The station's MAC address is a group address or all zero.
     NoStationMac,
+    /// Its endpoint's address is none that a host on the underlay has.
+    NoVtep,
     /// Its next hop is one of our own VTEP addresses.
     OwnVtep,
     /// It claims the shared MAC address, and its next hop is no gateway of the cluster.
@@ -184,6 +186,7 @@ impl fmt::Display for Rejection {
             Self::FirstAs => "the path does not start with the peer's AS",
             Self::VniZero => "VNI 0",
             Self::NoStationMac => "MAC address of no station",
+            Self::NoVtep => "endpoint with an address of no host",
             Self::OwnVtep => "next hop is our own VTEP",
             Self::SharedMacStranger => "the shared MAC address from a stranger",
             Self::Encapsulation => "encapsulation is not VXLAN",

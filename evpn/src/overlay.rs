@@ -92,6 +92,9 @@ impl Overlays {
         if !imported {
             return Ok(None);
         }
+        if !is_host(endpoint) {
+            return Err(Rejection::NoVtep);
+        }
         if self.identity.vteps.contains(&endpoint) {
             return Err(Rejection::OwnVtep);
         }
@@ -219,4 +222,14 @@ impl Overlays {
         }
         held
     }
+}
+
+/// Whether an address can be that of a host on the underlay. An IPv4 address has one form alone: as IPv6 it would pass for
+/// another.
+fn is_host(address: IpAddr) -> bool {
+    let of_no_host = match address {
+        IpAddr::V4(address) => address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.to_ipv4_mapped().is_some(),
+    };
+    !(of_no_host || address.is_unspecified() || address.is_loopback() || address.is_multicast())
 }

@@ -15,7 +15,7 @@ use crate::process::{Process, run};
 const DAEMONS: &str = "/usr/lib/frr";
 
 /// How long a daemon may take to open its socket.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// zebra and bgpd of FRR in a namespace, ended when dropped. Nothing of the machine's own configuration is read.
 #[derive(Debug)]

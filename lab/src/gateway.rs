@@ -16,7 +16,7 @@ use crate::process::{Process, end_of};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an orderly end may take.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A vxgate binary, its configuration, and the process that runs it, if any.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::state::is_installed;
 
 /// How long it may take to answer.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// gobgpd in a namespace, ended when dropped.
 #[derive(Debug)]

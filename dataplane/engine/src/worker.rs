@@ -89,6 +89,10 @@ impl Worker {
         if std::mem::take(&mut self.punted) {
             self.slow_path.unpark();
         }
+        if !busy {
+            // Otherwise a worker without traffic would hold old tables for ever, and what can be used again after them.
+            self.tables.load();
+        }
         self.flows.quiesce();
         busy
     }

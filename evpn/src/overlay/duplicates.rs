@@ -27,6 +27,9 @@ impl Default for DuplicatePolicy {
 
 type Key = (Vni, MacAddr);
 
+/// Most stations whose moves are counted at a time.
+const MOST: usize = 1 << 20;
+
 #[derive(Debug)]
 struct Moves {
     count: u16,
@@ -62,6 +65,10 @@ impl Duplicates {
     /// The station is about to move: whether that is one move too many, and it is held from now on.
     pub(crate) fn is_one_too_many(&mut self, key: Key, now: Instant) -> bool {
         let policy = self.policy;
+        // Made-up stations must not take all memory: those beyond may move as they like.
+        if self.moves.len() >= MOST && !self.moves.contains_key(&key) {
+            return false;
+        }
         let (timers, until) = (&mut self.timers, now + policy.window);
         let moves = self.moves.entry(key).or_insert_with(|| {
             timers.push_back((until, key));

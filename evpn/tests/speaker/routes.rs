@@ -57,6 +57,7 @@ fn routes_that_may_not_be_believed_are_refused_by_name() {
         (mac_route(1, [1, 0, 0x5e, 0, 0, 1], ip, peer), Some(Rejection::NoStationMac)),
         (mac_route(1, [0; 6], ip, peer), Some(Rejection::NoStationMac)),
         (mac_route(1, STATION, ip, OWN.into()), Some(Rejection::OwnVtep)),
+        (mac_route(1, STATION, ip, IpAddr::V6(OWN.to_ipv6_mapped())), Some(Rejection::NoVtep)),
         (mac_route(1, SHARED, ip, peer), Some(Rejection::SharedMacStranger)),
         (mac_route(1, SHARED, ip, gateway), None),
         (mpls(mac_route(1, STATION, ip, peer)), Some(Rejection::Encapsulation)),

@@ -126,7 +126,11 @@ fn stations_are_reached_where_frr_says_they_are() {
     other_link.roam(&mut roamer).unwrap();
     stage.wait_station(mac(STATIONS[0]), other.vtep);
     wait_received(&probes);
-    assert_eq!(router_entries(&roamer, stage.site.routers()), before);
+    wait_until("the same router as before", PATIENCE, || {
+        let now = router_entries(&roamer, stage.site.routers());
+        if now == before { Ok(()) } else { Err(now.join("; ")) }
+    })
+    .unwrap();
     for probe in probes {
         let report = probe.stop().unwrap();
         eprintln!(
@@ -143,8 +147,11 @@ fn stations_are_reached_where_frr_says_they_are() {
     reflector.restart_bgpd().unwrap();
     stage.wait_pings(&roamer, STATIONS[0]);
     stage.wait_pings(&stayer, STATIONS[1]);
-    let events = stage.gateway.show("bgp peers").unwrap();
-    assert_eq!(events[0]["state"], "Established", "{events}");
+    wait_until("the session", PATIENCE, || {
+        let peers = stage.gateway.show("bgp peers").unwrap();
+        if peers[0]["state"] == "Established" { Ok(()) } else { Err(peers.to_string()) }
+    })
+    .unwrap();
 
     // The gateway leaves: endpoints know it no longer, though no session of theirs has ended.
     stage.gateway.stop().unwrap();

@@ -219,6 +219,7 @@ impl Writer {
     /// Lets readers see all that was applied.
     pub(crate) fn publish(&mut self) {
         if std::mem::take(&mut self.changed) {
+            self.forget_unused();
             // A worker that lets go of the last reference would free whole tables on the packet path.
             let before = self.published.swap(Arc::new(self.current.clone()));
             self.replaced.push((self.publications, before));

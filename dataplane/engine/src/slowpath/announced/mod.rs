@@ -30,6 +30,8 @@ use stations::{StationKey, Stations};
 
 /// Stations that are tried again at once, when there is room.
 const RETRIES: usize = 256;
+/// Stations besides its holder that an address is remembered to be announced for: the last ones.
+const RIVALS: usize = 16;
 
 /// What is announced, as far as the flow table does not say it.
 #[derive(Debug, Default)]
@@ -185,6 +187,10 @@ impl SlowPath {
     fn contest(&mut self, key: NeighbourKey, mac: MacAddr) {
         let others = self.announced.contested.entry(key).or_default();
         if !others.contains(&mac) {
+            // Liars must not make the list long that all of them search.
+            if others.len() == RIVALS {
+                others.remove(0);
+            }
             others.push(mac);
         }
     }

@@ -58,7 +58,6 @@ impl Writer {
             self.changed = true;
             self.endpoints_changed = true;
             self.indices.free.push_back((self.publications + 1, index));
-            self.forget_unused();
         }
     }
 
