@@ -6,7 +6,7 @@ use port::{BATCH, FramePool, Port, RING_SIZE};
 
 use super::pace::Pace;
 use super::sent::{Ended, Sent};
-use super::source::{Next, Source};
+use super::source::{Built, Source};
 use super::wait::wait;
 use crate::clock;
 use crate::profile::{Limit, Rate};
@@ -69,7 +69,8 @@ impl<S: Source> Sender<S> {
             if let Some(failure) = self.port.failure() {
                 break failed(&failure);
             }
-            let due = pace.due().max(self.source.due(start));
+            let Some(own) = self.source.due(start) else { break Ended::Complete };
+            let due = pace.due().max(own);
             if due > now {
                 wait(now, due.min(end));
                 continue;
@@ -78,8 +79,8 @@ impl<S: Source> Sender<S> {
             self.port.reclaim(&mut self.pool);
             let most = (count - self.sent.packets).min(BATCH as u64) as usize;
             match self.send(most, start, now, &mut pace) {
-                Some(0) if self.pool.available() > 0 => {}
-                Some(0) => {
+                0 if self.pool.available() > 0 => {}
+                0 => {
                     // The port holds all frames: it must be made to send them.
                     self.port.flush();
                     if now - taken_at > PATIENCE {
@@ -87,8 +88,7 @@ impl<S: Source> Sender<S> {
                     }
                     continue;
                 }
-                Some(_) => {}
-                None => break Ended::Complete,
+                _ => {}
             }
             taken_at = now;
             progress.packets.store(self.sent.packets, Ordering::Relaxed);
@@ -101,29 +101,18 @@ impl<S: Source> Sender<S> {
         self.sent
     }
 
-    /// Sends what is due, `most` frames at most; how many, or `None` if the source has ended.
+    /// Sends what is due, `most` frames at most; how many.
     #[inline]
-    fn send(&mut self, most: usize, start: u64, now: u64, pace: &mut Pace) -> Option<usize> {
+    fn send(&mut self, most: usize, start: u64, now: u64, pace: &mut Pace) -> usize {
         let mut count = 0;
         while count < most && pace.due() <= now {
             let Some(mut frame) = self.pool.take() else { break };
             let fits = frame.reset(self.source.max_len());
             assert!(fits, "checked with the profile");
             let buffer = self.port.umem().data_mut(&mut frame);
-            let (stream, len) = match self.source.next(start, now, buffer) {
-                Next::Frame { stream, len } => (stream, len),
-                Next::Later => {
-                    self.pool.put(frame);
-                    break;
-                }
-                Next::End if count > 0 => {
-                    self.pool.put(frame);
-                    break;
-                }
-                Next::End => {
-                    self.pool.put(frame);
-                    return None;
-                }
+            let Some(Built { stream, len }) = self.source.next(start, now, buffer) else {
+                self.pool.put(frame);
+                break;
             };
             frame.truncate(len);
             let transmitted = self.port.transmit(frame);
@@ -145,7 +134,7 @@ impl<S: Source> Sender<S> {
             self.sent.first.get_or_insert(now);
             self.sent.last = Some(now);
         }
-        Some(count)
+        count
     }
 
     /// Waits until the port has taken all, or is not going to, and takes what it has not off the result.
