@@ -51,10 +51,16 @@ impl<S: Source> Sender<S> {
         Self { port, pool, source, sent: Sent::new(streams, requested), recent }
     }
 
-    /// Sends until the limit is met, the source ends, it is told to stop, or the port fails.
-    pub(super) fn run(mut self, rate: Rate, limit: Limit, stop: &AtomicBool, progress: &Progress) -> Sent {
-        let start = clock::now();
-        let mut pace = Pace::new(rate, start);
+    /// Sends until the limit is met, the source ends, it is told to stop, or the port fails. The source and the limit
+    /// begin at `start`, nanoseconds of the clock.
+    pub(super) fn run(
+        mut self,
+        mut pace: Pace,
+        start: u64,
+        limit: Limit,
+        stop: &AtomicBool,
+        progress: &Progress,
+    ) -> Sent {
         let end = limit.duration.map_or(u64::MAX, |time| start.saturating_add(time.as_nanos() as u64));
         let count = limit.count.unwrap_or(u64::MAX);
         let mut taken_at = start;

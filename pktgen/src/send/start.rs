@@ -11,10 +11,11 @@ use port::{BindMode, BindRequest, ChunkSize, Port, PortError, Queue, RING_SIZE, 
 use sys::netdev::Netdev;
 use thiserror::Error;
 
-use super::pace;
+use super::pace::{self, Pace};
 use super::sender::{Progress, Sender};
 use super::sent::Sent;
 use super::source::{Source, Streams};
+use crate::clock;
 use crate::profile::{Limit, Profile, Rate};
 
 /// Bytes of an Ethernet header, and of the one tag that the kernel allows beyond the MTU.
@@ -136,6 +137,7 @@ pub(super) fn start_sources<S: Source + Send + 'static>(
             streams,
             requested: rate,
             rate: pace::share(rate, lanes),
+            offset: pace::offset(rate, lane),
             limit: Limit { count: limit.count.map(|count| share_of(count, lane, lanes)), ..limit },
         };
         starting.push(task.spawn(source, Arc::clone(stop))?);
@@ -154,9 +156,10 @@ pub(super) fn start_sources<S: Source + Send + 'static>(
         requested: rate,
         streams,
     };
+    let start = clock::now();
     for one in starting {
         // The thread waits for this.
-        let _ = one.go.send(());
+        let _ = one.go.send(start);
         sending.threads.push(one.thread);
         sending.progress.push(one.progress);
     }
@@ -210,6 +213,8 @@ struct Task {
     streams: usize,
     requested: Rate,
     rate: Rate,
+    /// How much later than the others' start its first packet is due, in nanoseconds.
+    offset: u64,
     limit: Limit,
 }
 
@@ -217,7 +222,8 @@ struct Task {
 struct Starting {
     thread: JoinHandle<Sent>,
     ready: Receiver<Result<BindMode, SendError>>,
-    go: Channel<()>,
+    /// Takes the time at which all begin.
+    go: Channel<u64>,
     progress: Arc<Progress>,
 }
 
@@ -228,7 +234,7 @@ impl Task {
         stop: Arc<AtomicBool>,
     ) -> Result<Starting, SendError> {
         let (told, ready) = channel();
-        let (go, may_go) = channel();
+        let (go, may_go) = channel::<u64>();
         let progress = Arc::new(Progress::default());
         let shown = Arc::clone(&progress);
         let queue = self.queue;
@@ -244,12 +250,11 @@ impl Task {
                     return nothing;
                 }
             };
-            if may_go.recv().is_err() {
-                // Another thread did not get so far.
-                return nothing;
-            }
+            // Another thread did not get so far.
+            let Ok(start) = may_go.recv() else { return nothing };
             let sender = Sender::new(port, pool, source, self.streams, self.requested);
-            sender.run(self.rate, self.limit, &stop, &shown)
+            let pace = Pace::new(self.rate, start.saturating_add(self.offset));
+            sender.run(pace, start, self.limit, &stop, &shown)
         };
         let thread = thread::Builder::new()
             .name(format!("send {queue}"))

@@ -6,10 +6,11 @@ use std::time::Duration;
 use port::memory::Wire;
 use port::{FramePool, Port, RING_SIZE, Umem, memory};
 
-use super::pace::MAX_LAG;
+use super::pace::{MAX_LAG, Pace};
 use super::sender::{Progress, Sender};
 use super::source::Streams;
 use super::{Ended, Sent};
+use crate::clock;
 use crate::profile::{Limit, Profile, Rate};
 use crate::stamp::Stamp;
 
@@ -62,7 +63,8 @@ fn send(rate: Rate, limit: Limit, stop_after: Option<usize>) -> (Sent, Vec<Vec<u
                 std::thread::yield_now();
             }
         });
-        let sent = sender.run(rate, limit, &stop, &Progress::default());
+        let start = clock::now();
+        let sent = sender.run(Pace::new(rate, start), start, limit, &stop, &Progress::default());
         done.store(true, Ordering::Release);
         (sent, taker.join().unwrap())
     })
@@ -127,7 +129,9 @@ fn what_the_port_never_took_was_not_sent() {
     let profile = profile();
     let sender = Sender::new(port, pool, Streams::new(&profile, 0), 2, Rate::Max);
     // The wire takes nothing, and the ring fills up.
-    let sent = sender.run(Rate::Max, Limit::default(), &AtomicBool::new(false), &Progress::default());
+    let start = clock::now();
+    let stop = AtomicBool::new(false);
+    let sent = sender.run(Pace::new(Rate::Max, start), start, Limit::default(), &stop, &Progress::default());
     assert_eq!((sent.packets, sent.bytes, sent.first, sent.last), (0, 0, None, None));
     assert!(sent.streams.iter().all(|stream| stream.packets == 0 && stream.bytes == 0));
     assert!(
