@@ -16,6 +16,9 @@ use wire::MacAddr;
 use super::traffic::Traffic;
 use super::{Error, Output, dry_run, signals, table};
 
+/// How late frames of a capture may be without a warning, in nanoseconds.
+const LATE: u64 = 1_000_000;
+
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     #[command(flatten)]
@@ -186,6 +189,12 @@ fn report(
             "pktgen: {:.2} % of the requested {} were reached: ask for less, or give more --queues",
             reached * 100.0,
             sent.requested
+        );
+    }
+    if sent.late > LATE {
+        eprintln!(
+            "pktgen: frames went out up to {:.3} ms after their times in the capture: ask for a lower --speed",
+            sent.late as f64 / 1e6
         );
     }
     match &sent.ended {

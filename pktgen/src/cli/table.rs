@@ -31,11 +31,10 @@ pub(super) fn sent(out: &mut impl Write, header: &str, streams: &[&str], sent: &
         )?;
     }
     if sent.behind > 0 {
-        writeln!(
-            out,
-            "late       {:.3} s were given up, in which it could not keep up",
-            sent.behind as f64 / 1e9
-        )?;
+        writeln!(out, "given up   {:.3} s, in which it could not keep up", sent.behind as f64 / 1e9)?;
+    }
+    if sent.late > 0 {
+        writeln!(out, "late       {:.3} ms at worst, against the capture's times", sent.late as f64 / 1e6)?;
     }
     if sent.dropped > 0 {
         writeln!(out, "dropped    {} by the interface, not counted as sent", sent.dropped)?;

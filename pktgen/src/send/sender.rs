@@ -9,7 +9,7 @@ use super::sent::{Ended, Sent};
 use super::source::{Built, Source};
 use super::wait::wait;
 use crate::clock;
-use crate::profile::{Limit, Rate};
+use crate::profile::{Limit, MIN_LEN, Rate};
 
 /// How long a port that takes nothing is waited for, in nanoseconds: to the end of a run, or before it is called stuck.
 const PATIENCE: u64 = 1_000_000_000;
@@ -78,6 +78,10 @@ impl<S: Source> Sender<S> {
             let Some(own) = self.source.due(start) else { break Ended::Complete };
             let due = pace.due().max(own);
             if due > now {
+                // What the kernel had no room for goes out now, and not with the next frames.
+                if self.port.has_unsent() {
+                    self.port.flush();
+                }
                 wait(now, due.min(end));
                 continue;
             }
@@ -94,6 +98,7 @@ impl<S: Source> Sender<S> {
                     }
                     continue;
                 }
+                _ if own > start => self.sent.late = self.sent.late.max(now - own),
                 _ => {}
             }
             taken_at = now;
@@ -127,6 +132,7 @@ impl<S: Source> Sender<S> {
             self.recent[(self.sent.packets % u64::from(RING_SIZE)) as usize] = (stream as u16, len as u16);
             self.sent.packets += 1;
             self.sent.bytes += len as u64;
+            self.sent.padding += padding(len);
             self.sent.streams[stream].packets += 1;
             self.sent.streams[stream].bytes += len as u64;
             count += 1;
@@ -157,6 +163,7 @@ impl<S: Source> Sender<S> {
             self.sent.packets -= 1;
             let (stream, len) = self.recent[(self.sent.packets % u64::from(RING_SIZE)) as usize];
             self.sent.bytes -= u64::from(len);
+            self.sent.padding -= padding(len.into());
             self.sent.streams[usize::from(stream)].packets -= 1;
             self.sent.streams[usize::from(stream)].bytes -= u64::from(len);
         }
@@ -164,6 +171,11 @@ impl<S: Source> Sender<S> {
             (self.sent.first, self.sent.last) = (None, None);
         }
     }
+}
+
+/// Bytes that a wire adds to a short frame.
+fn padding(len: usize) -> u64 {
+    MIN_LEN.saturating_sub(len) as u64
 }
 
 fn failed(failure: &std::io::Error) -> Ended {

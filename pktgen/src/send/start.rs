@@ -193,10 +193,18 @@ pub(super) fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, Se
 impl Options {
     /// The cores that threads will run on, one for each queue.
     pub fn cores(&self) -> Vec<usize> {
+        let all = core_affinity::get_core_ids().unwrap_or_default();
+        self.cores_of(all.into_iter().map(|core| core.id))
+    }
+
+    /// As [`cores`](Self::cores), of all that there are. If none is known, the first is tried.
+    fn cores_of(&self, all: impl DoubleEndedIterator<Item = usize>) -> Vec<usize> {
         let mut cores = self.cores.clone();
         if cores.is_empty() {
-            let all = core_affinity::get_core_ids().unwrap_or_default();
-            cores = all.into_iter().rev().map(|core| core.id).collect();
+            cores = all.rev().collect();
+        }
+        if cores.is_empty() {
+            cores.push(0);
         }
         cores.into_iter().cycle().take(self.queues.len()).collect()
     }
@@ -316,6 +324,19 @@ mod tests {
         for count in 0..20 {
             assert_eq!((0..3).map(|lane| share_of(count, lane, 3)).sum::<u64>(), count);
         }
+    }
+
+    #[test]
+    fn each_queue_has_a_core() {
+        let options = |cores: &[usize]| Options {
+            interface: "lo".into(),
+            queues: vec![0, 1, 2],
+            cores: cores.into(),
+            bind: BindRequest::Auto,
+        };
+        assert_eq!(options(&[]).cores_of(0..2), [1, 0, 1]);
+        assert_eq!(options(&[5]).cores_of(0..2), [5, 5, 5]);
+        assert_eq!(options(&[]).cores_of(0..0), [0, 0, 0]);
     }
 
     #[test]
