@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::{BINARY, PATIENCE, Wire};
 
-/// Sends for ever.
-fn start(wire: &Wire) -> Process {
+/// Sends for ever, with another flag if it is not empty.
+fn start(wire: &Wire, flag: &str) -> Process {
     let line = format!(
-        "send -i {} --src 10.0.0.1 --dst 10.0.1.1 --dst-mac 02:00:00:00:00:01 -r 20kpps -o json",
+        "send -i {} --src 10.0.0.1 --dst 10.0.1.1 --dst-mac 02:00:00:00:00:01 -r 20kpps -o json {flag}",
         Wire::NEAR
     );
     let before = received(wire);
-    let mut process = wire.near.spawn(BINARY, &line.split(' ').collect::<Vec<_>>()).unwrap();
+    let mut process = wire.near.spawn(BINARY, &line.split_whitespace().collect::<Vec<_>>()).unwrap();
     process.wait_until("frames at the far end", PATIENCE, || received(wire) > before + 100).unwrap();
     process
 }
@@ -33,7 +33,7 @@ fn report(process: &Process) -> Value {
 fn a_signal_ends_it_with_a_report() {
     let wire = Wire::new(1);
     for signal in [Signal::INT, Signal::TERM] {
-        let mut process = start(&wire);
+        let mut process = start(&wire, "");
         process.signal(signal).unwrap();
         assert!(process.wait(PATIENCE).unwrap().success(), "{}", process.log());
         let report = report(&process);
@@ -44,17 +44,21 @@ fn a_signal_ends_it_with_a_report() {
 
 #[test]
 fn an_interface_that_dies_ends_it_with_a_report() {
-    let wire = Wire::new(1);
-    for death in ["link set near0 down", "link delete near0"] {
-        wire.near.ip("link set near0 up").unwrap();
-        lab::wait_link_up(&wire.near, Wire::NEAR).unwrap();
-        let mut process = start(&wire);
-        wire.near.ip(death).unwrap();
-        assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(1), "{}", process.log());
-        let report = report(&process);
-        assert!(report["sent"]["ended"]["failed"].as_str().unwrap().contains("is gone, or was set down"));
-        assert!(report["sent"]["packets"].as_u64().unwrap() > 100);
-        assert!(process.stderr().contains("ip link"), "{}", process.stderr());
+    for flag in ["", "--live"] {
+        let wire = Wire::new(1);
+        // A veth takes live frames while its far end has GRO on.
+        wire.far.run("ethtool", &["-K", Wire::FAR, "gro", "on"]).unwrap();
+        for death in ["link set near0 down", "link delete near0"] {
+            wire.near.ip("link set near0 up").unwrap();
+            lab::wait_link_up(&wire.near, Wire::NEAR).unwrap();
+            let mut process = start(&wire, flag);
+            wire.near.ip(death).unwrap();
+            assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(1), "{}", process.log());
+            let report = report(&process);
+            assert!(report["sent"]["ended"]["failed"].as_str().unwrap().contains("is gone, or was set down"));
+            assert!(report["sent"]["packets"].as_u64().unwrap() > 100);
+            assert!(process.stderr().contains("ip link"), "{}", process.stderr());
+        }
     }
 }
 
