@@ -92,6 +92,8 @@ pub struct Sending {
     progress: Vec<Arc<Progress>>,
     /// The mode that each queue's socket got.
     pub modes: Vec<BindMode>,
+    /// Why `auto` did not end in zero-copy mode, if it did not: what the first of them was told.
+    pub refusal: Option<String>,
     /// The core that each thread runs on.
     pub cores: Vec<usize>,
     /// MTU of the netdev.
@@ -142,15 +144,18 @@ pub(super) fn start_sources<S: Source + Send + 'static>(
         };
         starting.push(task.spawn(source, Arc::clone(stop))?);
     }
-    let mut modes = Vec::new();
+    let (mut modes, mut refusal) = (Vec::new(), None);
     for one in &starting {
         // A thread that is gone without a word has panicked, and with it the process.
-        modes.push(one.ready.recv().unwrap_or(Err(SendError::Core(0)))?);
+        let (mode, why) = one.ready.recv().unwrap_or(Err(SendError::Core(0)))?;
+        modes.push(mode);
+        refusal = refusal.or(why);
     }
     let mut sending = Sending {
         threads: vec![],
         progress: vec![],
         modes,
+        refusal,
         cores,
         mtu: netdev.mtu,
         requested: rate,
@@ -226,10 +231,13 @@ struct Task {
     limit: Limit,
 }
 
+/// How a socket is bound, and why not in zero-copy mode, if that was tried.
+type Bound = (BindMode, Option<String>);
+
 /// A thread that has not begun to send.
 struct Starting {
     thread: JoinHandle<Sent>,
-    ready: Receiver<Result<BindMode, SendError>>,
+    ready: Receiver<Result<Bound, SendError>>,
     /// Takes the time at which all begin.
     go: Channel<u64>,
     progress: Arc<Progress>,
@@ -249,8 +257,8 @@ impl Task {
         let run = move || {
             let nothing = Sent::new(self.streams, self.requested);
             let (port, pool) = match self.open() {
-                Ok((port, pool, mode)) => {
-                    let _ = told.send(Ok(mode));
+                Ok((port, pool, bound)) => {
+                    let _ = told.send(Ok(bound));
                     (port, pool)
                 }
                 Err(error) => {
@@ -272,7 +280,7 @@ impl Task {
     }
 
     /// On the thread's own core, so that the memory is near it.
-    fn open(&self) -> Result<(Port, port::FramePool, BindMode), SendError> {
+    fn open(&self) -> Result<(Port, port::FramePool, Bound), SendError> {
         if !core_affinity::set_for_current(CoreId { id: self.core }) {
             return Err(SendError::Core(self.core));
         }
@@ -280,7 +288,8 @@ impl Task {
         let queue = Queue { interface: &self.interface, ifindex: self.ifindex, queue: self.queue };
         let mut opened = port::open(&umem, &[queue], self.bind)?;
         let port = opened.ports.pop().expect("one for the one queue");
-        Ok((port, pool, opened.mode))
+        let refusal = opened.zero_copy_refusal.map(|refusal| refusal.to_string());
+        Ok((port, pool, (opened.mode, refusal)))
     }
 }
 

@@ -88,7 +88,52 @@ fn what_cannot_be_sent_is_refused_before_anything_is() {
     assert!(refused(&format!("send -i nosuch0 {flags}")).contains("`ip link` lists"));
     assert!(refused(&format!("send -i near0 --size 2100 {flags}")).contains("mtu 2078"));
     assert!(refused(&format!("send -i near0 --queues 9 {flags}")).contains("no such queue"));
+    assert!(refused(&format!("send -i near0 --live --bind copy {flags}")).contains("cannot be used with"));
+    crate::pktgen(&[
+        "send",
+        "-p",
+        "vxlan-64",
+        "-c",
+        "3",
+        "--dry-run",
+        "--pcap",
+        wire.file("a").to_str().unwrap(),
+    ]);
+    let file = wire.file("a").display().to_string();
+    assert!(refused(&format!("replay {file} -i near0 --queues 0,1")).contains("out of one queue"));
     assert!(refused("send -i near0 -c 1 --src 10.0.0.1 --dst 10.0.0.2").contains("--dst-mac is missing"));
     wire.near.ip("link set near0 down").unwrap();
     assert!(refused(&format!("send -i near0 {flags}")).contains("ip link set dev near0 up"));
+}
+
+#[test]
+fn the_report_says_what_its_figures_depend_on() {
+    let wire = Wire::new(1);
+    let run = |form: &str| {
+        let line = format!(
+            "send -i near0 --src 10.0.0.1 --dst 10.0.1.1 --dst-mac 02:00:00:00:00:01 -c 20 -o {form}"
+        );
+        let output = wire.near.run(BINARY, &line.split(' ').collect::<Vec<_>>()).unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: Value = serde_json::from_str(&run("json")).unwrap();
+    let port = &json["port"];
+    assert_eq!(
+        (&port["interface"], &port["driver"], &port["mtu"], &port["bind"]),
+        (&"near0".into(), &"veth".into(), &2000.into(), &"copy".into())
+    );
+    // Zero-copy was tried, and a veth has none.
+    assert!(port["bind_refusal"].is_string(), "{json:#}");
+    assert_eq!(json["machine"]["pktgen"], env!("CARGO_PKG_VERSION"));
+    let table = run("table");
+    for part in
+        ["machine ", "Linux ", "driver veth, MTU 2000", "socket copy", port["bind_refusal"].as_str().unwrap()]
+    {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    let csv = run("csv");
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [10; 3], "{csv}");
+    assert_eq!(lines[1][..4], ["0", "\"stream 0\"", "20", "1200"], "{csv}");
+    assert_eq!(lines[2][..4], ["all", "", "20", "1200"], "{csv}");
 }

@@ -128,6 +128,7 @@ fn live_frames_are_the_stream_s_without_stamps() {
         (&30.into(), &0.into()),
         "{report:#}"
     );
+    assert_eq!((&report["port"]["bind"], report["cores"].as_array().unwrap().len()), (&"live".into(), 1));
     let file = capture.stop().unwrap();
     assert_eq!(file.faults().unwrap(), []);
     let frames = file.fields("", &["vxlan.vni", "ip.src"]).unwrap();
