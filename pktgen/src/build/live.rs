@@ -74,6 +74,9 @@ pub fn live_frames(stream: &Stream) -> Result<LiveFrames, LiveError> {
     for field in &mut fields {
         field.base = base(&template, field);
     }
+    // Fields of one and three bytes are written with the byte behind them, as it is in variant 0: whoever has that byte
+    // must come later.
+    fields.sort_by_key(|field| field.offset);
     let (count, order) = course.unwrap_or((1, Order::Count));
     let order = match order {
         Order::Count => LiveOrder::Counting,
@@ -195,6 +198,22 @@ mod tests {
             built[udp..udp + 2].fill(0);
             assert_eq!(made[..end], built[..end], "{variant}");
             assert_eq!(stamp::Stamp::read(&made), None);
+        }
+    }
+
+    #[test]
+    fn neighbours_in_the_payload_leave_each_other_alone() {
+        let payload = "payload = { field = [{ at = 4, bytes = 2, value = \"8-15\" }, { at = 3, bytes = 1, value = \"16-23\" }, \
+                       { at = 0, bytes = 3, value = \"24-31\" }] }\n";
+        let stream = stream(&[LINK, V4, payload].concat(), OUTER);
+        let frames = live_frames(&stream).unwrap();
+        let mut builder = FrameBuilder::new(&stream);
+        let at = stream.outer_len() + 14 + 20 + 8;
+        for variant in 0..8 {
+            let mut built = vec![0; stream.max_len()];
+            builder.write(variant.into(), 0, &mut built);
+            assert_eq!(make(&frames, variant)[at..at + 6], built[at..at + 6], "{variant}");
+            assert_eq!(built[at + 3], 16 + variant as u8);
         }
     }
 

@@ -111,7 +111,7 @@ pub(crate) struct Reporting {
 
 /// Form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
+pub(crate) enum Form {
     /// For people.
     Table,
     /// One JSON object.

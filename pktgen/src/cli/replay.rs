@@ -8,9 +8,10 @@ use pktgen::pcap::Capture;
 use pktgen::profile::Limit;
 use pktgen::send::{self, Timing};
 
-use super::send::{To, finish};
+use super::intake::Form;
+use super::send::{Subject, To, finish};
 use super::traffic::Course;
-use super::{Error, Output, signals};
+use super::{Error, signals};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -28,8 +29,8 @@ pub(crate) struct Replay {
     #[command(flatten)]
     course: Course,
     /// Form of the output.
-    #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Output::Table)]
-    output: Output,
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Form::Table)]
+    output: Form,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -46,9 +47,15 @@ impl Replay {
         let timing = self.course.rate()?.map_or(Timing::Scaled(self.speed), Timing::Paced);
         let limit = self.course.limit(Limit::default());
         let options = self.to.options()?;
+        if options.queues.len() > 1 {
+            return Err(
+                "a capture goes out of one queue, so that its order is kept: give --queues one".into()
+            );
+        }
         let stop = signals::stop()?;
         let sending = send::replay(Arc::new(capture), timing, self.rounds, limit, &options, &stop)?;
         let name = self.file.display().to_string();
-        finish(sending, &options, &name, &[&name], self.output)
+        let subject = Subject { profile: &name, streams: &[&name], options: &options, output: self.output };
+        finish(sending, &subject)
     }
 }

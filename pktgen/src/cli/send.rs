@@ -6,15 +6,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use pktgen::attach::PortFacts;
 use pktgen::profile::Layer;
+use pktgen::report::Machine;
 use pktgen::send::{self, Ended, Sending, Sent};
 use port::BindRequest;
 use serde::Serialize;
 use sys::netdev::Netdev;
 use wire::MacAddr;
 
+use super::intake::Form;
 use super::traffic::Traffic;
-use super::{Error, Output, dry_run, signals, table};
+use super::{Error, dry_run, signals, table};
+
+/// How late frames of a capture may be without a warning, in nanoseconds.
+const LATE: u64 = 1_000_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct Send {
@@ -23,7 +29,7 @@ pub(crate) struct Send {
     #[command(flatten)]
     traffic: Traffic,
     /// Have the kernel make the frames (BPF_PROG_RUN): several times as fast, of one stream, and without stamps.
-    #[arg(long, conflicts_with_all = ["dry_run", "queues"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "queues", "bind"])]
     live: bool,
     /// Send nothing: write the frames to the file of --pcap, with the times at which they would go out.
     #[arg(long, requires = "pcap")]
@@ -35,8 +41,8 @@ pub(crate) struct Send {
     #[arg(long, conflicts_with_all = ["profile", "dry_run"])]
     print_profile: bool,
     /// Form of the output.
-    #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Output::Table)]
-    output: Output,
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Form::Table)]
+    output: Form,
 }
 
 /// Where frames go out.
@@ -112,25 +118,48 @@ impl Send {
         let profile = profile.split(lanes)?;
         let options = self.to.options()?;
         let stop = signals::stop()?;
-        if self.live {
-            let sent = send::send_live(&profile, &options, &stop)?;
-            let streams: Vec<_> = profile.streams.iter().map(|stream| stream.name.as_str()).collect();
-            return report(&sent, &["live"], &options.cores, &options, &profile.name, &streams, self.output);
-        }
-        let sending = send::start(&profile, &options, &stop)?;
         let streams: Vec<_> = profile.streams.iter().map(|stream| stream.name.as_str()).collect();
-        finish(sending, &options, &profile.name, &streams, self.output)
+        let subject =
+            Subject { profile: &profile.name, streams: &streams, options: &options, output: self.output };
+        if self.live {
+            let port = PortFacts { bind: "live".into(), ..subject.port() };
+            let sent = send::send_live(&profile, &options, &stop)?;
+            return report(&sent, port, &options.cores(), &subject);
+        }
+        finish(send::start(&profile, &options, &stop)?, &subject)
     }
 }
 
-/// What is said in the end, but for the table.
+/// What a report is about, and its form.
+pub(super) struct Subject<'a> {
+    /// What is sent.
+    pub(super) profile: &'a str,
+    /// Names of its streams.
+    pub(super) streams: &'a [&'a str],
+    /// Where and how.
+    pub(super) options: &'a send::Options,
+    /// Form of the report.
+    pub(super) output: Form,
+}
+
+impl Subject<'_> {
+    /// The port that sends, but for how its sockets are bound.
+    fn port(&self) -> PortFacts {
+        let send::Options { interface, queues, .. } = self.options;
+        // One that is not there is refused with its name before anything is sent.
+        let mtu = Netdev::named(interface).map_or(0, |netdev| netdev.mtu);
+        PortFacts::of(interface, queues.len() as u32, mtu)
+    }
+}
+
+/// What is said in the end.
 #[derive(Serialize)]
 struct Report<'a> {
+    machine: Machine,
     profile: &'a str,
-    interface: &'a str,
+    port: PortFacts,
     queues: &'a [u32],
     cores: &'a [usize],
-    modes: &'a [&'a str],
     streams: &'a [&'a str],
     packets_per_second: Option<f64>,
     bits_per_second_l1: Option<f64>,
@@ -140,36 +169,29 @@ struct Report<'a> {
 }
 
 /// Shows how it goes, waits for the end, and says what was sent.
-pub(super) fn finish(
-    sending: Sending,
-    options: &send::Options,
-    profile: &str,
-    streams: &[&str],
-    output: Output,
-) -> Result<(), Error> {
-    let modes: Vec<String> = sending.modes.iter().map(ToString::to_string).collect();
-    let modes: Vec<&str> = modes.iter().map(String::as_str).collect();
+pub(super) fn finish(sending: Sending, subject: &Subject<'_>) -> Result<(), Error> {
+    let mut modes: Vec<String> = sending.modes.iter().map(ToString::to_string).collect();
+    modes.dedup();
+    let port = PortFacts {
+        mtu: sending.mtu,
+        bind: modes.join(", "),
+        bind_refusal: sending.refusal.clone(),
+        ..subject.port()
+    };
     let cores = sending.cores.clone();
     watch(&sending);
-    report(&sending.join(), &modes, &cores, options, profile, streams, output)
+    report(&sending.join(), port, &cores, subject)
 }
 
 /// Says what was sent.
-fn report(
-    sent: &Sent,
-    modes: &[&str],
-    cores: &[usize],
-    options: &send::Options,
-    profile: &str,
-    streams: &[&str],
-    output: Output,
-) -> Result<(), Error> {
+fn report(sent: &Sent, port: PortFacts, cores: &[usize], subject: &Subject<'_>) -> Result<(), Error> {
+    let &Subject { profile, streams, options, output } = subject;
     let report = Report {
+        machine: Machine::this(),
         profile,
-        interface: &options.interface,
+        port,
         queues: &options.queues,
         cores,
-        modes,
         streams,
         packets_per_second: sent.packet_rate(),
         bits_per_second_l1: sent.bit_rate(Layer::L1),
@@ -177,15 +199,24 @@ fn report(
         reached: sent.reached(),
         sent,
     };
+    let mut out = std::io::stdout().lock();
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-        Output::Table => table::sent(&mut std::io::stdout().lock(), &report.header(), streams, sent)?,
+        Form::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+        Form::Csv => table::sent_csv(&mut out, streams, sent)?,
+        Form::Table => table::sent(&mut out, &report.header(), streams, sent)?,
     }
     if let Some(reached) = sent.reached().filter(|&reached| reached < 0.995) {
         eprintln!(
-            "pktgen: {:.2} % of the requested {} were reached: ask for less, or give more --queues",
+            "pktgen: {:.2} % of the requested {} were reached: ask for less; `pktgen send` without --live can take more \
+             --queues",
             reached * 100.0,
             sent.requested
+        );
+    }
+    if sent.late > LATE {
+        eprintln!(
+            "pktgen: frames went out up to {:.3} ms after their times in the capture: ask for a lower --speed",
+            sent.late as f64 / 1e6
         );
     }
     match &sent.ended {
@@ -195,15 +226,21 @@ fn report(
 }
 
 impl Report<'_> {
+    /// All that the figures depend on, a line each.
     fn header(&self) -> String {
-        format!(
-            "{} on {}, queues {:?} on cores {:?}, {}",
-            self.profile,
-            self.interface,
-            self.queues,
-            self.cores,
-            self.modes.join(", ")
-        )
+        let Self { machine, profile, port, queues, cores, .. } = self;
+        let mut text = format!(
+            "machine    {}, {} cores, Linux {}\npktgen     {}, profile {profile}\n",
+            machine.cpu, machine.cores, machine.kernel, machine.pktgen
+        );
+        text += &format!(
+            "port       {}, driver {}, MTU {}, queues {queues:?} on cores {cores:?}, socket {}",
+            port.interface, port.driver, port.mtu, port.bind
+        );
+        if let Some(refusal) = &port.bind_refusal {
+            text += &format!("\n           {refusal}");
+        }
+        text
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was sent, for people.
+//! What was sent, for people and for spreadsheets.
 
 use std::io::{self, Write};
 
@@ -31,11 +31,10 @@ pub(super) fn sent(out: &mut impl Write, header: &str, streams: &[&str], sent: &
         )?;
     }
     if sent.behind > 0 {
-        writeln!(
-            out,
-            "late       {:.3} s were given up, in which it could not keep up",
-            sent.behind as f64 / 1e9
-        )?;
+        writeln!(out, "given up   {:.3} s, in which it could not keep up", sent.behind as f64 / 1e9)?;
+    }
+    if sent.late > 0 {
+        writeln!(out, "late       {:.3} ms at worst, against the capture's times", sent.late as f64 / 1e6)?;
     }
     if sent.dropped > 0 {
         writeln!(out, "dropped    {} by the interface, not counted as sent", sent.dropped)?;
@@ -62,4 +61,18 @@ pub(super) fn sent(out: &mut impl Write, header: &str, streams: &[&str], sent: &
         writeln!(out, "{:width$}  {:>14}  {:>18}", name, sent.packets, sent.bytes)?;
     }
     Ok(())
+}
+
+/// Writes the result as CSV (RFC 4180): a line a stream, with the total last; what is not known is empty.
+pub(super) fn sent_csv(out: &mut impl Write, streams: &[&str], sent: &Sent) -> io::Result<()> {
+    let line = "stream,name,packets,bytes,packets_per_second,bits_per_second_l1,bits_per_second_l2,reached,late_ns,dropped";
+    write!(out, "{line}\r\n")?;
+    for (number, (name, stream)) in streams.iter().zip(&sent.streams).enumerate() {
+        let name = name.replace('"', "\"\"");
+        write!(out, "{number},\"{name}\",{},{},,,,,,\r\n", stream.packets, stream.bytes)?;
+    }
+    let rates = [sent.packet_rate(), sent.bit_rate(Layer::L1), sent.bit_rate(Layer::L2), sent.reached()]
+        .map(|rate| rate.map_or_else(String::new, |rate| rate.to_string()));
+    let Sent { packets, bytes, late, dropped, .. } = sent;
+    write!(out, "all,,{packets},{bytes},{},{late},{dropped}\r\n", rates.join(","))
 }

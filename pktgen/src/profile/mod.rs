@@ -29,7 +29,7 @@ pub use headers::{
     Arp, Echo, Ethernet, Exchange, Headers, Ipv4, Ipv6, Network, Tcp, TcpFlag, Transport, Udp, Vlan, Vxlan,
 };
 pub use problem::{Place, Problem, ProfileError};
-pub use rate::{Burst, FCS_LEN, L1_OVERHEAD, Layer, Limit, LinkSpeed, Rate, RateError, Span};
+pub use rate::{Burst, FCS_LEN, L1_OVERHEAD, Layer, Limit, LinkSpeed, MIN_LEN, Rate, RateError, Span};
 pub use ready::{READY, Ready};
 pub use schedule::Schedule;
 

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize, Serializer};
 pub const L1_OVERHEAD: usize = 20;
 /// Bytes of the frame check sequence, which the NIC adds.
 pub const FCS_LEN: usize = 4;
+/// Bytes of the shortest frame on a wire, without FCS (IEEE 802.3 §3.2.8); shorter ones are padded.
+pub const MIN_LEN: usize = 60;
 
 /// What of a frame counts as bits of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::pace::Pace;
-use super::source::{Next, Source, Streams};
+use super::source::{Built, Source, Streams};
 use crate::pcap;
 use crate::profile::Profile;
 
@@ -24,7 +24,7 @@ pub fn dry_run(profile: &Profile, out: &mut impl Write) -> io::Result<u64> {
         if now >= end {
             return Ok(number);
         }
-        let Next::Frame { len, .. } = source.next(0, now, &mut buffer) else { return Ok(number) };
+        let Some(Built { len, .. }) = source.next(0, now, &mut buffer) else { return Ok(number) };
         pcap::write_packet(out, now, &buffer[..len])?;
         pace.spend(len);
     }

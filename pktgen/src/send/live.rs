@@ -1,10 +1,12 @@
 //! Sends frames that the kernel makes: faster than any socket, without stamps.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use core_affinity::CoreId;
 use port::xdp::{LiveSource, XdpError};
+use sys::netdev::Netdev;
 use thiserror::Error;
 
 use super::pace::Pace;
@@ -17,6 +19,12 @@ use crate::profile::Profile;
 
 /// Most frames of a call: between calls it is looked whether it is time to stop.
 const CALL: u64 = 4096;
+/// How often it is looked whether the interface is still there, in nanoseconds: the kernel drops frames for one that is
+/// not without a word.
+const LOOK: u64 = 100_000_000;
+/// What is said if it is not.
+const GONE: &str =
+    "the interface is gone, or was set down: see `ip link`; of the last 0.1 s it is not known what was sent";
 
 /// Why nothing is sent.
 #[derive(Debug, Error)]
@@ -59,7 +67,11 @@ pub fn send_live(
     let mut pace = Pace::new(profile.rate, start);
     let end = profile.limit.duration.map_or(u64::MAX, |time| start.saturating_add(time.as_nanos() as u64));
     let count = profile.limit.count.unwrap_or(u64::MAX);
-    let mut asked = 0;
+    let is_there = || {
+        let now = Netdev::named(&options.interface);
+        now.is_ok_and(|now| now.index == netdev.index && now.running)
+    };
+    let (mut asked, mut looked, mut called) = (0, start, None);
     sent.ended = loop {
         let now = clock::now();
         if stop.load(Ordering::Relaxed) {
@@ -67,6 +79,12 @@ pub fn send_live(
         }
         if asked >= count || now >= end {
             break Ended::Complete;
+        }
+        if now - looked >= LOOK {
+            if !is_there() {
+                break Ended::Failed(GONE.into());
+            }
+            looked = now;
         }
         if pace.due() > now {
             wait(now, pace.due().min(end));
@@ -78,25 +96,43 @@ pub fn send_live(
             pace.spend(len);
             frames += 1;
         }
-        // A signal may have come in the middle: then it is looked what was sent, and whether to stop.
-        if let Err(error) = source.run(frames as u32)
-            && !stop.load(Ordering::Relaxed)
-        {
-            break Ended::Failed(error.to_string());
+        match source.run(frames as u32) {
+            Ok(()) => asked += frames,
+            // A signal came in the middle: it is looked what was made, and whether to stop.
+            Err(XdpError::Live { source: error, .. }) if error.kind() == ErrorKind::Interrupted => {
+                match source.sent() {
+                    Ok(made) => asked = made,
+                    Err(error) => break Ended::Failed(error.to_string()),
+                }
+            }
+            Err(error) => break Ended::Failed(error.to_string()),
         }
-        asked += frames;
-        if let Some(last) = sent.last {
-            sent.gaps.add(now - last);
+        if let Some(called) = called.replace(now) {
+            sent.gaps.add(now - called);
         }
         sent.gaps.add_zeros(frames - 1);
         sent.first.get_or_insert(now);
-        sent.last = Some(now);
+        // If more is due already, the call's frames took all of its time.
+        sent.last = Some(if pace.due() <= now { clock::now() } else { now });
     };
     sent.behind = pace.behind();
-    // If the interface is gone, its drops are unknown.
-    sent.dropped = source.dropped().map_or(0, |now| now.saturating_sub(dropped));
+    if !is_there() {
+        fail(&mut sent.ended, || GONE.into());
+    }
+    // The drops are those of the netdev's whole life: of one that is gone they are unknown.
+    match source.dropped() {
+        Ok(now) => sent.dropped = now.saturating_sub(dropped),
+        Err(error) => fail(&mut sent.ended, || error.to_string()),
+    }
     sent.packets = source.sent()?.saturating_sub(sent.dropped);
     sent.bytes = sent.packets * len as u64;
     sent.streams[0] = super::StreamSent { packets: sent.packets, bytes: sent.bytes };
     Ok(sent)
+}
+
+/// Ends in failure, unless it has already.
+fn fail(ended: &mut Ended, why: impl FnOnce() -> String) {
+    if !matches!(ended, Ended::Failed(_)) {
+        *ended = Ended::Failed(why());
+    }
 }

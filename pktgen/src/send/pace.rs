@@ -1,6 +1,6 @@
 //! When which packet is due. Knows no clock: it is told the time, in nanoseconds.
 
-use crate::profile::{FCS_LEN, L1_OVERHEAD, Layer, Rate};
+use crate::profile::{FCS_LEN, L1_OVERHEAD, Layer, MIN_LEN, Rate};
 
 /// Fractions of a nanosecond, so that a rate keeps exact for years.
 const FRACTION: u32 = 32;
@@ -64,7 +64,9 @@ impl Pace {
         match &mut self.interval {
             Interval::None => {}
             Interval::Packet(interval) => self.due += *interval,
-            Interval::Byte(interval, overhead) => self.due += (len as u128 + *overhead) * *interval,
+            Interval::Byte(interval, overhead) => {
+                self.due += (len.max(MIN_LEN) as u128 + *overhead) * *interval;
+            }
             Interval::Burst { every, packets, left } => {
                 *left -= 1;
                 if *left == 0 {
@@ -100,6 +102,16 @@ pub(super) fn share(rate: Rate, count: usize) -> Rate {
         Rate::Bits(rate, layer) => Rate::Bits(rate / count, layer),
         Rate::Burst(packets, every) => Rate::Burst(packets, every.mul_f64(count)),
         other => other,
+    }
+}
+
+/// How much later than the first of `count` threads one begins, in nanoseconds, so that their packets or bursts take turns:
+/// this many times the whole rate's interval. Bits have none.
+pub(super) fn offset(rate: Rate, lane: usize) -> u64 {
+    match rate {
+        Rate::Packets(rate) => (lane as f64 * 1e9 / rate) as u64,
+        Rate::Burst(_, every) => (every.as_nanos() as u64).saturating_mul(lane as u64),
+        Rate::Bits(..) | Rate::Max | Rate::Percent(_) => 0,
     }
 }
 
@@ -143,6 +155,8 @@ mod tests {
         let close = |packets: u64, wanted: f64| (packets as f64 - wanted).abs() <= 2.0;
         assert!(close(sent(Rate::Bits(512e6, Layer::L2), 60, 1000, SECOND), 1e6));
         assert!(close(sent(Rate::Bits(672e6, Layer::L1), 60, 1000, SECOND), 1e6));
+        // Shorter ones, of a capture, are padded.
+        assert!(close(sent(Rate::Bits(672e6, Layer::L1), 42, 1000, SECOND), 1e6));
     }
 
     #[test]
@@ -177,5 +191,25 @@ mod tests {
             Rate::Burst(8, Duration::from_millis(2))
         );
         assert_eq!(share(Rate::Max, 2), Rate::Max);
+    }
+
+    #[test]
+    fn threads_take_turns() {
+        for rate in [Rate::Burst(2, Duration::from_millis(1)), Rate::Packets(2000.0)] {
+            let mut times = Vec::new();
+            for lane in 0..3 {
+                let mut pace = Pace::new(share(rate, 3), 7 + offset(rate, lane));
+                for _ in 0..4 {
+                    times.push(pace.due());
+                    pace.spend(60);
+                }
+            }
+            times.sort_unstable();
+            let mut whole = Pace::new(rate, 7);
+            for time in times {
+                assert_eq!(time, whole.due(), "{rate}");
+                whole.spend(60);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::source::{Next, Source};
+use super::source::{Built, Source};
 use super::start::{Options, SendError, Sending, start_sources};
 use crate::pcap::Capture;
 use crate::profile::{Limit, Rate};
@@ -75,22 +75,22 @@ impl Source for Replay {
     }
 
     #[inline]
-    fn due(&self, start: u64) -> u64 {
-        let Some(scale) = self.scale else { return start };
-        let time = self.capture.packets().get(self.next).map_or(0, |packet| packet.time);
+    fn due(&self, start: u64) -> Option<u64> {
+        if self.rounds == Some(0) {
+            return None;
+        }
+        let packet = self.capture.packets().get(self.next)?;
+        let Some(scale) = self.scale else { return Some(start) };
         // Saturates, as conversions of floating-point numbers do.
-        start.saturating_add((self.begun.saturating_add(time) as f64 * scale) as u64)
+        Some(start.saturating_add((self.begun.saturating_add(packet.time) as f64 * scale) as u64))
     }
 
     #[inline]
-    fn next(&mut self, start: u64, now: u64, buffer: &mut [u8]) -> Next {
-        if self.rounds == Some(0) {
-            return Next::End;
+    fn next(&mut self, start: u64, now: u64, buffer: &mut [u8]) -> Option<Built> {
+        if self.due(start)? > now {
+            return None;
         }
-        if self.due(start) > now {
-            return Next::Later;
-        }
-        let Some(&packet) = self.capture.packets().get(self.next) else { return Next::End };
+        let packet = *self.capture.packets().get(self.next)?;
         let frame = self.capture.frame(packet);
         buffer[..frame.len()].copy_from_slice(frame);
         self.next += 1;
@@ -99,7 +99,7 @@ impl Source for Replay {
             self.begun = self.begun.saturating_add(self.period);
             self.rounds = self.rounds.map(|rounds| rounds - 1);
         }
-        Next::Frame { stream: 0, len: frame.len() }
+        Some(Built { stream: 0, len: frame.len() })
     }
 }
 
@@ -125,10 +125,8 @@ mod tests {
         for now in 100..100 + end {
             let mut buffer = [0xa5; 64];
             while sent.len() < 100 {
-                match replay.next(100, now, &mut buffer) {
-                    Next::Frame { len, .. } => sent.push((now - 100, buffer[len - 1])),
-                    Next::Later | Next::End => break,
-                }
+                let Some(Built { len, .. }) = replay.next(100, now, &mut buffer) else { break };
+                sent.push((now - 100, buffer[len - 1]));
             }
         }
         sent
@@ -142,5 +140,17 @@ mod tests {
         assert_eq!(sent(Timing::Scaled(1.0), 2, 100), twice);
         assert_eq!(sent(Timing::Scaled(1.0), 0, 46), twice[..4]);
         assert_eq!(sent(Timing::Paced(Rate::Max), 1, 1), [(0, 0), (0, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn after_the_last_frame_nothing_is_due() {
+        for timing in [Timing::Scaled(1.0), Timing::Paced(Rate::Packets(0.001))] {
+            let mut replay = Replay::new(capture(), timing, 2);
+            for _ in 0..6 {
+                assert!(replay.due(100).is_some());
+                assert!(replay.next(100, 1000, &mut [0; 64]).is_some());
+            }
+            assert_eq!(replay.due(100), None, "{timing:?}");
+        }
     }
 }

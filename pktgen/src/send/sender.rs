@@ -6,10 +6,10 @@ use port::{BATCH, FramePool, Port, RING_SIZE};
 
 use super::pace::Pace;
 use super::sent::{Ended, Sent};
-use super::source::{Next, Source};
+use super::source::{Built, Source};
 use super::wait::wait;
 use crate::clock;
-use crate::profile::{Limit, Rate};
+use crate::profile::{Limit, MIN_LEN, Rate};
 
 /// How long a port that takes nothing is waited for, in nanoseconds: to the end of a run, or before it is called stuck.
 const PATIENCE: u64 = 1_000_000_000;
@@ -51,10 +51,16 @@ impl<S: Source> Sender<S> {
         Self { port, pool, source, sent: Sent::new(streams, requested), recent }
     }
 
-    /// Sends until the limit is met, the source ends, it is told to stop, or the port fails.
-    pub(super) fn run(mut self, rate: Rate, limit: Limit, stop: &AtomicBool, progress: &Progress) -> Sent {
-        let start = clock::now();
-        let mut pace = Pace::new(rate, start);
+    /// Sends until the limit is met, the source ends, it is told to stop, or the port fails. The source and the limit
+    /// begin at `start`, nanoseconds of the clock.
+    pub(super) fn run(
+        mut self,
+        mut pace: Pace,
+        start: u64,
+        limit: Limit,
+        stop: &AtomicBool,
+        progress: &Progress,
+    ) -> Sent {
         let end = limit.duration.map_or(u64::MAX, |time| start.saturating_add(time.as_nanos() as u64));
         let count = limit.count.unwrap_or(u64::MAX);
         let mut taken_at = start;
@@ -69,8 +75,13 @@ impl<S: Source> Sender<S> {
             if let Some(failure) = self.port.failure() {
                 break failed(&failure);
             }
-            let due = pace.due().max(self.source.due(start));
+            let Some(own) = self.source.due(start) else { break Ended::Complete };
+            let due = pace.due().max(own);
             if due > now {
+                // What the kernel had no room for goes out now, and not with the next frames.
+                if self.port.has_unsent() {
+                    self.port.flush();
+                }
                 wait(now, due.min(end));
                 continue;
             }
@@ -78,8 +89,8 @@ impl<S: Source> Sender<S> {
             self.port.reclaim(&mut self.pool);
             let most = (count - self.sent.packets).min(BATCH as u64) as usize;
             match self.send(most, start, now, &mut pace) {
-                Some(0) if self.pool.available() > 0 => {}
-                Some(0) => {
+                0 if self.pool.available() > 0 => {}
+                0 => {
                     // The port holds all frames: it must be made to send them.
                     self.port.flush();
                     if now - taken_at > PATIENCE {
@@ -87,8 +98,8 @@ impl<S: Source> Sender<S> {
                     }
                     continue;
                 }
-                Some(_) => {}
-                None => break Ended::Complete,
+                _ if own > start => self.sent.late = self.sent.late.max(now - own),
+                _ => {}
             }
             taken_at = now;
             progress.packets.store(self.sent.packets, Ordering::Relaxed);
@@ -101,29 +112,18 @@ impl<S: Source> Sender<S> {
         self.sent
     }
 
-    /// Sends what is due, `most` frames at most; how many, or `None` if the source has ended.
+    /// Sends what is due, `most` frames at most; how many.
     #[inline]
-    fn send(&mut self, most: usize, start: u64, now: u64, pace: &mut Pace) -> Option<usize> {
+    fn send(&mut self, most: usize, start: u64, now: u64, pace: &mut Pace) -> usize {
         let mut count = 0;
         while count < most && pace.due() <= now {
             let Some(mut frame) = self.pool.take() else { break };
             let fits = frame.reset(self.source.max_len());
             assert!(fits, "checked with the profile");
             let buffer = self.port.umem().data_mut(&mut frame);
-            let (stream, len) = match self.source.next(start, now, buffer) {
-                Next::Frame { stream, len } => (stream, len),
-                Next::Later => {
-                    self.pool.put(frame);
-                    break;
-                }
-                Next::End if count > 0 => {
-                    self.pool.put(frame);
-                    break;
-                }
-                Next::End => {
-                    self.pool.put(frame);
-                    return None;
-                }
+            let Some(Built { stream, len }) = self.source.next(start, now, buffer) else {
+                self.pool.put(frame);
+                break;
             };
             frame.truncate(len);
             let transmitted = self.port.transmit(frame);
@@ -132,6 +132,7 @@ impl<S: Source> Sender<S> {
             self.recent[(self.sent.packets % u64::from(RING_SIZE)) as usize] = (stream as u16, len as u16);
             self.sent.packets += 1;
             self.sent.bytes += len as u64;
+            self.sent.padding += padding(len);
             self.sent.streams[stream].packets += 1;
             self.sent.streams[stream].bytes += len as u64;
             count += 1;
@@ -145,7 +146,7 @@ impl<S: Source> Sender<S> {
             self.sent.first.get_or_insert(now);
             self.sent.last = Some(now);
         }
-        Some(count)
+        count
     }
 
     /// Waits until the port has taken all, or is not going to, and takes what it has not off the result.
@@ -162,6 +163,7 @@ impl<S: Source> Sender<S> {
             self.sent.packets -= 1;
             let (stream, len) = self.recent[(self.sent.packets % u64::from(RING_SIZE)) as usize];
             self.sent.bytes -= u64::from(len);
+            self.sent.padding -= padding(len.into());
             self.sent.streams[usize::from(stream)].packets -= 1;
             self.sent.streams[usize::from(stream)].bytes -= u64::from(len);
         }
@@ -169,6 +171,11 @@ impl<S: Source> Sender<S> {
             (self.sent.first, self.sent.last) = (None, None);
         }
     }
+}
+
+/// Bytes that a wire adds to a short frame.
+fn padding(len: usize) -> u64 {
+    MIN_LEN.saturating_sub(len) as u64
 }
 
 fn failed(failure: &std::io::Error) -> Ended {

@@ -15,6 +15,8 @@ pub struct Sent {
     pub packets: u64,
     /// Their bytes, without FCS.
     pub bytes: u64,
+    /// Bytes that a wire adds to frames of less than 60: a capture may have such.
+    pub padding: u64,
     /// By stream, in the order of the profile.
     pub streams: Vec<StreamSent>,
     /// When the first batch was kicked: nanoseconds of the monotonic clock.
@@ -25,6 +27,9 @@ pub struct Sent {
     pub requested: Rate,
     /// Time that went unused because sending did not keep up, and will not be made up for; in nanoseconds.
     pub behind: u64,
+    /// How much later than at its own time a frame went out, at worst, in nanoseconds: of a capture that is replayed at
+    /// its times alone. Nothing is given up there.
+    pub late: u64,
     /// Frames that the interface dropped, where it is known: of live frames alone. They are not counted as sent.
     pub dropped: u64,
     /// Times between packets.
@@ -119,11 +124,13 @@ impl Sent {
         Self {
             packets: 0,
             bytes: 0,
+            padding: 0,
             streams: vec![StreamSent::default(); streams],
             first: None,
             last: None,
             requested,
             behind: 0,
+            late: 0,
             dropped: 0,
             gaps: Gaps::new(),
             ended: Ended::Complete,
@@ -138,7 +145,7 @@ impl Sent {
     /// Packets a second that were reached, from the first to the last; `None` with less than two, or all at once.
     pub fn packet_rate(&self) -> Option<f64> {
         let seconds = self.duration().as_secs_f64();
-        (seconds > 0.0).then(|| self.packets.saturating_sub(1) as f64 / seconds)
+        (seconds > 0.0 && self.packets > 1).then(|| (self.packets - 1) as f64 / seconds)
     }
 
     /// Bits a second that were reached.
@@ -147,7 +154,7 @@ impl Sent {
             Layer::L1 => FCS_LEN + L1_OVERHEAD,
             Layer::L2 => FCS_LEN,
         };
-        let per_packet = self.bytes as f64 / self.packets as f64 + overhead as f64;
+        let per_packet = (self.bytes + self.padding) as f64 / self.packets as f64 + overhead as f64;
         Some(self.packet_rate()? * per_packet * 8.0)
     }
 
@@ -170,6 +177,7 @@ impl Sent {
     pub fn merge(&mut self, other: &Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
+        self.padding += other.padding;
         for (own, other) in self.streams.iter_mut().zip(&other.streams) {
             own.packets += other.packets;
             own.bytes += other.bytes;
@@ -177,6 +185,7 @@ impl Sent {
         self.first = [self.first, other.first].into_iter().flatten().min();
         self.last = self.last.max(other.last);
         self.behind = self.behind.max(other.behind);
+        self.late = self.late.max(other.late);
         self.dropped += other.dropped;
         self.gaps.merge(&other.gaps);
         if self.ended == Ended::Complete || matches!(other.ended, Ended::Failed(_)) {
@@ -207,6 +216,9 @@ mod tests {
         assert_eq!(sent(Rate::Bits(512_000.0, Layer::L2)).reached(), Some(1.0));
         assert_eq!(sent(Rate::Burst(100, Duration::from_millis(100))).reached(), Some(1.0));
         assert_eq!(Sent::new(1, Rate::Packets(1.0)).reached(), None);
+        assert_eq!(Sent { packets: 1, ..sent(Rate::Packets(1.0)) }.reached(), None);
+        let short = Sent { bytes: 42_042, padding: 18_018, ..sent(Rate::Max) };
+        assert_eq!(short.bit_rate(Layer::L1), sent(Rate::Max).bit_rate(Layer::L1));
     }
 
     #[test]

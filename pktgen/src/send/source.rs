@@ -8,26 +8,21 @@ pub(super) trait Source {
     /// Length of the longest frame.
     fn max_len(&self) -> usize;
 
-    /// When the next frame is due at the earliest, whatever the pace is. All began at `start`; nanoseconds.
-    fn due(&self, start: u64) -> u64;
+    /// When the next frame is due at the earliest, whatever the pace is; `None` if there is none. All began at `start`;
+    /// nanoseconds.
+    fn due(&self, start: u64) -> Option<u64>;
 
-    /// Writes the next frame, which is stamped with the time `now`, to the start of `buffer`.
-    fn next(&mut self, start: u64, now: u64, buffer: &mut [u8]) -> Next;
+    /// Writes the next frame, which is stamped with the time `now`, to the start of `buffer`; `None` if none is due.
+    fn next(&mut self, start: u64, now: u64, buffer: &mut [u8]) -> Option<Built>;
 }
 
-/// What comes next.
-pub(super) enum Next {
-    /// A frame.
-    Frame {
-        /// Its stream, an index.
-        stream: usize,
-        /// Its bytes.
-        len: usize,
-    },
-    /// Nothing is due yet.
-    Later,
-    /// Nothing.
-    End,
+/// A frame that was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Built {
+    /// Its stream, an index.
+    pub(super) stream: usize,
+    /// Its bytes.
+    pub(super) len: usize,
 }
 
 /// The streams of a profile, or those of one lane.
@@ -67,15 +62,15 @@ impl Source for Streams {
     }
 
     #[inline]
-    fn due(&self, start: u64) -> u64 {
-        start
+    fn due(&self, start: u64) -> Option<u64> {
+        Some(start)
     }
 
     #[inline]
-    fn next(&mut self, _start: u64, now: u64, buffer: &mut [u8]) -> Next {
+    fn next(&mut self, _start: u64, now: u64, buffer: &mut [u8]) -> Option<Built> {
         let running = &mut self.streams[self.schedule.turn()];
         let len = running.builder.write(running.sequence, now, buffer);
         running.sequence += 1;
-        Next::Frame { stream: running.stream, len }
+        Some(Built { stream: running.stream, len })
     }
 }

@@ -11,10 +11,11 @@ use port::{BindMode, BindRequest, ChunkSize, Port, PortError, Queue, RING_SIZE, 
 use sys::netdev::Netdev;
 use thiserror::Error;
 
-use super::pace;
+use super::pace::{self, Pace};
 use super::sender::{Progress, Sender};
 use super::sent::Sent;
 use super::source::{Source, Streams};
+use crate::clock;
 use crate::profile::{Limit, Profile, Rate};
 
 /// Bytes of an Ethernet header, and of the one tag that the kernel allows beyond the MTU.
@@ -91,6 +92,8 @@ pub struct Sending {
     progress: Vec<Arc<Progress>>,
     /// The mode that each queue's socket got.
     pub modes: Vec<BindMode>,
+    /// Why `auto` did not end in zero-copy mode, if it did not: what the first of them was told.
+    pub refusal: Option<String>,
     /// The core that each thread runs on.
     pub cores: Vec<usize>,
     /// MTU of the netdev.
@@ -136,27 +139,32 @@ pub(super) fn start_sources<S: Source + Send + 'static>(
             streams,
             requested: rate,
             rate: pace::share(rate, lanes),
+            offset: pace::offset(rate, lane),
             limit: Limit { count: limit.count.map(|count| share_of(count, lane, lanes)), ..limit },
         };
         starting.push(task.spawn(source, Arc::clone(stop))?);
     }
-    let mut modes = Vec::new();
+    let (mut modes, mut refusal) = (Vec::new(), None);
     for one in &starting {
         // A thread that is gone without a word has panicked, and with it the process.
-        modes.push(one.ready.recv().unwrap_or(Err(SendError::Core(0)))?);
+        let (mode, why) = one.ready.recv().unwrap_or(Err(SendError::Core(0)))?;
+        modes.push(mode);
+        refusal = refusal.or(why);
     }
     let mut sending = Sending {
         threads: vec![],
         progress: vec![],
         modes,
+        refusal,
         cores,
         mtu: netdev.mtu,
         requested: rate,
         streams,
     };
+    let start = clock::now();
     for one in starting {
         // The thread waits for this.
-        let _ = one.go.send(());
+        let _ = one.go.send(start);
         sending.threads.push(one.thread);
         sending.progress.push(one.progress);
     }
@@ -190,10 +198,18 @@ pub(super) fn check_netdev(interface: &str, max_len: usize) -> Result<Netdev, Se
 impl Options {
     /// The cores that threads will run on, one for each queue.
     pub fn cores(&self) -> Vec<usize> {
+        let all = core_affinity::get_core_ids().unwrap_or_default();
+        self.cores_of(all.into_iter().map(|core| core.id))
+    }
+
+    /// As [`cores`](Self::cores), of all that there are. If none is known, the first is tried.
+    fn cores_of(&self, all: impl DoubleEndedIterator<Item = usize>) -> Vec<usize> {
         let mut cores = self.cores.clone();
         if cores.is_empty() {
-            let all = core_affinity::get_core_ids().unwrap_or_default();
-            cores = all.into_iter().rev().map(|core| core.id).collect();
+            cores = all.rev().collect();
+        }
+        if cores.is_empty() {
+            cores.push(0);
         }
         cores.into_iter().cycle().take(self.queues.len()).collect()
     }
@@ -210,14 +226,20 @@ struct Task {
     streams: usize,
     requested: Rate,
     rate: Rate,
+    /// How much later than the others' start its first packet is due, in nanoseconds.
+    offset: u64,
     limit: Limit,
 }
+
+/// How a socket is bound, and why not in zero-copy mode, if that was tried.
+type Bound = (BindMode, Option<String>);
 
 /// A thread that has not begun to send.
 struct Starting {
     thread: JoinHandle<Sent>,
-    ready: Receiver<Result<BindMode, SendError>>,
-    go: Channel<()>,
+    ready: Receiver<Result<Bound, SendError>>,
+    /// Takes the time at which all begin.
+    go: Channel<u64>,
     progress: Arc<Progress>,
 }
 
@@ -228,15 +250,15 @@ impl Task {
         stop: Arc<AtomicBool>,
     ) -> Result<Starting, SendError> {
         let (told, ready) = channel();
-        let (go, may_go) = channel();
+        let (go, may_go) = channel::<u64>();
         let progress = Arc::new(Progress::default());
         let shown = Arc::clone(&progress);
         let queue = self.queue;
         let run = move || {
             let nothing = Sent::new(self.streams, self.requested);
             let (port, pool) = match self.open() {
-                Ok((port, pool, mode)) => {
-                    let _ = told.send(Ok(mode));
+                Ok((port, pool, bound)) => {
+                    let _ = told.send(Ok(bound));
                     (port, pool)
                 }
                 Err(error) => {
@@ -244,12 +266,11 @@ impl Task {
                     return nothing;
                 }
             };
-            if may_go.recv().is_err() {
-                // Another thread did not get so far.
-                return nothing;
-            }
+            // Another thread did not get so far.
+            let Ok(start) = may_go.recv() else { return nothing };
             let sender = Sender::new(port, pool, source, self.streams, self.requested);
-            sender.run(self.rate, self.limit, &stop, &shown)
+            let pace = Pace::new(self.rate, start.saturating_add(self.offset));
+            sender.run(pace, start, self.limit, &stop, &shown)
         };
         let thread = thread::Builder::new()
             .name(format!("send {queue}"))
@@ -259,7 +280,7 @@ impl Task {
     }
 
     /// On the thread's own core, so that the memory is near it.
-    fn open(&self) -> Result<(Port, port::FramePool, BindMode), SendError> {
+    fn open(&self) -> Result<(Port, port::FramePool, Bound), SendError> {
         if !core_affinity::set_for_current(CoreId { id: self.core }) {
             return Err(SendError::Core(self.core));
         }
@@ -267,7 +288,8 @@ impl Task {
         let queue = Queue { interface: &self.interface, ifindex: self.ifindex, queue: self.queue };
         let mut opened = port::open(&umem, &[queue], self.bind)?;
         let port = opened.ports.pop().expect("one for the one queue");
-        Ok((port, pool, opened.mode))
+        let refusal = opened.zero_copy_refusal.map(|refusal| refusal.to_string());
+        Ok((port, pool, (opened.mode, refusal)))
     }
 }
 
@@ -311,6 +333,19 @@ mod tests {
         for count in 0..20 {
             assert_eq!((0..3).map(|lane| share_of(count, lane, 3)).sum::<u64>(), count);
         }
+    }
+
+    #[test]
+    fn each_queue_has_a_core() {
+        let options = |cores: &[usize]| Options {
+            interface: "lo".into(),
+            queues: vec![0, 1, 2],
+            cores: cores.into(),
+            bind: BindRequest::Auto,
+        };
+        assert_eq!(options(&[]).cores_of(0..2), [1, 0, 1]);
+        assert_eq!(options(&[5]).cores_of(0..2), [5, 5, 5]);
+        assert_eq!(options(&[]).cores_of(0..0), [0, 0, 0]);
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Senders over ports in memory.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use port::memory::Wire;
 use port::{FramePool, Port, RING_SIZE, Umem, memory};
 
-use super::pace::MAX_LAG;
+use super::pace::{MAX_LAG, Pace};
+use super::replay::{Replay, Timing};
 use super::sender::{Progress, Sender};
 use super::source::Streams;
 use super::{Ended, Sent};
+use crate::clock;
+use crate::pcap::{self, Capture};
 use crate::profile::{Limit, Profile, Rate};
 use crate::stamp::Stamp;
 
@@ -62,7 +66,8 @@ fn send(rate: Rate, limit: Limit, stop_after: Option<usize>) -> (Sent, Vec<Vec<u
                 std::thread::yield_now();
             }
         });
-        let sent = sender.run(rate, limit, &stop, &Progress::default());
+        let start = clock::now();
+        let sent = sender.run(Pace::new(rate, start), start, limit, &stop, &Progress::default());
         done.store(true, Ordering::Release);
         (sent, taker.join().unwrap())
     })
@@ -88,7 +93,7 @@ fn a_count_is_sent_exactly_in_order_and_by_weight() {
     for rate in [Rate::Max, Rate::Packets(1e6), Rate::Burst(100, Duration::from_micros(50))] {
         let (sent, frames) = send(rate, Limit { count: Some(10_000), duration: None }, None);
         check(&sent, &frames);
-        assert_eq!((sent.packets, &sent.ended), (10_000, &Ended::Complete));
+        assert_eq!((sent.packets, sent.late, &sent.ended), (10_000, 0, &Ended::Complete));
         assert_eq!([sent.streams[0].packets, sent.streams[1].packets], [7500, 2500]);
     }
 }
@@ -127,7 +132,9 @@ fn what_the_port_never_took_was_not_sent() {
     let profile = profile();
     let sender = Sender::new(port, pool, Streams::new(&profile, 0), 2, Rate::Max);
     // The wire takes nothing, and the ring fills up.
-    let sent = sender.run(Rate::Max, Limit::default(), &AtomicBool::new(false), &Progress::default());
+    let start = clock::now();
+    let stop = AtomicBool::new(false);
+    let sent = sender.run(Pace::new(Rate::Max, start), start, Limit::default(), &stop, &Progress::default());
     assert_eq!((sent.packets, sent.bytes, sent.first, sent.last), (0, 0, None, None));
     assert!(sent.streams.iter().all(|stream| stream.packets == 0 && stream.bytes == 0));
     assert!(
@@ -136,4 +143,46 @@ fn what_the_port_never_took_was_not_sent() {
         sent.ended
     );
     assert!(wire.take().is_some(), "they lie in the ring");
+}
+
+#[test]
+fn a_replay_that_is_held_up_says_how_late_it_was() {
+    let mut file = Vec::new();
+    pcap::write_header(&mut file).unwrap();
+    // More than the ring holds, all due at once, of which the last is as short as a capture may have it.
+    let count = u64::from(RING_SIZE) + 100;
+    for time in 0..count {
+        let len = if time + 1 == count { 42 } else { 60 };
+        pcap::write_packet(&mut file, time, &vec![7; len]).unwrap();
+    }
+    let capture = Arc::new(Capture::read(&file[..]).unwrap());
+    let (port, pool, mut wire) = port();
+    let sender = Sender::new(port, pool, Replay::new(capture, Timing::Scaled(1.0), 1), 1, Rate::Max);
+    let done = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Takes nothing for 5 ms.
+            let until = loop {
+                match wire.take() {
+                    Some(_) => break clock::now() + 5_000_000,
+                    None => std::thread::yield_now(),
+                }
+            };
+            while clock::now() < until {
+                std::thread::yield_now();
+            }
+            while !done.load(Ordering::Acquire) {
+                while wire.take().is_some() {}
+                std::thread::yield_now();
+            }
+        });
+        let start = clock::now();
+        let stop = AtomicBool::new(false);
+        let sent =
+            sender.run(Pace::new(Rate::Max, start), start, Limit::default(), &stop, &Progress::default());
+        done.store(true, Ordering::Release);
+        sent
+    });
+    assert_eq!((sent.packets, sent.padding, &sent.ended), (count, 18, &Ended::Complete));
+    assert!(sent.late > 4_900_000, "{}", sent.late);
 }

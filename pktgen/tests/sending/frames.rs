@@ -128,6 +128,7 @@ fn live_frames_are_the_stream_s_without_stamps() {
         (&30.into(), &0.into()),
         "{report:#}"
     );
+    assert_eq!((&report["port"]["bind"], report["cores"].as_array().unwrap().len()), (&"live".into(), 1));
     let file = capture.stop().unwrap();
     assert_eq!(file.faults().unwrap(), []);
     let frames = file.fields("", &["vxlan.vni", "ip.src"]).unwrap();
@@ -135,4 +136,7 @@ fn live_frames_are_the_stream_s_without_stamps() {
         [(7 + number % 3).to_string(), format!("198.18.1.11,10.0.0.{}", 10 + number % 3)].to_vec()
     });
     assert_eq!(frames, wanted.collect::<Vec<_>>());
+    // All in one call, whose time counts.
+    let report = wire.run("send --live --src 10.0.0.1 --dst 10.0.1.1 --dst-mac 02:00:00:00:00:01 -c 30");
+    assert!(report["packets_per_second"].as_f64().unwrap() > 0.0, "{report:#}");
 }

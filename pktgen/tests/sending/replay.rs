@@ -13,6 +13,7 @@ fn what_was_written_arrives_again_as_often_as_told() {
     let capture = Capture::start(&wire.far, Wire::FAR).unwrap();
     let report = wire.run(&format!("replay {written} --speed 10 --loop 2"));
     assert_eq!(report["sent"]["packets"], 100);
+    assert!(report["sent"]["late"].as_u64().unwrap() > 0, "{report:#}");
     let file = capture.stop().unwrap();
     assert_eq!(file.faults().unwrap(), []);
     let vnis = file.fields("", &["vxlan.vni", "udp.srcport"]).unwrap();
