@@ -241,10 +241,12 @@ impl Watched {
         matches!(self.ended, Ended::Failed(_))
     }
 
-    /// Waits until all that was sent has come, or nothing has come for so long.
+    /// Waits until all that was sent has come, or nothing has come for so long. What ended the sending is no reason not
+    /// to wait: the packets on their way are not lost. Only a stop that comes meanwhile is.
     fn settle(&mut self, settle: Duration, stop: &AtomicBool, look: Look<'_>) {
         let settle = settle.as_nanos() as u64;
         self.progress.settling = true;
+        let stopped_before = stop.load(Ordering::Relaxed);
         let begin = clock::now();
         let (mut frames, mut quiet_since) = (self.receiver.frames(), begin);
         // A second look tells whether duplicates come behind the last.
@@ -257,7 +259,11 @@ impl Watched {
             }
             let complete = self.receiver.received() >= self.progress.sent && now - quiet_since >= settle / 10;
             let too_long = now - begin >= settle * u64::from(SETTLE_AT_MOST);
-            if complete || now - quiet_since >= settle || too_long || stop.load(Ordering::Relaxed) {
+            if complete || now - quiet_since >= settle || too_long {
+                break;
+            }
+            if !stopped_before && stop.load(Ordering::Relaxed) && !self.is_gone() {
+                self.ended = Ended::Interrupted;
                 break;
             }
         }
