@@ -110,6 +110,10 @@ pub struct Totals {
     pub unchecked: u64,
     /// Of those received: packets that came in another overlay than theirs.
     pub misdelivered: u64,
+    /// Of those received: packets that came before they were sent, so that sender and receiver have no clock in common.
+    /// Of these no latency is known.
+    #[serde(default)]
+    pub backward: u64,
     /// Test packets of streams that nobody expects.
     pub unexpected: u64,
     /// Other traffic.
@@ -174,6 +178,9 @@ pub struct StreamCounts {
     pub unchecked: u64,
     /// Of those received: packets that came in another overlay than theirs.
     pub misdelivered: u64,
+    /// Of those received: packets that came before they were sent, by the clocks.
+    #[serde(default)]
+    pub backward: u64,
     /// When the first and the last came, in nanoseconds of the monotonic clock.
     pub first: Option<u64>,
     /// The last.
@@ -265,8 +272,17 @@ impl Meter {
             }
             return;
         };
-        let Totals { received, duplicates, reordered, late, corrupted, unchecked, misdelivered, .. } =
-            &mut self.totals;
+        let Totals {
+            received,
+            duplicates,
+            reordered,
+            late,
+            corrupted,
+            unchecked,
+            misdelivered,
+            backward,
+            ..
+        } = &mut self.totals;
         let counts = &mut stream.counts;
         if check == Check::Wrong {
             counts.corrupted += 1;
@@ -320,8 +336,16 @@ impl Meter {
         }
         counts.first.get_or_insert(now);
         counts.last = now;
-        stream.latency.record(stamp.time, now);
-        self.slice.record(stamp.time, now);
+        match now.checked_sub(stamp.time) {
+            Some(latency) => {
+                stream.latency.record(latency);
+                self.slice.record(latency);
+            }
+            None => {
+                counts.backward += 1;
+                *backward += 1;
+            }
+        }
     }
 
     /// Does some of what would take too long at the end; to be called when there is nothing to receive.

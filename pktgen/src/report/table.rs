@@ -80,13 +80,14 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     }
     if let Some(latency) = &received.latency {
         writeln!(out, "latency      {}", Latency(latency))?;
-        if latency.backward > 0 {
-            writeln!(
-                out,
-                "             {} packets came before they were sent: sender and receiver have no clock in common",
-                latency.backward
-            )?;
-        }
+    }
+    if totals.backward > 0 {
+        writeln!(
+            out,
+            "CLOCKS       {} packets came before they were sent: sender and receiver have no clock in common, and latency \
+             means nothing",
+            totals.backward
+        )?;
     }
     if let Some(Calibration { path, latency: Some(latency), lost, .. }) = calibration {
         writeln!(out, "calibration  {}", Latency(latency))?;

@@ -80,6 +80,7 @@ fn csv_has_a_line_a_stream() {
     assert_eq!(lines.len(), 3);
     assert!(lines[1].starts_with("0,\"one, \"\"two\"\"\",1000,900,100,0,0,0,0,0,0,0,"), "{}", lines[1]);
     assert!(lines[2].starts_with("all,,1000,900,100,"), "{}", lines[2]);
+    assert!(lines[0].ends_with(",backward") && lines[2].ends_with(",0"), "{}", lines[2]);
     let commas = |line: &str| line.matches(',').count();
     assert_eq!(commas(lines[0]), commas(lines[2]));
 }
@@ -89,6 +90,9 @@ fn a_table_tells_modes_losses_and_why_it_ended() {
     let mut report = report(1000, 10, 50_000);
     report.ended = Ended::Failed("the interface is gone".into());
     report.received.port.overrun = 3;
+    assert!(table(&report).contains("p99.9"));
+    report.received.totals.backward = 5;
+    report.received.latency = None;
     let text = table(&report);
     for part in [
         "XDP native, socket copy",
@@ -96,7 +100,7 @@ fn a_table_tells_modes_losses_and_why_it_ended() {
         "NOT TAKEN    3 by a receiver",
         "lost         100 (10.0000 %)",
         "profile test",
-        "p99.9",
+        "CLOCKS       5 packets",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }

@@ -92,6 +92,16 @@ fn each_kind_has_its_counter() {
 }
 
 #[test]
+fn clocks_that_differ_are_told_even_if_no_latency_is_known() {
+    let mut meter = Meter::new(MeterOptions::default());
+    meter.take(&test_packet(0, 0, 1000), 999);
+    assert_eq!(meter.totals().backward, 1);
+    let measured = meter.finish(None);
+    assert_eq!((measured.totals.backward, measured.latency), (1, None));
+    assert_eq!((measured.streams[0].1.received, measured.streams[0].1.backward), (1, 1));
+}
+
+#[test]
 fn nobody_fills_memory_with_streams_and_overlays() {
     let mut meter = Meter::new(MeterOptions { streams: None, window: 128, ..MeterOptions::default() });
     for stream in 0..=u16::MAX {
