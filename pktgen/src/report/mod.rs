@@ -177,6 +177,9 @@ pub struct Calibration {
     pub rate: f64,
     /// How they were attached.
     pub setup: Setup,
+    /// Why it ended.
+    #[serde(default)]
+    pub ended: Ended,
     /// Packets that did not come: it should be none.
     pub lost: u64,
     /// The latency of sender, kernel and receiver without a device between.

@@ -22,13 +22,7 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "machine      {}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel)?;
     writeln!(out, "pktgen       {}, profile {}", machine.pktgen, profile.as_deref().unwrap_or("unknown"))?;
     write_setup(out, setup)?;
-    match ended {
-        Ended::Complete => {}
-        Ended::Interrupted => writeln!(out, "ended        interrupted: this is what was measured till then")?,
-        Ended::Failed(why) => {
-            writeln!(out, "ended        FAILED: {why}; this is what was measured till then")?;
-        }
-    }
+    write_end(out, ended)?;
     writeln!(out)?;
     if let Some(SentSummary { packets, rate, requested, reached, behind, .. }) = sent {
         write!(out, "sent         {packets} packets")?;
@@ -89,14 +83,27 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
             totals.backward
         )?;
     }
-    if let Some(Calibration { path, latency: Some(latency), lost, .. }) = calibration {
+    if let Some(Calibration { path, ended, latency: Some(latency), lost, .. }) = calibration {
         writeln!(out, "calibration  {}", Latency(latency))?;
         writeln!(out, "             {path}, back to back, {lost} lost; not taken off the latency above")?;
+        if *ended != Ended::Complete {
+            writeln!(out, "             cut short: what it says is of less time than was asked for")?;
+        }
     }
     if received.streams.len() > 1 {
         write_streams(out, report)?;
     }
     write_overlays(out, &received.overlays)
+}
+
+fn write_end(out: &mut String, ended: &Ended) -> fmt::Result {
+    match ended {
+        Ended::Complete => Ok(()),
+        Ended::Interrupted => writeln!(out, "ended        interrupted: this is what was measured till then"),
+        Ended::Failed(why) => {
+            writeln!(out, "ended        FAILED: {why}; this is what was measured till then")
+        }
+    }
 }
 
 fn write_setup(out: &mut String, setup: &Setup) -> fmt::Result {
@@ -185,6 +192,7 @@ impl Display for Calibration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut setup = String::new();
         write_setup(&mut setup, &self.setup)?;
+        write_end(&mut setup, &self.ended)?;
         write!(
             f,
             "{setup}path         {}, back to back, {} packets/s, {} lost",

@@ -106,6 +106,29 @@ fn a_table_tells_modes_losses_and_why_it_ended() {
     }
 }
 
+#[test]
+fn a_calibration_that_failed_says_so() {
+    let mut report = report(1000, 10, 50_000);
+    let mut calibration = Calibration {
+        path: "a → b".into(),
+        rate: 1000.0,
+        setup: Setup::default(),
+        ended: Ended::Failed("the interface is gone".into()),
+        lost: 0,
+        latency: report.received.latency.clone(),
+    };
+    assert!(calibration.to_string().contains("FAILED: the interface is gone"), "{calibration}");
+    // Those of before this was told.
+    let mut old = serde_json::to_value(&calibration).unwrap();
+    old.as_object_mut().unwrap().remove("ended");
+    assert_eq!(serde_json::from_value::<Calibration>(old).unwrap().ended, Ended::Complete);
+    report.calibration = Some(calibration.clone());
+    assert!(table(&report).contains("cut short"));
+    calibration.ended = Ended::Complete;
+    report.calibration = Some(calibration);
+    assert!(!table(&report).contains("cut short"));
+}
+
 fn verdict(comparison: &Comparison, figure: &str) -> Verdict {
     comparison.differences.iter().find(|difference| difference.figure == figure).unwrap().verdict
 }
@@ -130,6 +153,12 @@ fn noise_is_told_from_differences() {
     assert_eq!(verdict(&slower, "latency p50"), Verdict::Noise, "{slower}");
     let other = report(10_000, 100, 60_000);
     assert_eq!(verdict(&compare(&base, &other), "latency p50"), Verdict::Differs);
+    // Seconds in which nothing came say nothing of how long packets take.
+    let mut silent = other.clone();
+    for slice in silent.received.slices.iter_mut().skip(1).step_by(2) {
+        (slice.received, slice.p50, slice.p99) = (0, 0, 0);
+    }
+    assert_eq!(verdict(&compare(&base, &silent), "latency p50"), Verdict::Differs);
     // Seconds that differ as much among each other say that it may be chance.
     let mut uneven = other.clone();
     (0..).zip(&mut uneven.received.slices).for_each(|(at, slice)| slice.p50 += at % 2 * 400_000);
