@@ -291,6 +291,12 @@ impl Received {
     }
 }
 
+/// Adds a slice to those that a report is made of: the first [`SLICES`], and the last there is, which tells the end.
+pub(crate) fn keep(slices: &mut Vec<TimedSlice>, slice: TimedSlice) {
+    slices.truncate(SLICES);
+    slices.push(slice);
+}
+
 /// What happened inside each slice, of what had happened by its end.
 fn differences(begin: u64, slices: &[TimedSlice]) -> Vec<SliceReport> {
     let mut before = Slice::default();

@@ -74,6 +74,23 @@ fn the_counts_and_the_slices_add_up() {
 }
 
 #[test]
+fn a_run_of_weeks_keeps_an_hour_of_slices_and_its_end() {
+    let mut slices = Vec::new();
+    for second in 1..=10_000 {
+        let slice = Slice {
+            totals: Totals { received: second, ..Totals::default() },
+            ..Meter::new(MeterOptions { window: 128, ..MeterOptions::default() }).slice()
+        };
+        keep(&mut slices, TimedSlice { end: 100 + second, length: 1, slice });
+    }
+    assert_eq!(slices.len(), SLICES + 1);
+    let measured = Meter::new(MeterOptions::default()).finish(None);
+    let received = Received::new(measured, 100, &slices, PortLosses::default(), None, None);
+    assert_eq!((received.duration, received.slices.len()), (10_000, SLICES));
+    assert!(received.slices.iter().all(|slice| slice.received == 1));
+}
+
+#[test]
 fn csv_has_a_line_a_stream() {
     let text = csv(&report(1000, 10, 50_000));
     let lines: Vec<&str> = text.split_terminator("\r\n").collect();

@@ -14,7 +14,7 @@ use crate::attach::PortFacts;
 use crate::clock;
 use crate::profile::{Limit, Profile};
 use crate::receive::{Expected, MeterOptions, ReceiveError, Receiver, ReceiverOptions, TimedSlice};
-use crate::report::{Calibration, Ended, FORMAT, Machine, Received, Report, SentSummary, Setup};
+use crate::report::{self, Calibration, Ended, FORMAT, Machine, Received, Report, SentSummary, Setup};
 use crate::send::{self, SendError, Sent};
 
 pub use calibrate::{CALIBRATION_RATE, CALIBRATION_TIME, CalibrationOptions, calibrate};
@@ -228,9 +228,9 @@ impl Watched {
         thread::sleep(TICK);
         self.ticks += 1;
         self.progress.elapsed = clock::now() - self.begin;
-        let known = self.slices.len();
-        self.slices.extend(self.receiver.slices());
-        look(&self.progress, &self.slices[known..]);
+        let new: Vec<_> = self.receiver.slices().collect();
+        look(&self.progress, &new);
+        new.into_iter().for_each(|slice| report::keep(&mut self.slices, slice));
         if self.ticks.is_multiple_of(LOOK) && self.ended == Ended::Complete && self.receiver.port_is_gone() {
             let interface = &self.receiver.facts().interface;
             self.ended = Ended::Failed(format!("interface {interface} is gone: see `ip link` and `dmesg`"));
@@ -272,7 +272,7 @@ impl Watched {
     fn finish(self, names: Option<&[Expected]>, sent: Option<&[u64]>) -> Report {
         let (meter, rest, losses) = self.receiver.stop();
         let mut slices = self.slices;
-        slices.extend(rest);
+        rest.into_iter().for_each(|slice| report::keep(&mut slices, slice));
         Report {
             format: FORMAT,
             machine: Machine::this(),
