@@ -98,6 +98,10 @@ pub struct SentSummary {
     pub reached: Option<f64>,
     /// Nanoseconds that sending fell behind its schedule for good.
     pub behind: u64,
+    /// Of these: frames that the interface dropped by its own count, of a veth also those that its far end had no room
+    /// for. They are among the lost, and not the device's. `None`: not known.
+    #[serde(default)]
+    pub dropped: Option<u64>,
 }
 
 /// What was received.
@@ -113,7 +117,7 @@ pub struct Received {
     pub lost: u64,
     /// All streams together.
     pub latency: Option<LatencySummary>,
-    /// What the port did not give: losses that are the receiver's, and not those of what was measured.
+    /// What the port did not give: losses that are the instrument's, and not those of what was measured.
     pub port: PortLosses,
     /// Each stream.
     pub streams: Vec<StreamReport>,

@@ -72,6 +72,21 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
             port.overrun, port.too_long, port.no_socket
         )?;
     }
+    if port.dropped > 0 {
+        writeln!(
+            out,
+            "NOT TAKEN    {} dropped by the receiving interface itself (some drivers count those not taken here too, and \
+             frames for nobody)",
+            port.dropped
+        )?;
+    }
+    if let Some(dropped @ 1..) = sent.as_ref().and_then(|sent| sent.dropped) {
+        writeln!(
+            out,
+            "NOT SENT     {dropped} dropped by the sending interface, or for want of room at its far end: these losses are \
+             the sender's own"
+        )?;
+    }
     if let Some(latency) = &received.latency {
         writeln!(out, "latency      {}", Latency(latency))?;
     }

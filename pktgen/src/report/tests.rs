@@ -107,6 +107,11 @@ fn a_table_tells_modes_losses_and_why_it_ended() {
     let mut report = report(1000, 10, 50_000);
     report.ended = Ended::Failed("the interface is gone".into());
     report.received.port.overrun = 3;
+    for part in ["itself", "NOT SENT"] {
+        assert!(!table(&report).contains(part));
+    }
+    report.received.port.dropped = 4;
+    report.sent.as_mut().unwrap().dropped = Some(6);
     assert!(table(&report).contains("p99.9"));
     report.received.totals.backward = 5;
     report.received.latency = None;
@@ -115,6 +120,8 @@ fn a_table_tells_modes_losses_and_why_it_ended() {
         "XDP native, socket copy",
         "FAILED: the interface is gone",
         "NOT TAKEN    3 by a receiver",
+        "NOT TAKEN    4 dropped by the receiving interface",
+        "NOT SENT     6 dropped by the sending interface",
         "lost         100 (10.0000 %)",
         "profile test",
         "CLOCKS       5 packets",

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::attach::PortFacts;
 use crate::clock;
+use crate::drops::DropCounters;
 use crate::profile::{Limit, Profile};
 use crate::receive::{Expected, MeterOptions, ReceiveError, Receiver, ReceiverOptions, TimedSlice};
 use crate::report::{self, Calibration, Ended, FORMAT, Machine, Received, Report, SentSummary, Setup};
@@ -112,9 +113,10 @@ pub fn run_between(
     let mut started = None;
     place(&mut || {
         let facts = PortFacts::of(&send.interface, send.queues.len() as u32, 0);
-        started = Some((send::start(profile, &send, &stop_sending), facts));
+        let drops = DropCounters::open(&send.interface).ok();
+        started = Some((send::start(profile, &send, &stop_sending), facts, drops));
     });
-    let (sending, mut facts) = started.expect("the caller calls it");
+    let (sending, mut facts, drops) = started.expect("the caller calls it");
     let sending = sending?;
     facts.mtu = sending.mtu;
     facts.bind = sending.modes.first().map_or_else(|| "none".into(), ToString::to_string);
@@ -141,7 +143,8 @@ pub fn run_between(
         (send::Ended::Stopped, _) => Ended::Interrupted,
         (send::Ended::Complete, ended) => ended,
     };
-    report.sent = Some(summary(&sent));
+    let dropped = drops.and_then(|drops| drops.since()).map(|drops| drops.sent);
+    report.sent = Some(SentSummary { dropped, ..summary(&sent) });
     report.calibration = calibration;
     Ok(report)
 }
@@ -186,6 +189,7 @@ fn summary(sent: &Sent) -> SentSummary {
         rate: sent.packet_rate(),
         reached: sent.reached(),
         behind: sent.behind,
+        dropped: None,
     }
 }
 
