@@ -132,6 +132,22 @@ fn a_packet_that_is_held_at_the_end_is_not_lost() {
 }
 
 #[test]
+fn what_is_on_its_way_when_the_wire_is_cut_is_on_the_books() {
+    let rules =
+        Rules { delay: Duration::from_nanos(100), hold: When::Every(3), hold_for: 9, ..Rules::default() };
+    for (now, come) in [(100, 5), (99, 0)] {
+        let (mut bump, [mut near, mut far]) = bump(rules.clone());
+        for sequence in 0..5 {
+            assert!(near.deliver(&test_packet(0, sequence, 0)));
+        }
+        bump.round(|| 0);
+        bump.cut(now);
+        assert_eq!(std::iter::from_fn(|| far.take()).count(), come);
+        assert_eq!((bump.deeds().seen, bump.deeds().cut), (5, 5 - come as u64));
+    }
+}
+
+#[test]
 fn the_way_back_is_not_impaired() {
     let (mut bump, [mut near, mut far]) = bump(Rules { lose: When::Every(1), ..Rules::default() });
     for sequence in 0..100 {

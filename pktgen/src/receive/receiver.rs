@@ -173,11 +173,6 @@ impl Receiver {
         self.watch.is_gone()
     }
 
-    /// What the port did not give so far.
-    pub fn losses(&self) -> PortLosses {
-        self.watch.losses()
-    }
-
     /// Ends it: the books, and the slices that nobody looked at, the last of them shorter than the others.
     pub fn stop(mut self) -> (Meter, Vec<TimedSlice>, PortLosses) {
         let losses = self.watch.losses();
