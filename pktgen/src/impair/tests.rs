@@ -77,6 +77,8 @@ fn assert_agree(deeds: &Deeds, measured: &Measured) {
     assert_eq!(sum(|counts| counts.extent_sum), deeds.overtakers);
     assert_eq!(sum(|counts| counts.late + counts.extent_unknown + counts.misdelivered), 0);
     assert_eq!(measured.totals.other.unstamped, deeds.other);
+    let corrupted: u64 = measured.overlays.iter().map(|(_, counts)| counts.corrupted).sum();
+    assert_eq!(corrupted, deeds.corrupted);
     let of_overlays: u64 = measured.overlays.iter().map(|(_, counts)| counts.lost).sum();
     assert_eq!((of_overlays, measured.lost_of_no_overlay), (deeds.lost + deeds.corrupted, 0));
 }

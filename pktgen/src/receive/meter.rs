@@ -198,6 +198,9 @@ pub struct OverlayCounts {
     pub duplicates: u64,
     /// Of those received: packets that came after one with a higher number of their stream.
     pub reordered: u64,
+    /// Packets with a wrong checksum: by the VNI that they came in, else by their stamp. Either may be what was hit.
+    #[serde(default)]
+    pub corrupted: u64,
     /// Packets of other overlays that came in this one.
     pub strangers: u64,
 }
@@ -284,19 +287,23 @@ impl Meter {
             ..
         } = &mut self.totals;
         let counts = &mut stream.counts;
-        if check == Check::Wrong {
-            counts.corrupted += 1;
-            *corrupted += 1;
-            return;
-        }
-        let (number, arrival) = stream.sequence.arrive(stamp.sequence);
         let expected = self.options.streams.as_ref().and_then(|all| all.get(usize::from(stamp.stream)));
-        let meant_for = expected.zip(number).and_then(|(expected, number)| (expected.overlay)(number));
+        let meant_for = |number: Option<u64>| {
+            expected.zip(number).and_then(|(expected, number)| (expected.overlay)(number))
+        };
         let mut of_overlay = |vni: Option<u32>, count: fn(&mut OverlayCounts) -> &mut u64| {
             if let Some(counts) = vni.and_then(|vni| overlay(&mut self.overlays, vni)) {
                 *count(counts) += 1;
             }
         };
+        if check == Check::Wrong {
+            counts.corrupted += 1;
+            *corrupted += 1;
+            let vni = came_in.or_else(|| meant_for(stream.sequence.number(stamp.sequence)));
+            return of_overlay(vni, |overlay| &mut overlay.corrupted);
+        }
+        let (number, arrival) = stream.sequence.arrive(stamp.sequence);
+        let meant_for = meant_for(number);
         let vni = meant_for.or(came_in);
         match arrival {
             Arrival::Duplicate => {

@@ -181,7 +181,7 @@ fn write_overlays(out: &mut String, overlays: &[OverlayReport]) -> fmt::Result {
     if overlays.is_empty() {
         return Ok(());
     }
-    let amiss = |row: &OverlayReport| row.counts.lost + row.counts.strangers > 0;
+    let amiss = |row: &OverlayReport| row.counts.lost + row.counts.corrupted + row.counts.strangers > 0;
     let mut worst: Vec<&OverlayReport> = overlays.iter().filter(|row| amiss(row)).collect();
     worst.sort_by_key(|row| std::cmp::Reverse((row.counts.lost, row.counts.strangers)));
     let received: Vec<u64> = overlays.iter().map(|row| row.counts.received).collect();
@@ -189,15 +189,15 @@ fn write_overlays(out: &mut String, overlays: &[OverlayReport]) -> fmt::Result {
         [received.iter().min(), received.iter().max()].map(|value| value.copied().unwrap_or(0));
     writeln!(
         out,
-        "\noverlays     {}, each received {least} to {most} packets; {} with losses or strangers",
+        "\noverlays     {}, each received {least} to {most} packets; {} with losses, corruption or strangers",
         overlays.len(),
         worst.len()
     )?;
     for OverlayReport { overlay, counts } in worst.iter().take(OVERLAYS) {
         writeln!(
             out,
-            "  {overlay:>8}   {} received, {} lost, {} of other overlays",
-            counts.received, counts.lost, counts.strangers
+            "  {overlay:>8}   {} received, {} lost, {} corrupted, {} of other overlays",
+            counts.received, counts.lost, counts.corrupted, counts.strangers
         )?;
     }
     Ok(())

@@ -88,6 +88,7 @@ fn all_that_is_sent_is_received() {
     let report = measure(&profile(5000.0, 3000), [&from, &to], &AtomicBool::new(false), |_| {});
     assert_eq!(report.ended, Ended::Complete);
     let sent = report.sent.as_ref().unwrap();
+    assert!(sent.dropped.is_some());
     let received = &report.received;
     assert_eq!((sent.packets, received.totals.received, received.lost), (3000, 3000, 0));
     let names: Vec<_> = received.streams.iter().map(|stream| stream.name.as_deref().unwrap()).collect();
@@ -134,6 +135,8 @@ fn what_a_wire_does_is_what_a_run_reports() {
     assert_eq!(extents, deeds.overtakers);
     let of_overlays: u64 = received.overlays.iter().map(|row| row.counts.lost).sum();
     assert_eq!((of_overlays, received.lost_of_no_overlay), (received.lost, 0));
+    let corrupted: u64 = received.overlays.iter().map(|row| row.counts.corrupted).sum();
+    assert_eq!(corrupted, deeds.corrupted);
 }
 
 #[test]

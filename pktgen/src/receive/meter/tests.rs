@@ -52,6 +52,20 @@ fn a_packet_in_the_wrong_overlay_is_told() {
 }
 
 #[test]
+fn corruption_is_told_by_overlay() {
+    let streams = vec![expected("turns", |sequence| Some(10 + (sequence % 3) as u32))];
+    let mut meter = Meter::new(MeterOptions { streams: Some(streams), ..MeterOptions::default() });
+    // The stamp's time is hit: in the overlay that it came in; without one, in that of its number.
+    meter.take(&damaged(in_overlay(12, 0, 0), 1), 0);
+    meter.take(&damaged(test_packet(0, 4, 0), 1), 0);
+    // That of a stream without overlays is in none.
+    meter.take(&damaged(test_packet(1, 0, 0), 1), 0);
+    assert_eq!(meter.totals().corrupted, 3);
+    let of = |corrupted| OverlayCounts { corrupted, ..OverlayCounts::default() };
+    assert_eq!(meter.finish(None).overlays, [(11, of(1)), (12, of(1))]);
+}
+
+#[test]
 fn each_kind_has_its_counter() {
     let mut meter = Meter::new(MeterOptions {
         streams: Some(vec![expected("one", |_| None)]),
