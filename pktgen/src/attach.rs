@@ -13,6 +13,8 @@ use sys::ethtool::Ethtool;
 use sys::netdev::Netdev;
 use thiserror::Error;
 
+use crate::drops::DropCounters;
+
 /// Which netdev is to be attached to, and how.
 #[derive(Clone, Debug)]
 pub struct AttachOptions {
@@ -148,6 +150,9 @@ pub struct PortWatch {
     index: u32,
     collector: Collector,
     sockets: Vec<StatisticsReader>,
+    drops: DropCounters,
+    /// Counted before all sockets were there: none of the receiver's.
+    before: PortLosses,
 }
 
 /// What a port did not give to the receiver.
@@ -161,6 +166,10 @@ pub struct PortLosses {
     pub too_long: u64,
     /// Frames lost because the receiver did not keep up: its rings were full, or it had given no frame to receive into.
     pub overrun: u64,
+    /// Frames dropped or missed by the netdev's own count. Some drivers count frames here too that are counted above, and
+    /// the kernel those that none of its protocols took.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 impl PortWatch {
@@ -176,6 +185,15 @@ impl PortWatch {
 
     /// What it did not give so far; zeros for what the kernel does not tell.
     pub fn losses(&self) -> PortLosses {
+        let (now, before) = (self.count(), self.before);
+        PortLosses {
+            to_kernel: now.to_kernel.saturating_sub(before.to_kernel),
+            no_socket: now.no_socket.saturating_sub(before.no_socket),
+            ..now
+        }
+    }
+
+    fn count(&self) -> PortLosses {
         let sockets: SocketStatistics = self.sockets.iter().filter_map(|reader| reader.read().ok()).sum();
         let counters = self.collector.counters().unwrap_or_default();
         let count =
@@ -185,6 +203,7 @@ impl PortWatch {
             no_socket: count(Collected::NoSocket),
             too_long: sockets.rx_dropped,
             overrun: sockets.rx_ring_full + sockets.fill_ring_empty,
+            dropped: self.drops.since().map_or(0, |drops| drops.received),
         }
     }
 }
@@ -243,12 +262,15 @@ pub fn attach(options: &[AttachOptions], spare: u32) -> Result<Attached, AttachE
             bind_refusal: opened.zero_copy_refusal.as_ref().map(PortError::summary),
             ..PortFacts::of(&options.interface, queues, netdev.mtu)
         };
-        let watch = PortWatch {
+        let mut watch = PortWatch {
             interface: options.interface.clone(),
             index: netdev.index,
             collector,
             sockets: readers.into_iter().flatten().collect(),
+            drops: DropCounters::open(&options.interface)?,
+            before: PortLosses::default(),
         };
+        watch.before = watch.count();
         attached.push(AttachedNetdev { ports, facts, watch });
     }
     Ok(Attached { umem, pool, netdevs: attached })

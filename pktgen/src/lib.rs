@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod build;
 pub mod clock;
+mod drops;
 pub mod impair;
 pub mod pcap;
 pub mod profile;

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use core_affinity::CoreId;
 use lab::{Lab, VethEnd, VethOptions, veth};
+use pktgen::report::Ended;
 use pktgen::run::{CalibrationOptions, calibrate};
 
 use crate::Error;
@@ -45,6 +46,9 @@ fn p50(sender: CoreId, receiver: CoreId) -> Result<f64, Error> {
         })
         .map_err(|error| error.to_string())
     })??;
+    if let Ended::Failed(why) = calibration.ended {
+        return Err(why.into());
+    }
     if calibration.lost > 0 {
         return Err(format!("{} packets were lost back to back", calibration.lost).into());
     }

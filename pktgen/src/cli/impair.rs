@@ -73,13 +73,13 @@ impl Impair {
         match self.output {
             Output::Json => println!("{}", serde_json::to_string_pretty(&deeds)?),
             Output::Table => {
-                let Deeds { seen, lost, duplicated, corrupted, reordered, overtakers, overflow, other } =
+                let Deeds { seen, lost, duplicated, corrupted, reordered, overtakers, overflow, cut, other } =
                     deeds;
                 println!(
                     "seen        {seen}\nlost        {lost}\nduplicated  {duplicated}\ncorrupted   {corrupted}"
                 );
                 println!(
-                    "reordered   {reordered} (overtaken by {overtakers})\noverflow    {overflow}\nother       {other}"
+                    "reordered   {reordered} (overtaken by {overtakers})\noverflow    {overflow}\ncut off     {cut}\nother       {other}"
                 );
             }
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pktgen::profile::{Limit, Profile, Ready, Span};
-use pktgen::report::{Calibration, Report};
+use pktgen::report::{Calibration, Ended, Report};
 use pktgen::run::{self, CALIBRATION_RATE, CalibrationOptions, RunOptions};
 use pktgen::view::View;
 
@@ -160,9 +160,10 @@ impl Calibrate {
             super::Output::Json => println!("{}", serde_json::to_string_pretty(&calibration)?),
             super::Output::Table => print!("{calibration}"),
         }
-        match calibration.latency {
-            Some(_) => Ok(()),
-            None => Err("nothing came: is that the other end of the wire?".into()),
+        match (calibration.ended, calibration.latency) {
+            (Ended::Failed(why), _) => Err(why.into()),
+            (_, Some(_)) => Ok(()),
+            (_, None) => Err("nothing came: is that the other end of the wire?".into()),
         }
     }
 }

@@ -54,7 +54,21 @@ impl Bump {
                 }
             }
         }
-        let now = clock();
+        busy |= self.send_due(clock());
+        self.ports.iter_mut().flatten().for_each(Port::flush);
+        busy
+    }
+
+    /// Ends it at `now`: what is held back is let go, what is due is sent, and what is not is counted as cut off.
+    pub fn cut(&mut self, now: u64) {
+        self.flush();
+        self.send_due(now);
+        self.ports.iter_mut().flatten().for_each(Port::flush);
+        self.impairment.deeds.cut = self.impairment.line.len() as u64 + u64::from(self.stuck.is_some());
+    }
+
+    fn send_due(&mut self, now: u64) -> bool {
+        let mut busy = false;
         while let Some(frame) = self.stuck.take().or_else(|| self.impairment.next(now)) {
             busy = true;
             // By one queue only: the order of several would be anybody's.
@@ -63,7 +77,6 @@ impl Bump {
                 break;
             }
         }
-        self.ports.iter_mut().flatten().for_each(Port::flush);
         busy
     }
 

@@ -79,6 +79,11 @@ impl<T> Line<T> {
         self.waiting.pop_front_if(|(due, _)| *due <= now).map(|(_, frame)| frame)
     }
 
+    /// How many are on their way, those not held back.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(super) fn reordered(&self) -> u64 {
         self.reordered
     }

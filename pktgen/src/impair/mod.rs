@@ -40,6 +40,8 @@ pub struct Deeds {
     pub overtakers: u64,
     /// Lost against the rules, because too many were on the way.
     pub overflow: u64,
+    /// Frames of any kind that were on their way when the wire was cut: they never came.
+    pub cut: u64,
     /// Frames that are no test packets, or whose checksum was wrong before: they pass.
     pub other: u64,
 }

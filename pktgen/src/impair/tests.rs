@@ -77,6 +77,8 @@ fn assert_agree(deeds: &Deeds, measured: &Measured) {
     assert_eq!(sum(|counts| counts.extent_sum), deeds.overtakers);
     assert_eq!(sum(|counts| counts.late + counts.extent_unknown + counts.misdelivered), 0);
     assert_eq!(measured.totals.other.unstamped, deeds.other);
+    let corrupted: u64 = measured.overlays.iter().map(|(_, counts)| counts.corrupted).sum();
+    assert_eq!(corrupted, deeds.corrupted);
     let of_overlays: u64 = measured.overlays.iter().map(|(_, counts)| counts.lost).sum();
     assert_eq!((of_overlays, measured.lost_of_no_overlay), (deeds.lost + deeds.corrupted, 0));
 }
@@ -129,6 +131,22 @@ fn a_packet_that_is_held_at_the_end_is_not_lost() {
     // Nothing came after it.
     assert_eq!((deeds.reordered, deeds.lost), (0, 0));
     assert_agree(&deeds, &measured);
+}
+
+#[test]
+fn what_is_on_its_way_when_the_wire_is_cut_is_on_the_books() {
+    let rules =
+        Rules { delay: Duration::from_nanos(100), hold: When::Every(3), hold_for: 9, ..Rules::default() };
+    for (now, come) in [(100, 5), (99, 0)] {
+        let (mut bump, [mut near, mut far]) = bump(rules.clone());
+        for sequence in 0..5 {
+            assert!(near.deliver(&test_packet(0, sequence, 0)));
+        }
+        bump.round(|| 0);
+        bump.cut(now);
+        assert_eq!(std::iter::from_fn(|| far.take()).count(), come);
+        assert_eq!((bump.deeds().seen, bump.deeds().cut), (5, 5 - come as u64));
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl ImpairedWire {
         &self.watches
     }
 
-    /// Cuts the wire: all that was done.
+    /// Cuts the wire: all that was done, and what was still on its way.
     pub fn stop(mut self) -> Deeds {
         self.end();
         self.deeds()
@@ -85,4 +85,6 @@ fn work(mut bump: Bump, stop: &AtomicBool, deeds: &Mutex<Deeds>) {
         }
         *deeds.lock().unwrap_or_else(PoisonError::into_inner) = bump.deeds();
     }
+    bump.cut(clock::now());
+    *deeds.lock().unwrap_or_else(PoisonError::into_inner) = bump.deeds();
 }

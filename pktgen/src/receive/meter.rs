@@ -110,6 +110,10 @@ pub struct Totals {
     pub unchecked: u64,
     /// Of those received: packets that came in another overlay than theirs.
     pub misdelivered: u64,
+    /// Of those received: packets that came before they were sent, so that sender and receiver have no clock in common.
+    /// Of these no latency is known.
+    #[serde(default)]
+    pub backward: u64,
     /// Test packets of streams that nobody expects.
     pub unexpected: u64,
     /// Other traffic.
@@ -174,6 +178,9 @@ pub struct StreamCounts {
     pub unchecked: u64,
     /// Of those received: packets that came in another overlay than theirs.
     pub misdelivered: u64,
+    /// Of those received: packets that came before they were sent, by the clocks.
+    #[serde(default)]
+    pub backward: u64,
     /// When the first and the last came, in nanoseconds of the monotonic clock.
     pub first: Option<u64>,
     /// The last.
@@ -191,6 +198,9 @@ pub struct OverlayCounts {
     pub duplicates: u64,
     /// Of those received: packets that came after one with a higher number of their stream.
     pub reordered: u64,
+    /// Packets with a wrong checksum: by the VNI that they came in, else by their stamp. Either may be what was hit.
+    #[serde(default)]
+    pub corrupted: u64,
     /// Packets of other overlays that came in this one.
     pub strangers: u64,
 }
@@ -265,22 +275,35 @@ impl Meter {
             }
             return;
         };
-        let Totals { received, duplicates, reordered, late, corrupted, unchecked, misdelivered, .. } =
-            &mut self.totals;
+        let Totals {
+            received,
+            duplicates,
+            reordered,
+            late,
+            corrupted,
+            unchecked,
+            misdelivered,
+            backward,
+            ..
+        } = &mut self.totals;
         let counts = &mut stream.counts;
-        if check == Check::Wrong {
-            counts.corrupted += 1;
-            *corrupted += 1;
-            return;
-        }
-        let (number, arrival) = stream.sequence.arrive(stamp.sequence);
         let expected = self.options.streams.as_ref().and_then(|all| all.get(usize::from(stamp.stream)));
-        let meant_for = expected.zip(number).and_then(|(expected, number)| (expected.overlay)(number));
+        let meant_for = |number: Option<u64>| {
+            expected.zip(number).and_then(|(expected, number)| (expected.overlay)(number))
+        };
         let mut of_overlay = |vni: Option<u32>, count: fn(&mut OverlayCounts) -> &mut u64| {
             if let Some(counts) = vni.and_then(|vni| overlay(&mut self.overlays, vni)) {
                 *count(counts) += 1;
             }
         };
+        if check == Check::Wrong {
+            counts.corrupted += 1;
+            *corrupted += 1;
+            let vni = came_in.or_else(|| meant_for(stream.sequence.number(stamp.sequence)));
+            return of_overlay(vni, |overlay| &mut overlay.corrupted);
+        }
+        let (number, arrival) = stream.sequence.arrive(stamp.sequence);
+        let meant_for = meant_for(number);
         let vni = meant_for.or(came_in);
         match arrival {
             Arrival::Duplicate => {
@@ -320,8 +343,16 @@ impl Meter {
         }
         counts.first.get_or_insert(now);
         counts.last = now;
-        stream.latency.record(stamp.time, now);
-        self.slice.record(stamp.time, now);
+        match now.checked_sub(stamp.time) {
+            Some(latency) => {
+                stream.latency.record(latency);
+                self.slice.record(latency);
+            }
+            None => {
+                counts.backward += 1;
+                *backward += 1;
+            }
+        }
     }
 
     /// Does some of what would take too long at the end; to be called when there is nothing to receive.

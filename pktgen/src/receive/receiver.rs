@@ -25,6 +25,8 @@ const TIDY: u32 = 16;
 const SLICES: usize = 64;
 /// Cores that an affinity mask of the C library has room for (`CPU_SETSIZE`).
 const MOST_CORES: usize = 1024;
+/// Streams that may be expected: each takes some 0.4 MB at once.
+const MOST_STREAMS: usize = 4096;
 /// Batches that are still taken from each ring at the end: a whole ring.
 const LAST_ROUNDS: usize = 32;
 
@@ -68,6 +70,11 @@ pub enum ReceiveError {
     /// The core.
     #[error("core {0} is not there, or not for this process: see `taskset -p $$`")]
     Core(usize),
+    /// Too many streams.
+    #[error(
+        "{0} streams: a receiver has memory for {MOST_STREAMS}; have fewer with more flows each, or fewer sending queues"
+    )]
+    Streams(usize),
 }
 
 /// A piece of time, and when it ended.
@@ -108,6 +115,10 @@ impl Receiver {
         let core = options.core;
         if let Some(core) = core.filter(|core| *core >= MOST_CORES) {
             return Err(ReceiveError::Core(core));
+        }
+        let streams = options.meter.streams.as_ref().map_or(0, Vec::len);
+        if streams > MOST_STREAMS {
+            return Err(ReceiveError::Streams(streams));
         }
         let Attached { umem, pool, netdevs } = attach::attach(std::slice::from_ref(&options.attach), 0)?;
         let [netdev] = <[_; 1]>::try_from(netdevs).unwrap_or_else(|_| unreachable!("one was asked for"));
@@ -160,11 +171,6 @@ impl Receiver {
     /// Whether the netdev is gone.
     pub fn port_is_gone(&self) -> bool {
         self.watch.is_gone()
-    }
-
-    /// What the port did not give so far.
-    pub fn losses(&self) -> PortLosses {
-        self.watch.losses()
     }
 
     /// Ends it: the books, and the slices that nobody looked at, the last of them shorter than the others.
@@ -247,5 +253,23 @@ impl Work {
         *begun = now;
         // Nobody looks: what was counted is in the next one too.
         let _ = self.slices.try_send(slice);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Expected;
+    use super::*;
+
+    #[test]
+    fn more_streams_than_memory_are_refused() {
+        let start = |streams: usize| {
+            let expected = Expected { name: String::new(), overlay: Arc::new(|_| None) };
+            let meter = MeterOptions { streams: Some(vec![expected; streams]), ..MeterOptions::default() };
+            Receiver::start(ReceiverOptions::new("no-such-port", meter)).err()
+        };
+        assert!(matches!(start(MOST_STREAMS), Some(ReceiveError::Attach(_))));
+        let error = start(MOST_STREAMS + 1).unwrap();
+        assert!(error.to_string().starts_with("4097 streams"), "{error}");
     }
 }

@@ -89,10 +89,11 @@ impl Sequence {
         }
     }
 
-    /// The whole number for the 32 bits of a stamp; negative if it would be from before 0.
+    /// The whole number for the 32 bits of a stamp; `None` if it would be from before 0.
     #[inline]
-    fn extend(&self, sequence: u32) -> i64 {
-        self.next as i64 + i64::from(sequence.wrapping_sub(self.next as u32).cast_signed())
+    pub fn number(&self, sequence: u32) -> Option<u64> {
+        let number = self.next as i64 + i64::from(sequence.wrapping_sub(self.next as u32).cast_signed());
+        u64::try_from(number).ok()
     }
 
     /// Takes note of a packet: its whole number, and what it is. A late one may have none.
@@ -106,7 +107,7 @@ impl Sequence {
                 first
             }
         };
-        let Ok(number) = u64::try_from(self.extend(sequence)) else { return (None, Arrival::Late) };
+        let Some(number) = self.number(sequence) else { return (None, Arrival::Late) };
         if number < self.base.max(begin) {
             return (Some(number), Arrival::Late);
         }

@@ -153,7 +153,7 @@ fn differences(a: &Report, b: &Report) -> Vec<Difference> {
     }
     if let (Some(a), Some(b)) = (&a.received.latency, &b.received.latency) {
         let [p50, p99] = [|slice: &SliceReport| slice.p50 as f64, |slice: &SliceReport| slice.p99 as f64]
-            .map(|of| of_samples(&sample(slices[0], of), &sample(slices[1], of)));
+            .map(|of| of_samples(&latencies(slices[0], of), &latencies(slices[1], of)));
         type Of = fn(&LatencySummary) -> Percentile;
         let percentiles: [(&str, Of, Verdict); 4] = [
             ("latency p50", |latency| latency.p50, p50),
@@ -179,6 +179,11 @@ fn difference(figure: &str, a: f64, b: f64, unit: &str, verdict: Verdict) -> Dif
 fn sample(slices: &[SliceReport], of: fn(&SliceReport) -> f64) -> Vec<f64> {
     let whole = slices.get(1..slices.len().saturating_sub(1)).unwrap_or_default();
     whole.iter().filter(|slice| slice.length > 0).map(of).collect()
+}
+
+/// As [`sample`], without the slices in which no latency was measured: their 0 is none.
+fn latencies(slices: &[SliceReport], of: fn(&SliceReport) -> f64) -> Vec<f64> {
+    sample(slices, of).into_iter().filter(|latency| *latency > 0.0).collect()
 }
 
 /// Whether the means of two samples differ by more than their spread allows (Welch's test, at a fixed bound).

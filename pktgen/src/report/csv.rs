@@ -7,7 +7,7 @@ use crate::receive::{LatencySummary, StreamCounts};
 
 /// The columns.
 const HEADER: &str = "stream,name,sent,received,lost,duplicates,reordered,extent_max,late,corrupted,unchecked,\
-    misdelivered,latency_min_ns,latency_p50_ns,latency_p90_ns,latency_p99_ns,latency_p999_ns,latency_max_ns,jitter_ns";
+    misdelivered,latency_min_ns,latency_p50_ns,latency_p90_ns,latency_p99_ns,latency_p999_ns,latency_max_ns,jitter_ns,backward";
 
 /// One line for each stream, and one for all of them; what is not known is empty.
 pub fn csv(report: &Report) -> String {
@@ -27,6 +27,7 @@ pub fn csv(report: &Report) -> String {
         corrupted: totals.corrupted,
         unchecked: totals.unchecked,
         misdelivered: totals.misdelivered,
+        backward: totals.backward,
         ..StreamCounts::default()
     };
     let sent = report.sent.as_ref().map(|sent| sent.packets);
@@ -64,6 +65,7 @@ fn line(
         of_latency(|latency| latency.p999.value),
         of_latency(|latency| latency.max),
         of_latency(|latency| latency.jitter),
+        counts.backward.to_string(),
     ];
     // Writing to a `String` cannot fail.
     let _ = write!(text, "{}\r\n", fields.join(","));

@@ -98,6 +98,10 @@ pub struct SentSummary {
     pub reached: Option<f64>,
     /// Nanoseconds that sending fell behind its schedule for good.
     pub behind: u64,
+    /// Of these: frames that the interface dropped by its own count, of a veth also those that its far end had no room
+    /// for. They are among the lost, and not the device's. `None`: not known.
+    #[serde(default)]
+    pub dropped: Option<u64>,
 }
 
 /// What was received.
@@ -113,7 +117,7 @@ pub struct Received {
     pub lost: u64,
     /// All streams together.
     pub latency: Option<LatencySummary>,
-    /// What the port did not give: losses that are the receiver's, and not those of what was measured.
+    /// What the port did not give: losses that are the instrument's, and not those of what was measured.
     pub port: PortLosses,
     /// Each stream.
     pub streams: Vec<StreamReport>,
@@ -177,6 +181,9 @@ pub struct Calibration {
     pub rate: f64,
     /// How they were attached.
     pub setup: Setup,
+    /// Why it ended.
+    #[serde(default)]
+    pub ended: Ended,
     /// Packets that did not come: it should be none.
     pub lost: u64,
     /// The latency of sender, kernel and receiver without a device between.
@@ -286,6 +293,12 @@ impl Received {
             slices: differences(begin, slices),
         }
     }
+}
+
+/// Adds a slice to those that a report is made of: the first [`SLICES`], and the last there is, which tells the end.
+pub(crate) fn keep(slices: &mut Vec<TimedSlice>, slice: TimedSlice) {
+    slices.truncate(SLICES);
+    slices.push(slice);
 }
 
 /// What happened inside each slice, of what had happened by its end.

@@ -22,13 +22,7 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "machine      {}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel)?;
     writeln!(out, "pktgen       {}, profile {}", machine.pktgen, profile.as_deref().unwrap_or("unknown"))?;
     write_setup(out, setup)?;
-    match ended {
-        Ended::Complete => {}
-        Ended::Interrupted => writeln!(out, "ended        interrupted: this is what was measured till then")?,
-        Ended::Failed(why) => {
-            writeln!(out, "ended        FAILED: {why}; this is what was measured till then")?;
-        }
-    }
+    write_end(out, ended)?;
     writeln!(out)?;
     if let Some(SentSummary { packets, rate, requested, reached, behind, .. }) = sent {
         write!(out, "sent         {packets} packets")?;
@@ -78,24 +72,53 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
             port.overrun, port.too_long, port.no_socket
         )?;
     }
+    if port.dropped > 0 {
+        writeln!(
+            out,
+            "NOT TAKEN    {} dropped by the receiving interface itself (some drivers count those not taken here too, and \
+             frames for nobody)",
+            port.dropped
+        )?;
+    }
+    if let Some(dropped @ 1..) = sent.as_ref().and_then(|sent| sent.dropped) {
+        writeln!(
+            out,
+            "NOT SENT     {dropped} dropped by the sending interface, or for want of room at its far end: these losses are \
+             the sender's own"
+        )?;
+    }
     if let Some(latency) = &received.latency {
         writeln!(out, "latency      {}", Latency(latency))?;
-        if latency.backward > 0 {
-            writeln!(
-                out,
-                "             {} packets came before they were sent: sender and receiver have no clock in common",
-                latency.backward
-            )?;
-        }
     }
-    if let Some(Calibration { path, latency: Some(latency), lost, .. }) = calibration {
+    if totals.backward > 0 {
+        writeln!(
+            out,
+            "CLOCKS       {} packets came before they were sent: sender and receiver have no clock in common, and latency \
+             means nothing",
+            totals.backward
+        )?;
+    }
+    if let Some(Calibration { path, ended, latency: Some(latency), lost, .. }) = calibration {
         writeln!(out, "calibration  {}", Latency(latency))?;
         writeln!(out, "             {path}, back to back, {lost} lost; not taken off the latency above")?;
+        if *ended != Ended::Complete {
+            writeln!(out, "             cut short: what it says is of less time than was asked for")?;
+        }
     }
     if received.streams.len() > 1 {
         write_streams(out, report)?;
     }
     write_overlays(out, &received.overlays)
+}
+
+fn write_end(out: &mut String, ended: &Ended) -> fmt::Result {
+    match ended {
+        Ended::Complete => Ok(()),
+        Ended::Interrupted => writeln!(out, "ended        interrupted: this is what was measured till then"),
+        Ended::Failed(why) => {
+            writeln!(out, "ended        FAILED: {why}; this is what was measured till then")
+        }
+    }
 }
 
 fn write_setup(out: &mut String, setup: &Setup) -> fmt::Result {
@@ -158,7 +181,7 @@ fn write_overlays(out: &mut String, overlays: &[OverlayReport]) -> fmt::Result {
     if overlays.is_empty() {
         return Ok(());
     }
-    let amiss = |row: &OverlayReport| row.counts.lost + row.counts.strangers > 0;
+    let amiss = |row: &OverlayReport| row.counts.lost + row.counts.corrupted + row.counts.strangers > 0;
     let mut worst: Vec<&OverlayReport> = overlays.iter().filter(|row| amiss(row)).collect();
     worst.sort_by_key(|row| std::cmp::Reverse((row.counts.lost, row.counts.strangers)));
     let received: Vec<u64> = overlays.iter().map(|row| row.counts.received).collect();
@@ -166,15 +189,15 @@ fn write_overlays(out: &mut String, overlays: &[OverlayReport]) -> fmt::Result {
         [received.iter().min(), received.iter().max()].map(|value| value.copied().unwrap_or(0));
     writeln!(
         out,
-        "\noverlays     {}, each received {least} to {most} packets; {} with losses or strangers",
+        "\noverlays     {}, each received {least} to {most} packets; {} with losses, corruption or strangers",
         overlays.len(),
         worst.len()
     )?;
     for OverlayReport { overlay, counts } in worst.iter().take(OVERLAYS) {
         writeln!(
             out,
-            "  {overlay:>8}   {} received, {} lost, {} of other overlays",
-            counts.received, counts.lost, counts.strangers
+            "  {overlay:>8}   {} received, {} lost, {} corrupted, {} of other overlays",
+            counts.received, counts.lost, counts.corrupted, counts.strangers
         )?;
     }
     Ok(())
@@ -184,6 +207,7 @@ impl Display for Calibration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut setup = String::new();
         write_setup(&mut setup, &self.setup)?;
+        write_end(&mut setup, &self.ended)?;
         write!(
             f,
             "{setup}path         {}, back to back, {} packets/s, {} lost",

@@ -74,12 +74,30 @@ fn the_counts_and_the_slices_add_up() {
 }
 
 #[test]
+fn a_run_of_weeks_keeps_an_hour_of_slices_and_its_end() {
+    let mut slices = Vec::new();
+    for second in 1..=10_000 {
+        let slice = Slice {
+            totals: Totals { received: second, ..Totals::default() },
+            ..Meter::new(MeterOptions { window: 128, ..MeterOptions::default() }).slice()
+        };
+        keep(&mut slices, TimedSlice { end: 100 + second, length: 1, slice });
+    }
+    assert_eq!(slices.len(), SLICES + 1);
+    let measured = Meter::new(MeterOptions::default()).finish(None);
+    let received = Received::new(measured, 100, &slices, PortLosses::default(), None, None);
+    assert_eq!((received.duration, received.slices.len()), (10_000, SLICES));
+    assert!(received.slices.iter().all(|slice| slice.received == 1));
+}
+
+#[test]
 fn csv_has_a_line_a_stream() {
     let text = csv(&report(1000, 10, 50_000));
     let lines: Vec<&str> = text.split_terminator("\r\n").collect();
     assert_eq!(lines.len(), 3);
     assert!(lines[1].starts_with("0,\"one, \"\"two\"\"\",1000,900,100,0,0,0,0,0,0,0,"), "{}", lines[1]);
     assert!(lines[2].starts_with("all,,1000,900,100,"), "{}", lines[2]);
+    assert!(lines[0].ends_with(",backward") && lines[2].ends_with(",0"), "{}", lines[2]);
     let commas = |line: &str| line.matches(',').count();
     assert_eq!(commas(lines[0]), commas(lines[2]));
 }
@@ -89,17 +107,50 @@ fn a_table_tells_modes_losses_and_why_it_ended() {
     let mut report = report(1000, 10, 50_000);
     report.ended = Ended::Failed("the interface is gone".into());
     report.received.port.overrun = 3;
+    for part in ["itself", "NOT SENT"] {
+        assert!(!table(&report).contains(part));
+    }
+    report.received.port.dropped = 4;
+    report.sent.as_mut().unwrap().dropped = Some(6);
+    assert!(table(&report).contains("p99.9"));
+    report.received.totals.backward = 5;
+    report.received.latency = None;
     let text = table(&report);
     for part in [
         "XDP native, socket copy",
         "FAILED: the interface is gone",
         "NOT TAKEN    3 by a receiver",
+        "NOT TAKEN    4 dropped by the receiving interface",
+        "NOT SENT     6 dropped by the sending interface",
         "lost         100 (10.0000 %)",
         "profile test",
-        "p99.9",
+        "CLOCKS       5 packets",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+#[test]
+fn a_calibration_that_failed_says_so() {
+    let mut report = report(1000, 10, 50_000);
+    let mut calibration = Calibration {
+        path: "a → b".into(),
+        rate: 1000.0,
+        setup: Setup::default(),
+        ended: Ended::Failed("the interface is gone".into()),
+        lost: 0,
+        latency: report.received.latency.clone(),
+    };
+    assert!(calibration.to_string().contains("FAILED: the interface is gone"), "{calibration}");
+    // Those of before this was told.
+    let mut old = serde_json::to_value(&calibration).unwrap();
+    old.as_object_mut().unwrap().remove("ended");
+    assert_eq!(serde_json::from_value::<Calibration>(old).unwrap().ended, Ended::Complete);
+    report.calibration = Some(calibration.clone());
+    assert!(table(&report).contains("cut short"));
+    calibration.ended = Ended::Complete;
+    report.calibration = Some(calibration);
+    assert!(!table(&report).contains("cut short"));
 }
 
 fn verdict(comparison: &Comparison, figure: &str) -> Verdict {
@@ -126,6 +177,12 @@ fn noise_is_told_from_differences() {
     assert_eq!(verdict(&slower, "latency p50"), Verdict::Noise, "{slower}");
     let other = report(10_000, 100, 60_000);
     assert_eq!(verdict(&compare(&base, &other), "latency p50"), Verdict::Differs);
+    // Seconds in which nothing came say nothing of how long packets take.
+    let mut silent = other.clone();
+    for slice in silent.received.slices.iter_mut().skip(1).step_by(2) {
+        (slice.received, slice.p50, slice.p99) = (0, 0, 0);
+    }
+    assert_eq!(verdict(&compare(&base, &silent), "latency p50"), Verdict::Differs);
     // Seconds that differ as much among each other say that it may be chance.
     let mut uneven = other.clone();
     (0..).zip(&mut uneven.received.slices).for_each(|(at, slice)| slice.p50 += at % 2 * 400_000);

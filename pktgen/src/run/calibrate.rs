@@ -92,6 +92,7 @@ pub fn calibrate(
         path,
         rate,
         setup: report.setup,
+        ended: report.ended,
         lost: report.received.lost,
         latency: report.received.latency,
     })

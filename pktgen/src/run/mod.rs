@@ -12,9 +12,10 @@ use thiserror::Error;
 
 use crate::attach::PortFacts;
 use crate::clock;
+use crate::drops::DropCounters;
 use crate::profile::{Limit, Profile};
 use crate::receive::{Expected, MeterOptions, ReceiveError, Receiver, ReceiverOptions, TimedSlice};
-use crate::report::{Calibration, Ended, FORMAT, Machine, Received, Report, SentSummary, Setup};
+use crate::report::{self, Calibration, Ended, FORMAT, Machine, Received, Report, SentSummary, Setup};
 use crate::send::{self, SendError, Sent};
 
 pub use calibrate::{CALIBRATION_RATE, CALIBRATION_TIME, CalibrationOptions, calibrate};
@@ -112,9 +113,10 @@ pub fn run_between(
     let mut started = None;
     place(&mut || {
         let facts = PortFacts::of(&send.interface, send.queues.len() as u32, 0);
-        started = Some((send::start(profile, &send, &stop_sending), facts));
+        let drops = DropCounters::open(&send.interface).ok();
+        started = Some((send::start(profile, &send, &stop_sending), facts, drops));
     });
-    let (sending, mut facts) = started.expect("the caller calls it");
+    let (sending, mut facts, drops) = started.expect("the caller calls it");
     let sending = sending?;
     facts.mtu = sending.mtu;
     facts.bind = sending.modes.first().map_or_else(|| "none".into(), ToString::to_string);
@@ -141,7 +143,8 @@ pub fn run_between(
         (send::Ended::Stopped, _) => Ended::Interrupted,
         (send::Ended::Complete, ended) => ended,
     };
-    report.sent = Some(summary(&sent));
+    let dropped = drops.and_then(|drops| drops.since()).map(|drops| drops.sent);
+    report.sent = Some(SentSummary { dropped, ..summary(&sent) });
     report.calibration = calibration;
     Ok(report)
 }
@@ -186,6 +189,7 @@ fn summary(sent: &Sent) -> SentSummary {
         rate: sent.packet_rate(),
         reached: sent.reached(),
         behind: sent.behind,
+        dropped: None,
     }
 }
 
@@ -228,9 +232,9 @@ impl Watched {
         thread::sleep(TICK);
         self.ticks += 1;
         self.progress.elapsed = clock::now() - self.begin;
-        let known = self.slices.len();
-        self.slices.extend(self.receiver.slices());
-        look(&self.progress, &self.slices[known..]);
+        let new: Vec<_> = self.receiver.slices().collect();
+        look(&self.progress, &new);
+        new.into_iter().for_each(|slice| report::keep(&mut self.slices, slice));
         if self.ticks.is_multiple_of(LOOK) && self.ended == Ended::Complete && self.receiver.port_is_gone() {
             let interface = &self.receiver.facts().interface;
             self.ended = Ended::Failed(format!("interface {interface} is gone: see `ip link` and `dmesg`"));
@@ -241,10 +245,12 @@ impl Watched {
         matches!(self.ended, Ended::Failed(_))
     }
 
-    /// Waits until all that was sent has come, or nothing has come for so long.
+    /// Waits until all that was sent has come, or nothing has come for so long. What ended the sending is no reason not
+    /// to wait: the packets on their way are not lost. Only a stop that comes meanwhile is.
     fn settle(&mut self, settle: Duration, stop: &AtomicBool, look: Look<'_>) {
         let settle = settle.as_nanos() as u64;
         self.progress.settling = true;
+        let stopped_before = stop.load(Ordering::Relaxed);
         let begin = clock::now();
         let (mut frames, mut quiet_since) = (self.receiver.frames(), begin);
         // A second look tells whether duplicates come behind the last.
@@ -257,7 +263,11 @@ impl Watched {
             }
             let complete = self.receiver.received() >= self.progress.sent && now - quiet_since >= settle / 10;
             let too_long = now - begin >= settle * u64::from(SETTLE_AT_MOST);
-            if complete || now - quiet_since >= settle || too_long || stop.load(Ordering::Relaxed) {
+            if complete || now - quiet_since >= settle || too_long {
+                break;
+            }
+            if !stopped_before && stop.load(Ordering::Relaxed) && !self.is_gone() {
+                self.ended = Ended::Interrupted;
                 break;
             }
         }
@@ -266,7 +276,7 @@ impl Watched {
     fn finish(self, names: Option<&[Expected]>, sent: Option<&[u64]>) -> Report {
         let (meter, rest, losses) = self.receiver.stop();
         let mut slices = self.slices;
-        slices.extend(rest);
+        rest.into_iter().for_each(|slice| report::keep(&mut slices, slice));
         Report {
             format: FORMAT,
             machine: Machine::this(),

@@ -10,7 +10,7 @@ use pktgen::impair::{ImpairedWire, Rules, When};
 use pktgen::profile::{Limit, Profile, Rate};
 use pktgen::receive::{MeterOptions, ReceiverOptions};
 use pktgen::report::{Ended, Report};
-use pktgen::run::{CalibrationOptions, RunOptions, calibrate, run_between};
+use pktgen::run::{CalibrationOptions, Look, RunOptions, calibrate, run_between};
 use pktgen::send;
 use port::{BindRequest, Polling};
 
@@ -88,6 +88,7 @@ fn all_that_is_sent_is_received() {
     let report = measure(&profile(5000.0, 3000), [&from, &to], &AtomicBool::new(false), |_| {});
     assert_eq!(report.ended, Ended::Complete);
     let sent = report.sent.as_ref().unwrap();
+    assert!(sent.dropped.is_some());
     let received = &report.received;
     assert_eq!((sent.packets, received.totals.received, received.lost), (3000, 3000, 0));
     let names: Vec<_> = received.streams.iter().map(|stream| stream.name.as_deref().unwrap()).collect();
@@ -134,12 +135,21 @@ fn what_a_wire_does_is_what_a_run_reports() {
     assert_eq!(extents, deeds.overtakers);
     let of_overlays: u64 = received.overlays.iter().map(|row| row.counts.lost).sum();
     assert_eq!((of_overlays, received.lost_of_no_overlay), (received.lost, 0));
+    let corrupted: u64 = received.overlays.iter().map(|row| row.counts.corrupted).sum();
+    assert_eq!(corrupted, deeds.corrupted);
 }
 
 #[test]
 fn a_run_that_is_stopped_reports_what_was_measured() {
     let lab = Lab::new().unwrap();
-    let [from, to] = row(&lab, ["from", "to"]);
+    let [from, middle, to] = row(&lab, ["from", "middle", "to"]);
+    // When it is stopped some hundred packets are on their way: those are not lost.
+    let rules = Rules { delay: Duration::from_millis(200), ..Rules::default() };
+    let wire = middle.enter(|| {
+        let [left, right] = ["left", "right"].map(AttachOptions::new);
+        ImpairedWire::start(left, right, rules)
+    });
+    let wire = wire.unwrap().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let report = measure(&profile(2000.0, u64::MAX), [&from, &to], &stop, |sent| {
         if sent >= 500 {
@@ -150,6 +160,28 @@ fn a_run_that_is_stopped_reports_what_was_measured() {
     let sent = report.sent.unwrap().packets;
     assert!(sent >= 500);
     assert_eq!((report.received.totals.received, report.received.lost), (sent, 0));
+    assert_eq!(wire.stop().seen, sent);
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_settles_says_so() {
+    let lab = Lab::new().unwrap();
+    let [from, middle, to] = row(&lab, ["from", "middle", "to"]);
+    // Whatever was sent never comes: it settles until it is stopped, or for 5 s.
+    let rules = Rules { lose: When::Every(1), ..Rules::default() };
+    let wire = middle.enter(|| {
+        let [left, right] = ["left", "right"].map(AttachOptions::new);
+        ImpairedWire::start(left, right, rules)
+    });
+    let _wire = wire.unwrap().unwrap();
+    let stop = AtomicBool::new(false);
+    let report = to.enter(|| {
+        let profile = profile(2000.0, 100);
+        let look: Look<'_> = &mut |progress, _| stop.store(progress.settling, Ordering::Relaxed);
+        run_between(&profile, options(), &stop, look, &|begin| from.enter(begin).unwrap())
+    });
+    let report = report.unwrap().unwrap();
+    assert_eq!((report.ended, report.received.lost), (Ended::Interrupted, 100));
 }
 
 #[test]

@@ -52,6 +52,20 @@ fn a_packet_in_the_wrong_overlay_is_told() {
 }
 
 #[test]
+fn corruption_is_told_by_overlay() {
+    let streams = vec![expected("turns", |sequence| Some(10 + (sequence % 3) as u32))];
+    let mut meter = Meter::new(MeterOptions { streams: Some(streams), ..MeterOptions::default() });
+    // The stamp's time is hit: in the overlay that it came in; without one, in that of its number.
+    meter.take(&damaged(in_overlay(12, 0, 0), 1), 0);
+    meter.take(&damaged(test_packet(0, 4, 0), 1), 0);
+    // That of a stream without overlays is in none.
+    meter.take(&damaged(test_packet(1, 0, 0), 1), 0);
+    assert_eq!(meter.totals().corrupted, 3);
+    let of = |corrupted| OverlayCounts { corrupted, ..OverlayCounts::default() };
+    assert_eq!(meter.finish(None).overlays, [(11, of(1)), (12, of(1))]);
+}
+
+#[test]
 fn each_kind_has_its_counter() {
     let mut meter = Meter::new(MeterOptions {
         streams: Some(vec![expected("one", |_| None)]),
@@ -89,6 +103,16 @@ fn each_kind_has_its_counter() {
     assert_eq!((counts.received, counts.lost, counts.duplicates, counts.reordered), (5, 3, 1, 1));
     assert_eq!((counts.extent_sum, counts.extent_max, counts.corrupted), (1, 1, 1));
     assert_eq!((latency.packets, latency.min), (5, 2000));
+}
+
+#[test]
+fn clocks_that_differ_are_told_even_if_no_latency_is_known() {
+    let mut meter = Meter::new(MeterOptions::default());
+    meter.take(&test_packet(0, 0, 1000), 999);
+    assert_eq!(meter.totals().backward, 1);
+    let measured = meter.finish(None);
+    assert_eq!((measured.totals.backward, measured.latency), (1, None));
+    assert_eq!((measured.streams[0].1.received, measured.streams[0].1.backward), (1, 1));
 }
 
 #[test]
