@@ -245,7 +245,7 @@ struct Sockets {
 struct OpenedWorker {
     umem: Arc<Umem>,
     pool: FramePool,
-    /// By [`PortIndex`].
+    /// By [`PortIndex`](crate::api::PortIndex).
     ports: Vec<Port>,
     counters: Arc<Counters>,
     scratch: Box<Scratch>,
