@@ -256,7 +256,7 @@ fn watch(sending: &Sending) {
         if last.0.elapsed() < Duration::from_secs(1) {
             continue;
         }
-        let (packets, _) = sending.progress();
+        let packets = sending.progress();
         let rate = (packets - last.1) as f64 / last.0.elapsed().as_secs_f64();
         last = (Instant::now(), packets);
         // A terminal that is gone is no reason to stop.

@@ -120,13 +120,14 @@ pub fn run_between(
     let sending = sending?;
     facts.mtu = sending.mtu;
     facts.bind = sending.modes.first().map_or_else(|| "none".into(), ToString::to_string);
+    facts.bind_refusal = sending.refusal.clone();
     watched.setup.sender_cores = sending.cores.clone();
     watched.setup.sender = Some(facts);
     watched.progress.end = profile.limit.duration.map(|time| time.as_nanos() as u64);
     watched.progress.count = profile.limit.count;
 
     while !sending.is_finished() {
-        watched.progress.sent = sending.progress().0;
+        watched.progress.sent = sending.progress();
         watched.tick(look);
         if stop.load(Ordering::Relaxed) || watched.is_gone() {
             stop_sending.store(true, Ordering::Relaxed);

@@ -18,18 +18,12 @@ const PATIENCE: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub struct Progress {
     packets: AtomicU64,
-    bytes: AtomicU64,
 }
 
 impl Progress {
     /// Frames that were given to the port.
     pub fn packets(&self) -> u64 {
         self.packets.load(Ordering::Relaxed)
-    }
-
-    /// Their bytes, without FCS.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -103,12 +97,10 @@ impl<S: Source> Sender<S> {
             }
             taken_at = now;
             progress.packets.store(self.sent.packets, Ordering::Relaxed);
-            progress.bytes.store(self.sent.bytes, Ordering::Relaxed);
         };
         self.sent.behind = pace.behind();
         self.finish();
         progress.packets.store(self.sent.packets, Ordering::Relaxed);
-        progress.bytes.store(self.sent.bytes, Ordering::Relaxed);
         self.sent
     }
 

@@ -299,11 +299,9 @@ pub(super) fn chunk_size(len: usize) -> ChunkSize {
 }
 
 impl Sending {
-    /// Frames and their bytes that were given to the port till now.
-    pub fn progress(&self) -> (u64, u64) {
-        self.progress
-            .iter()
-            .fold((0, 0), |(packets, bytes), one| (packets + one.packets(), bytes + one.bytes()))
+    /// Frames that were given to the port till now.
+    pub fn progress(&self) -> u64 {
+        self.progress.iter().map(|one| one.packets()).sum()
     }
 
     /// Whether all threads have ended.
