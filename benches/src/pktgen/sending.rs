@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
+use lab::wait_until;
 use pktgen::build::FrameBuilder;
 use pktgen::profile::Profile;
 use pktgen::send::{self, Options};
@@ -140,9 +141,16 @@ fn trafgen(link: &Link, core: CoreId) -> Result<f64, Error> {
     }
     config += "}";
     let processes = (core.id + 1).to_string();
-    let arguments = ["-o", Link::INTERFACE, "-P", &processes, "-C", &config];
-    let process = link.near.spawn("trafgen", &arguments)?;
+    // Killed, it leaves its children sending: they end with a PID namespace of their own.
+    let arguments = ["--pid", "--fork", "--kill-child", "trafgen", "-o", Link::INTERFACE];
+    let arguments = [&arguments[..], &["-P", &processes, "-C", &config]].concat();
+    let process = link.near.spawn("unshare", &arguments)?;
     let rate = arrivals(link);
     drop(process);
+    let mut before = None;
+    wait_until("the end of trafgen", PATIENCE, || {
+        let now = link.arrived().ok();
+        std::mem::replace(&mut before, now) == now
+    })?;
     rate
 }
