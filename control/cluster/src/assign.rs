@@ -1,0 +1,1 @@
+//! Which gateway serves which overlay.
