@@ -110,7 +110,7 @@ fn play<'s>(rib: &mut Rib, all: impl Iterator<Item = &'s Said>) -> Summary {
                 None => rib.withdraw(PeerId(said.peer), &nlri, now),
             }
         }
-        while let Some(Told::Change(change)) = rib.poll(now) {
+        while let Some(Told::Change(change)) = rib.poll() {
             match change {
                 Change::Station { endpoint, .. } => station = Some(endpoint),
                 Change::StationGone { .. } => station = None,
@@ -178,7 +178,8 @@ proptest! {
                 first.sweep_stale(peer, family);
             }
         }
-        while first.poll(now).is_some() {}
+        while first.sweep(now) {}
+        while first.poll().is_some() {}
         prop_assert_eq!((first.evpn.len(), first.unicast.len(), first.stations(), first.pool.len() + first.extended.len()), (0, 0, 0, 0));
         prop_assert!((0..PEERS).all(|peer| Family::ALL.into_iter().all(|family| first.routes_of(PeerId(peer), family) == 0)));
     }
