@@ -29,6 +29,9 @@ use key::EvpnKey;
 use sweep::{Sweep, Sweeps};
 use table::{Extra, Path, RouteId, Table};
 
+/// So much may wait to be told before what time brings is put off.
+const MUCH: usize = 1024;
+
 /// What the RIB knows of a peer, for each family.
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
@@ -350,6 +353,12 @@ impl Rib {
                         self.refresh_evpn(id, now);
                     }
                 }
+                Sweep::Room => {
+                    let entry = self.evpn.get(id);
+                    if entry.vni == 0 && matches!(entry.key, EvpnKey::MacIp(_)) && !entry.paths.is_empty() {
+                        self.refresh_evpn(id, now);
+                    }
+                }
             }
         }
         true
@@ -364,13 +373,19 @@ impl Rib {
 
     // Time.
 
+    /// None while much waits to be told: what is due would add to it.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.overlays.deadline()
+        self.overlays.deadline().filter(|_| self.told.len() < MUCH)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.told.len() >= MUCH {
+            return;
+        }
         let rules = Rules { mac: true, peers: &self.neighbours };
-        self.overlays.handle_timeout(&self.evpn, rules, now, &mut self.told);
+        if self.overlays.handle_timeout(&self.evpn, rules, now, &mut self.told) {
+            self.sweeps.start(Sweep::Room, self.evpn.end());
+        }
     }
 
     pub(crate) fn clear_duplicate(&mut self, vni: Vni, mac: MacAddr, now: Instant) -> bool {
