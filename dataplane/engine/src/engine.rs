@@ -58,7 +58,7 @@ pub struct PortStatus {
 /// An overlay, how many stations it has, and what went through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayStatus {
-    /// As configured; its endpoints as they are now.
+    /// As configured; its endpoints, and whether this gateway is its owner, as they are now.
     pub overlay: Overlay,
     /// Packets and bytes, over all workers.
     pub traffic: OverlayTraffic,
@@ -266,6 +266,7 @@ impl Engine {
             .map(|(index, overlay)| OverlayStatus {
                 overlay: Overlay {
                     endpoints: tables.members_of(OverlayIndex(index as u32)).collect(),
+                    owner: tables.overlays.is_owner(OverlayIndex(index as u32)),
                     ..overlay.clone()
                 },
                 traffic: self.worker_counters().map(|counters| counters.overlay(index)).sum(),

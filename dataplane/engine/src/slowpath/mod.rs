@@ -14,6 +14,7 @@ mod received;
 mod resolve;
 mod solicit;
 mod strangers;
+mod takeover;
 mod tally;
 mod waiting;
 
@@ -36,6 +37,7 @@ use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
 use received::{Origin, Received};
 use strangers::Strangers;
+use takeover::Takeovers;
 use waiting::WaitingPackets;
 
 pub(crate) use link::{RING, WorkerLink};
@@ -131,6 +133,7 @@ pub(crate) struct SlowPath {
     announced: Announced,
     neighbours: Neighbours<Box<Punted>>,
     advertiser: Advertiser,
+    takeovers: Takeovers,
 }
 
 impl SlowPath {
@@ -158,6 +161,7 @@ impl SlowPath {
             announced: Announced::default(),
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
             advertiser,
+            takeovers: Takeovers::new(Instant::now()),
         }
     }
 
@@ -186,6 +190,11 @@ impl SlowPath {
                 Command::Update(Update::Announced(some)) => {
                     self.announced(&some, now);
                     announcements += some.len();
+                }
+                Command::Update(Update::Responsibility(changes)) => self.change_responsibility(&changes, now),
+                Command::Update(update @ Update::PortMac { .. }) => {
+                    self.writer.apply(update);
+                    self.announce_again(now);
                 }
                 Command::Update(update) => self.writer.apply(update),
                 Command::Neighbours(vni, answer) => {
@@ -251,6 +260,7 @@ impl SlowPath {
         self.carry_out(actions, now);
         let advertisements = self.advertiser.poll(self.writer.current(), &self.tally, now);
         self.send(advertisements, now);
+        self.poll_takeovers(now);
         self.wake_workers();
     }
 
@@ -268,8 +278,12 @@ impl SlowPath {
         if self.workers.iter().any(WorkerLink::has_backlog) {
             return RETRY;
         }
-        let deadlines =
-            [self.strangers.deadline(), self.neighbours.next_deadline(), self.advertiser.deadline()];
+        let deadlines = [
+            self.strangers.deadline(),
+            self.neighbours.next_deadline(),
+            self.advertiser.deadline(),
+            self.takeovers.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         deadline.map_or(SLEEP, |deadline| deadline.saturating_duration_since(now).min(SLEEP))
     }
@@ -297,6 +311,9 @@ impl SlowPath {
     fn handle(&mut self, punted: Punted, now: Instant) {
         if punted.reason == Reason::Unresolved {
             return self.resolve_station(punted.overlay, punted, now);
+        }
+        if punted.reason == Reason::ShardQuestion {
+            return self.answer_shard_question(&punted, now);
         }
         let Some(received) = Received::read(self.writer.current(), &punted) else { return };
         match punted.reason {

@@ -112,7 +112,7 @@ impl SlowPath {
         if let Some(own) = overlay.own_mac.filter(|own| IpAddr::V6(own.link_local()) == target) {
             return Some(own);
         }
-        if !overlay.owner {
+        if !tables.overlays.is_owner(index) {
             return None;
         }
         if overlay.is_router(target, tables.fixed.router_link_local) {

@@ -34,12 +34,14 @@ fn config() -> Config {
         endpoints: Arc::clone(&endpoints),
         mtu: 1500,
         owner: true,
+        shard: None,
         own_mac: None,
         policy: Arc::default(),
     };
     Config {
         ports: vec![port(10, Role::Underlay), port(11, Role::Uplink)],
         vteps: Vec::new(),
+        shards: Vec::new(),
         polling: Polling::Busy,
         workers: vec![None],
         router_mac: MacAddr([2, 0, 0x5e, 0, 0, 1]),

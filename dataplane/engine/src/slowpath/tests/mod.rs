@@ -11,6 +11,7 @@ mod resolution;
 mod router;
 mod storms;
 mod strangers;
+mod takeover;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
