@@ -5,6 +5,7 @@
 //! tables, applies them. What the engine needs resolved it asks for with an [`Event`].
 
 mod announced;
+mod bindings;
 mod groups;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,6 +18,8 @@ use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 pub use announced::{AnnouncedStatistics, Announcement, EndpointStatus};
+pub(crate) use bindings::Place;
+pub use bindings::{BindingCursor, BindingPage};
 pub use groups::{Group, MAX_SHARDS, Responsibility, Shard};
 
 /// Index of a port in [`Config::ports`].

@@ -173,6 +173,7 @@ impl Engine {
             polling,
             record_pages,
             zero_copy_refusal,
+            seen: Mutex::default(),
         };
         match attach {
             Ok(()) => Ok(engine),

@@ -6,6 +6,7 @@ mod arp;
 mod dhcp;
 mod fragment;
 mod icmp;
+mod learned;
 mod link;
 mod ndp;
 mod neighbours;
@@ -26,13 +27,17 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::api::{AnnouncedStatistics, Event, NeighbourStatistics, NeighbourStatus, PortIndex, Update};
+use crate::api::{
+    AnnouncedStatistics, BindingCursor, BindingPage, Event, NeighbourStatistics, NeighbourStatus, PortIndex,
+    Update,
+};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
 use crate::tables::{OverlayIndex, Writer};
 use advertise::Advertiser;
 use announced::Announced;
+use learned::Learned;
 use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
 use received::{Origin, Received};
@@ -63,6 +68,8 @@ pub(crate) enum Command {
     NeighbourStatistics(Sender<NeighbourStatistics>),
     /// To tell how much is announced, and what there was no room for.
     AnnouncedStatistics(Sender<AnnouncedStatistics>),
+    /// To tell so many bindings from here on.
+    Bindings(BindingCursor, usize, Sender<BindingPage>),
     /// To call when readers see what the commands before this one changed.
     Settle(Box<dyn FnOnce() + Send>),
 }
@@ -134,6 +141,7 @@ pub(crate) struct SlowPath {
     neighbours: Neighbours<Box<Punted>>,
     advertiser: Advertiser,
     takeovers: Takeovers,
+    learned: Learned,
 }
 
 impl SlowPath {
@@ -162,6 +170,7 @@ impl SlowPath {
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
             advertiser,
             takeovers: Takeovers::new(Instant::now()),
+            learned: Learned::default(),
         }
     }
 
@@ -206,6 +215,9 @@ impl SlowPath {
                 }
                 Command::AnnouncedStatistics(answer) => {
                     let _ = answer.send(self.announced_statistics());
+                }
+                Command::Bindings(cursor, most, answer) => {
+                    let _ = answer.send(self.bindings(cursor, most, now));
                 }
                 Command::Settle(then) => settled.push(then),
             }

@@ -118,6 +118,7 @@ fn words(actions: Vec<Action>) -> Vec<String> {
             Action::Update(Update::HostAddresses(addresses)) => format!("host {addresses:?}"),
             Action::Update(Update::Announced(some)) => format!("{} announcements", some.len()),
             Action::Update(Update::Bindings(bindings)) => format!("{} bindings", bindings.len()),
+            Action::Update(Update::Responsibility(groups)) => format!("{} groups", groups.len()),
             Action::Update(Update::PortMac { port, mac }) => format!("port {} is {mac}", port.0),
             Action::Update(Update::PortState { port, is_up }) => {
                 format!("port {} is {}", port.0, if is_up { "up" } else { "down" })

@@ -2,6 +2,7 @@
 
 mod announced;
 mod announced_model;
+mod carried;
 mod claims;
 mod flooding;
 mod learning;
