@@ -122,7 +122,8 @@ pub struct Overlay {
     pub mtu: u16,
     /// Whether this gateway is the one that answers in the overlay, and sends with the shared MAC address, until
     /// [`Update::Responsibility`] says otherwise; counts for nothing in a shard. One that is not resolves stations only in
-    /// ways that leave their entry of the router untouched.
+    /// ways that leave their entry of the router untouched. It forwards what comes for the shared MAC address until an
+    /// update says that it is not the owner: then it is one of several, and the owner forwards that.
     pub owner: bool,
     /// The shard that it is in, whose addresses are the overlay's; `None`: the overlay is a group of its own.
     pub shard: Option<u16>,

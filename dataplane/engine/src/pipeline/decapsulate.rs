@@ -25,6 +25,8 @@ pub(crate) struct Outer {
     pub(crate) endpoint: IpAddr,
     /// The address that it was sent to.
     pub(crate) vtep: IpAddr,
+    /// Whether that is not the gateway's own, but a shard's.
+    pub(crate) is_to_shard: bool,
     /// What the underlay says about congestion (RFC 6040).
     pub(crate) ecn: u8,
     /// Where the inner frame starts.
@@ -41,6 +43,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) router_mac: MacAddr,
     vtep_v4: Option<Ipv4Addr>,
     vtep_v6: Option<Ipv6Addr>,
+    has_shards: bool,
     shards: &'a ShardTable,
 }
 
@@ -56,13 +59,14 @@ impl<'a> Expected<'a> {
             router_mac: fixed.router_mac,
             vtep_v4: fixed.vteps.iter().find_map(v4),
             vtep_v6: fixed.vteps.iter().find_map(v6),
+            has_shards: !tables.overlays.shards.is_empty(),
             shards: &tables.overlays.shards,
         }
     }
 
     /// Whether this is the gateway's own VTEP address.
     #[inline(always)]
-    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+    fn is_own(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.vtep_v4 == Some(address),
             IpAddr::V6(address) => self.vtep_v6 == Some(address),
@@ -87,6 +91,7 @@ impl Outer {
         vni: Vni::new(1).unwrap(),
         endpoint: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         vtep: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        is_to_shard: false,
         ecn: NOT_ECT,
         inner: 0,
         end: 0,
@@ -101,12 +106,12 @@ impl Outer {
             Some(6) => Self::parse_common_v6(expected, frame),
             _ => None,
         };
-        let common = common.filter(|outer| expected.is_vtep(outer.vtep));
+        let common = common.filter(|outer| !outer.is_to_shard || expected.shards.is_vtep(outer.vtep));
         common.map_or_else(|| Self::parse_any(expected, frame), Ok)
     }
 
     /// What nearly all frames are, with every field at a place known beforehand, but that [`vtep`](Self::vtep) may be any
-    /// address. `None`: not that, or something is wrong with it, and [`parse_any`](Self::parse_any) finds out what.
+    /// address where there are shards. `None`: not that, or something is wrong with it, and [`parse_any`](Self::parse_any) finds out what.
     #[inline(always)]
     pub(super) fn parse_common_v4(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V4] = frame.first_chunk()?;
@@ -115,14 +120,17 @@ impl Outer {
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([0x08, 0x00, 0x45, 0])
             && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17]);
-        if !is_plain || !checksum::is_valid_header(&ip) {
+        let vtep = Ipv4Addr::from_octets(take(&headers[30..]));
+        let is_own = expected.vtep_v4 == Some(vtep);
+        if !is_plain || !(is_own || expected.has_shards) || !checksum::is_valid_header(&ip) {
             return None;
         }
         let udp_len = word(headers, 16).wrapping_sub(ipv4::HEADER_LEN as u16);
         Some(Self {
             vni: vni_of(&take(&headers[34..]), udp_len)?,
             endpoint: Ipv4Addr::from_octets(take(&headers[26..])).into(),
-            vtep: Ipv4Addr::from_octets(take(&headers[30..])).into(),
+            vtep: vtep.into(),
+            is_to_shard: !is_own,
             ecn: headers[15] & ECN,
             inner: COMMON_V4 as u16,
             end: end_of(frame, (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16, udp_len)?,
@@ -135,14 +143,17 @@ impl Outer {
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xf0, 0]) == u32::from_ne_bytes([0x86, 0xdd, 0x60, 0])
             && headers[20] == u8::from(IpProtocol::Udp);
-        if !is_plain {
+        let vtep = Ipv6Addr::from_octets(take(&headers[38..]));
+        let is_own = expected.vtep_v6 == Some(vtep);
+        if !is_plain || !(is_own || expected.has_shards) {
             return None;
         }
         let udp_len = word(headers, 18);
         Some(Self {
             vni: vni_of(&take(&headers[54..]), udp_len)?,
             endpoint: Ipv6Addr::from_octets(take(&headers[22..])).into(),
-            vtep: Ipv6Addr::from_octets(take(&headers[38..])).into(),
+            vtep: vtep.into(),
+            is_to_shard: !is_own,
             ecn: headers[15] >> 4 & ECN,
             inner: COMMON_V6 as u16,
             end: end_of(frame, (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u16, udp_len)?,
@@ -204,6 +215,7 @@ impl Outer {
             vni,
             endpoint,
             vtep: destination,
+            is_to_shard: !expected.is_own(destination),
             ecn: traffic_class & ECN,
             // A frame is shorter than 64 KB by far.
             inner: (udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN) as u16,
@@ -281,7 +293,8 @@ mod tests {
             frame.truncate(len.max(40));
             let shards = ShardTable::default();
             let expected = Expected {
-                shards: &shards,
+                has_shards: false,
+            shards: &shards,
                 port_mac: UNDERLAY_MAC,
                 port_mac_bits: mac_bits(UNDERLAY_MAC),
                 router_mac: ROUTER_MAC,
@@ -289,7 +302,7 @@ mod tests {
                 vtep_v6: Some("2001:db8:0:1::1".parse().unwrap()),
             };
             let short = Outer::parse_common_v4(&expected, &frame).or(Outer::parse_common_v6(&expected, &frame));
-            if let Some(short) = short.filter(|short| expected.is_vtep(short.vtep)) {
+            if let Some(short) = short {
                 let long = Outer::parse_any(&expected, &frame);
                 prop_assert_eq!(Ok(short), long);
             }
@@ -301,6 +314,7 @@ mod tests {
         let inner = Udp::from_station("10.0.1.10", "203.0.113.5").frame();
         let shards = ShardTable::default();
         let expected = Expected {
+            has_shards: false,
             shards: &shards,
             port_mac: UNDERLAY_MAC,
             port_mac_bits: mac_bits(UNDERLAY_MAC),

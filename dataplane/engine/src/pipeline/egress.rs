@@ -141,7 +141,7 @@ pub(crate) fn decide<'a>(
     let Arrival { outer, packet, audience, header, .. } = arrival;
     let Some(station) = station else { return Err(stranger(tables, arrival)) };
     let overlay = OverlayIndex(station.overlay);
-    if !tables.is_vtep_of(overlay, outer.vtep) {
+    if !tables.is_vtep_of(overlay, outer) {
         return Err(Reason::ForeignVtep.into());
     }
     // The endpoint that a station is known behind belongs to the overlay; any other must be asked about.
@@ -268,7 +268,7 @@ fn stranger(tables: &Snapshot, Arrival { outer, content, key, audience, .. }: &A
     if let Err(reason) = admit_endpoint(tables, overlay, outer.endpoint) {
         return reason.into();
     }
-    if !tables.is_vtep_of(overlay, outer.vtep) {
+    if !tables.is_vtep_of(overlay, outer) {
         return Reason::ForeignVtep.into();
     }
     if *audience == Audience::Router

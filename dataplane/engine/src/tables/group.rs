@@ -13,14 +13,18 @@ const OTHER: u64 = 0;
 /// In a word: this gateway is the owner. Any other word is when the grace of a former owner ends, on the clock of
 /// [`limit::now`].
 const OWNER: u64 = u64::MAX;
+/// In a word: another gateway is the owner by configuration, and there is no word of a cluster in which all have what is
+/// flooded. What comes for the shared MAC address is forwarded.
+const UNTOLD: u64 = OWNER - 1;
 
 /// A group's word.
 #[derive(Debug)]
 pub(crate) struct GroupState(AtomicU64);
 
 impl GroupState {
+    /// As configured, before control has said anything.
     pub(super) fn new(is_owner: bool) -> Self {
-        Self(AtomicU64::new(if is_owner { OWNER } else { OTHER }))
+        Self(AtomicU64::new(if is_owner { OWNER } else { UNTOLD }))
     }
 
     #[inline(always)]
@@ -34,6 +38,7 @@ impl GroupState {
         match self.0.load(Ordering::Relaxed) {
             OWNER => true,
             OTHER => false,
+            UNTOLD => true,
             until => limit::now() < until,
         }
     }
@@ -44,8 +49,9 @@ impl GroupState {
         let after = match responsibility {
             Responsibility::Owner => OWNER,
             Responsibility::Former if before == OWNER => {
-                now.saturating_add(GRACE).clamp(OTHER + 1, OWNER - 1)
+                now.saturating_add(GRACE).clamp(OTHER + 1, UNTOLD - 1)
             }
+            Responsibility::Former if before == UNTOLD => OTHER,
             // Said once more it does not last longer.
             Responsibility::Former => before,
             Responsibility::Other => OTHER,
@@ -77,5 +83,15 @@ mod tests {
         assert!(!state.is_owner() && !state.forwards());
         state.set(Responsibility::Former, now);
         assert!(!state.forwards(), "it was not the owner");
+    }
+
+    #[test]
+    fn a_gateway_without_a_cluster_forwards() {
+        for told in [Responsibility::Former, Responsibility::Other] {
+            let state = GroupState::new(false);
+            assert!(!state.is_owner() && state.forwards());
+            state.set(told, limit::now());
+            assert!(!state.forwards(), "in a cluster the owner has it too");
+        }
     }
 }

@@ -40,6 +40,7 @@ pub use writer::TablesError;
 pub(crate) use writer::{NoEndpoint, NotPlaced, Writer};
 
 use crate::api::{NextHop, PortConfig, PortIndex, Role};
+use crate::pipeline::decapsulate::Outer;
 
 /// All tables at one moment, but for the flow table and the overlays' members, which change in place.
 #[derive(Clone, Debug)]
@@ -69,10 +70,10 @@ impl Snapshot {
         self.overlays.sender(overlay, self.fixed.router_mac)
     }
 
-    /// Whether VXLAN of an overlay may have been sent to this address: the gateway's own, or that of the overlay's shard.
-    /// Those of other shards are no way into the overlay.
-    pub(crate) fn is_vtep_of(&self, overlay: OverlayIndex, address: IpAddr) -> bool {
-        self.fixed.vteps.contains(&address) || self.overlays.is_shard_vtep(overlay, address)
+    /// Whether VXLAN of an overlay may have been sent where it was: to the gateway's own address, or that of the overlay's
+    /// shard. Those of other shards are no way into the overlay.
+    pub(crate) fn is_vtep_of(&self, overlay: OverlayIndex, outer: &Outer) -> bool {
+        !outer.is_to_shard || self.overlays.is_shard_vtep(overlay, outer.vtep)
     }
 
     /// Addresses of the endpoints that take part in an overlay.

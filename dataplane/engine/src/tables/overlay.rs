@@ -128,6 +128,10 @@ impl OverlayTable {
     pub(crate) fn treatment(&self, index: OverlayIndex) -> Treatment<'_> {
         let record = &self.treatments[index.0 as usize];
         let flags = record.flags.load(Ordering::Relaxed);
+        // An overlay in a shard never has the flag of its own.
+        if flags & Treatment::OWNED != 0 {
+            return Treatment { flags, shard: None };
+        }
         match self.shards.get(record.shard) {
             None => Treatment { flags, shard: None },
             Some(shard) => {
@@ -143,15 +147,11 @@ impl OverlayTable {
         sys::prefetch::read_at(&self.treatments, index.0 as usize);
     }
 
-    /// What this gateway is to the overlay now.
-    #[inline(always)]
-    fn state<'a>(&'a self, check: &'a SourceCheck) -> &'a GroupState {
-        self.shards.get(check.shard).map_or(&check.own, |shard| &shard.state)
-    }
-
     /// Whether this gateway is the overlay's owner.
+    #[inline(always)]
     pub(crate) fn is_owner(&self, index: OverlayIndex) -> bool {
-        self.state(&self.sources[index.0 as usize]).is_owner()
+        let check = &self.sources[index.0 as usize];
+        check.own.is_owner() || self.shards.get(check.shard).is_some_and(|shard| shard.state.is_owner())
     }
 
     /// Whether frames for the shared MAC address are forwarded here, though this gateway is not the owner. In a shard
@@ -247,7 +247,7 @@ impl OverlayTable {
     pub(crate) fn is_usual_station_source(&self, index: OverlayIndex, address: IpAddr) -> bool {
         let check = &self.sources[index.0 as usize];
         !check.is_limited
-            && self.state(check).is_owner()
+            && self.is_owner(index)
             && if check.is_exact { check.passes(address) } else { self.passes_slowly(index, address) }
     }
 
@@ -313,7 +313,7 @@ struct SourceCheck {
     is_limited: bool,
     /// The overlay's shard, whose state counts then; or [`NO_SHARD`].
     shard: u16,
-    /// What this gateway is to an overlay that is in no shard.
+    /// What this gateway is to an overlay that is in no shard; in one, not its owner.
     own: GroupState,
 }
 
@@ -330,7 +330,7 @@ impl SourceCheck {
             is_exact: true,
             is_limited: overlay.policy.egress_limit != RateLimit::default(),
             shard: overlay.shard.unwrap_or(NO_SHARD),
-            own: GroupState::new(overlay.owner),
+            own: GroupState::new(overlay.owner && overlay.shard.is_none()),
         };
         let (mut v4, mut v6) = (0, 0);
         for subnet in &overlay.subnets {

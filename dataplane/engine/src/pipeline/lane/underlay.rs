@@ -71,7 +71,7 @@ impl<'a> FromUnderlay<'a> {
             && packet.is_from_station(self.router_mac)
             && tables.endpoints.get(flow.endpoint()).address == outer.endpoint
             && tables.overlays.is_usual_station_source(overlay, packet.source())
-            && (self.expected.is_own(outer.vtep) || tables.overlays.is_shard_vtep(overlay, outer.vtep))
+            && (!outer.is_to_shard || tables.overlays.is_shard_vtep(overlay, outer.vtep))
             && (outer.ecn == NOT_ECT || ecn::decapsulated(outer.ecn, packet.traffic_class()) == Ok(None))
             && packet.ttl() > 1;
         if !is_admitted {
