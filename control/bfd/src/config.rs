@@ -48,7 +48,11 @@ impl Timing {
         Self { desired_min_tx: interval, required_min_rx: interval, detect_multiplier }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// Looks for what cannot be.
+    ///
+    /// # Errors
+    /// An interval out of bounds, or no multiplier.
+    pub fn check(&self) -> Result<(), ConfigError> {
         for interval in [self.desired_min_tx, self.required_min_rx] {
             if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) {
                 return Err(ConfigError::Interval { interval });
