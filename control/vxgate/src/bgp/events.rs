@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
+use crate::bfd::News;
+
 /// Events that are kept for who asks later, and that a slow follower may be behind.
 const KEPT: usize = 1024;
 /// Events of refused routes that are told in a second, and events of each peer's session; the others are counted. A peer
@@ -23,8 +25,8 @@ const MOST: u32 = 50;
 pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
-    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`,
-    /// `not-accepting`, `suppressed`.
+    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`,
+    /// `suppressed`; of BFD `bfd`, `bfd-stolen`.
     pub(crate) event: String,
     /// The peer that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -38,6 +40,15 @@ pub(crate) struct EventRow {
     /// The route that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) route: Option<String>,
+    /// The segment of a BFD session: an interface, or `multihop`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) segment: Option<String>,
+    /// What made a BFD session change.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) cause: Option<String>,
+    /// Microseconds since a BFD session had heard its peer; or in which the thread of BFD did not run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) silence_us: Option<u64>,
     /// The state of a session, or why.
     pub(crate) detail: String,
 }
@@ -56,6 +67,7 @@ struct State {
     refusals: Budget,
     /// By number of the peer: one that flaps does not silence the others.
     sessions: Vec<Budget>,
+    bfd: Budget,
 }
 
 /// What is told in a second.
@@ -97,8 +109,12 @@ impl Events {
     /// Events about these peers, by their numbers.
     pub(super) fn new(peers: Vec<IpAddr>) -> Self {
         let budget = Budget::new(Instant::now());
-        let state =
-            State { kept: VecDeque::new(), refusals: budget.clone(), sessions: vec![budget; peers.len()] };
+        let state = State {
+            kept: VecDeque::new(),
+            refusals: budget.clone(),
+            sessions: vec![budget.clone(); peers.len()],
+            bfd: budget,
+        };
         Self { peers, state: Mutex::new(state), followers: broadcast::channel(KEPT).0 }
     }
 
@@ -126,6 +142,9 @@ impl Events {
                 &mut state,
                 row("suppressed", format!("{count} events of refused routes were not told")),
             );
+        }
+        if let Some(count) = state.bfd.settle(now) {
+            self.publish(&mut state, row("suppressed", format!("{count} events of BFD were not told")));
         }
         for place in 0..state.sessions.len() {
             if let Some(count) = state.sessions[place].settle(now) {
@@ -159,11 +178,23 @@ impl Events {
         self.publish(&mut state, row);
     }
 
+    /// A BFD session changed, or the thread of BFD did not run.
+    pub(crate) fn tell_bfd(&self, news: &News) {
+        self.settle();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody on the link may have sessions without a key flap as fast as he can send.
+        if let Some(row) = bfd_row(news)
+            && state.bfd.take()
+        {
+            self.publish(&mut state, row);
+        }
+    }
+
     fn publish(&self, state: &mut State, row: EventRow) {
         // What is made of texts and numbers is always JSON.
         let line = serde_json::to_string(&row).unwrap_or_default();
         match row.event.as_str() {
-            "session" | "end-of-rib" | "recovered" => info!("event {line}"),
+            "session" | "end-of-rib" | "recovered" | "bfd" => info!("event {line}"),
             _ => warn!("event {line}"),
         }
         if state.kept.len() == KEPT {
@@ -212,10 +243,54 @@ impl Events {
     }
 }
 
+/// The time of day so long ago.
+fn time_ago(ago: Duration) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
+    format!("{}.{:03}", now.as_secs(), now.subsec_millis())
+}
+
 fn row(event: &str, detail: String) -> EventRow {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = format!("{}.{:03}", now.as_secs(), now.subsec_millis());
-    EventRow { time, event: event.into(), peer: None, vni: None, mac: None, route: None, detail }
+    let time = time_ago(Duration::ZERO);
+    EventRow {
+        time,
+        event: event.into(),
+        peer: None,
+        vni: None,
+        mac: None,
+        route: None,
+        segment: None,
+        cause: None,
+        silence_us: None,
+        detail,
+    }
+}
+
+/// Pauses of the thread are told from here on: it is as long as the shortest detection time that is usual.
+const LONG_PAUSE: Duration = Duration::from_millis(30);
+
+fn bfd_row(news: &News) -> Option<EventRow> {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    match news {
+        News::Change { peer, segment, change } => {
+            let standing = change.standing;
+            let text =
+                format!("{} to {}: {standing}, diagnostic {}", change.from, change.to, change.diagnostic);
+            Some(EventRow {
+                time: time_ago(change.at.elapsed()),
+                peer: Some(*peer),
+                segment: Some(segment.clone()),
+                cause: Some(change.cause.to_string()),
+                silence_us: change.silence.map(micros),
+                ..row("bfd", text)
+            })
+        }
+        News::Stolen { time, until } if *time >= LONG_PAUSE => Some(EventRow {
+            time: time_ago(until.elapsed()),
+            silence_us: Some(micros(*time)),
+            ..row("bfd-stolen", format!("the thread of BFD did not run for {} ms", time.as_millis()))
+        }),
+        News::Stolen { .. } => None,
+    }
 }
 
 #[cfg(test)]
