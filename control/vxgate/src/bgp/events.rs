@@ -1,6 +1,6 @@
 //! What happens to sessions and routes, for the operator: in the log, and for `vxgate events`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -13,8 +13,10 @@ use tracing::{info, warn};
 
 /// Events that are kept for who asks later, and that a slow follower may be behind.
 const KEPT: usize = 1024;
-/// Events of refused routes that are told in a second; the others are counted. A peer can send millions.
-const REFUSALS: u32 = 50;
+/// Events of one peer's routes, and of its sessions, that are told in a [`PERIOD`]; the others are counted. A peer can send
+/// millions of bad routes, and connect thousands of times, and that hides nothing of other peers.
+const A_PERIOD: u32 = 500;
+const PERIOD: Duration = Duration::from_secs(10);
 
 /// An event, as a line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -40,6 +42,13 @@ pub(crate) struct EventRow {
     pub(crate) detail: String,
 }
 
+impl EventRow {
+    /// Says that a follower was too slow for so many.
+    pub(crate) fn missed(events: u64) -> Self {
+        row("suppressed", format!("{events} events came faster than they were read"))
+    }
+}
+
 /// All events, bounded.
 #[derive(Debug)]
 pub(crate) struct Events {
@@ -51,16 +60,49 @@ pub(crate) struct Events {
 #[derive(Debug)]
 struct State {
     kept: VecDeque<EventRow>,
-    /// The second, how many refusals were told in it, and how many were not.
-    second: Instant,
+    budgets: HashMap<(Option<PeerId>, About), Budget>,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum About {
+    Routes,
+    Sessions,
+}
+
+/// How much is told: since when, how many events were told since then, and how many were not.
+#[derive(Debug)]
+struct Budget {
+    start: Instant,
     told: u32,
     suppressed: u64,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self { start: now, told: 0, suppressed: 0 }
+    }
+
+    /// How many events were not told before, if that is to be said now, and whether one more is told.
+    fn spend(&mut self, now: Instant) -> (u64, bool) {
+        let mut suppressed = 0;
+        if now.saturating_duration_since(self.start) >= PERIOD {
+            suppressed = std::mem::replace(self, Self::new(now)).suppressed;
+        }
+        let is_told = self.told < A_PERIOD;
+        if is_told {
+            self.told += 1;
+        } else {
+            self.suppressed += 1;
+        }
+        (suppressed, is_told)
+    }
 }
 
 impl Events {
     /// Events about these peers, by their numbers.
     pub(super) fn new(peers: Vec<IpAddr>) -> Self {
-        let state = State { kept: VecDeque::new(), second: Instant::now(), told: 0, suppressed: 0 };
+        let state = State { kept: VecDeque::new(), budgets: HashMap::new() };
         Self { peers, state: Mutex::new(state), followers: broadcast::channel(KEPT).0 }
     }
 
@@ -77,23 +119,31 @@ impl Events {
 
     fn tell_at(&self, event: Event, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(event, Event::Rejected { .. } | Event::Malformed { .. } | Event::Duplicate { .. }) {
-            if now.saturating_duration_since(state.second) >= Duration::from_secs(1) {
-                (state.second, state.told) = (now, 0);
-                let suppressed = std::mem::take(&mut state.suppressed);
-                if suppressed > 0 {
-                    let detail = format!("{suppressed} events of refused routes were not told");
-                    self.publish(&mut state, row("suppressed", detail));
-                }
+        let (peer, about) = match event {
+            Event::Session { peer, .. } | Event::Down { peer, .. } | Event::EndOfRib { peer, .. } => {
+                (Some(peer), About::Sessions)
             }
-            if state.told >= REFUSALS {
-                state.suppressed += 1;
-                return;
-            }
-            state.told += 1;
+            Event::Rejected { peer, .. } | Event::Malformed { peer, .. } => (Some(peer), About::Routes),
+            Event::Duplicate { .. } | Event::Recovered { .. } => (None, About::Routes),
+        };
+        let budget = state.budgets.entry((peer, about)).or_insert_with(|| Budget::new(now));
+        let (suppressed, is_told) = budget.spend(now);
+        if suppressed > 0 {
+            let about = match about {
+                About::Routes => "routes",
+                About::Sessions => "sessions",
+            };
+            let row = row("suppressed", format!("{suppressed} events of {about} were not told"));
+            self.publish(&mut state, EventRow { peer: peer.and_then(|peer| self.address(peer)), ..row });
         }
-        let row = self.row(event);
-        self.publish(&mut state, row);
+        if is_told {
+            let row = self.row(event);
+            self.publish(&mut state, row);
+        }
+    }
+
+    fn address(&self, PeerId(number): PeerId) -> Option<IpAddr> {
+        self.peers.get(usize::from(number)).copied()
     }
 
     fn publish(&self, state: &mut State, row: EventRow) {
@@ -112,10 +162,7 @@ impl Events {
     }
 
     fn row(&self, event: Event) -> EventRow {
-        let of = |PeerId(number): PeerId, row: EventRow| EventRow {
-            peer: self.peers.get(usize::from(number)).copied(),
-            ..row
-        };
+        let of = |peer: PeerId, row: EventRow| EventRow { peer: self.address(peer), ..row };
         match event {
             Event::Session { peer, state, router_id } => {
                 let id = router_id.map_or_else(String::new, |id| format!(", router id {id}"));
@@ -159,9 +206,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_few_and_the_others_counted() {
-        let peer: IpAddr = "192.0.2.9".parse().unwrap();
-        let events = Events::new(vec![peer]);
+    fn events_of_a_peer_are_few_and_the_others_counted() {
+        let peers: [IpAddr; 2] = ["192.0.2.9", "2001:db8::9"].map(|peer| peer.parse().unwrap());
+        let events = Events::new(peers.to_vec());
         let start = Instant::now();
         let rejected = |route: u32| Event::Rejected {
             peer: PeerId(0),
@@ -169,14 +216,21 @@ mod tests {
             route: route.to_string(),
         };
         (0..1000).for_each(|route| events.tell_at(rejected(route), start));
-        assert_eq!(events.follow().0.len(), REFUSALS as usize);
+        assert_eq!(events.follow().0.len(), A_PERIOD as usize);
+        // Nothing of its sessions, nor of another peer, is hidden by that.
+        let down = |peer| Event::Down { peer: PeerId(peer), reason: evpn::DownReason::HoldTimer };
+        (0..1000).for_each(|_| events.tell_at(down(0), start));
+        events.tell_at(down(1), start);
+        let rows = events.follow().0;
+        assert_eq!(rows.len(), 2 * A_PERIOD as usize + 1);
+        assert_eq!(rows.last().unwrap().peer, Some(peers[1]));
         let (_, mut follower) = events.follow();
-        events.tell_at(rejected(1), start + Duration::from_secs(1));
+        events.tell_at(rejected(1), start + PERIOD);
         let suppressed = follower.try_recv().unwrap();
-        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", None));
-        assert!(suppressed.detail.starts_with("950 "), "{suppressed:?}");
+        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", Some(peers[0])));
+        assert!(suppressed.detail.starts_with("500 "), "{suppressed:?}");
         let row = follower.try_recv().unwrap();
-        assert_eq!((row.peer, row.route.as_deref(), &*row.detail), (Some(peer), Some("1"), "VNI 0"));
+        assert_eq!((row.peer, row.route.as_deref(), &*row.detail), (Some(peers[0]), Some("1"), "VNI 0"));
         let line = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<EventRow>(&line).unwrap(), row);
         assert!(!line.contains("null"), "{line}");
@@ -185,8 +239,10 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let events = Events::new(Vec::new());
-        for _ in 0..2 * KEPT {
-            events.tell(Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn });
+        let start = Instant::now();
+        for second in 0..2 * KEPT as u64 {
+            let event = Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn };
+            events.tell_at(event, start + Duration::from_secs(second));
         }
         assert_eq!(events.follow().0.len(), KEPT);
     }
