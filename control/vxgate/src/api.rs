@@ -21,7 +21,7 @@ use tracing::debug;
 use wire::Vni;
 
 use crate::bfd::{Bfd, BfdView};
-use crate::bgp::{Bgp, Events, PathRow, PeerRow, RouteFilter};
+use crate::bgp::{Bgp, EventRow, Events, PathRow, PeerRow, RouteFilter};
 use crate::config::Settings;
 use crate::observe::{self, Observe};
 
@@ -261,8 +261,12 @@ async fn tell_events(mut stream: BufReader<UnixStream>, events: &Events, follow:
                     line.push(b'\n');
                     timeout(PATIENCE, stream.write_all(&line)).await??;
                 }
-                // It reads too slowly, and has what is still kept.
-                Err(RecvError::Lagged(_)) => {}
+                // It reads too slowly; `vxgate events` again has what is still kept.
+                Err(RecvError::Lagged(missed)) => {
+                    let mut line = serde_json::to_vec(&EventRow::missed(missed))?;
+                    line.push(b'\n');
+                    timeout(PATIENCE, stream.write_all(&line)).await??;
+                }
                 Err(RecvError::Closed) => break,
             },
             said = stream.read(&mut unexpected) => if said? == 0 { break },

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::{BgpProblem, BgpSettings, PasswordError};
-pub(crate) use events::Events;
+pub(crate) use events::{EventRow, Events};
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
