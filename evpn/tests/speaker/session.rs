@@ -285,6 +285,17 @@ fn leaving_withdraws_before_it_ends() {
 }
 
 #[test]
+fn leaving_is_told_in_order_and_once() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    scripted.speaker.join_flood(vni(1), PEER.into());
+    scripted.heard();
+    scripted.speaker.shut_down("moved", scripted.now);
+    let heard = scripted.heard();
+    assert!(matches!(&heard[..], [Message::Update(_), Message::Notification(_)]), "{heard:?}");
+    assert!(scripted.closed && scripted.speaker.is_idle());
+}
+
+#[test]
 fn two_that_connect_at_once_keep_one_connection() {
     for seed in 0..50 {
         let mut sim = Sim::new(seed);
