@@ -23,10 +23,10 @@ pub(crate) struct Outer {
     pub(crate) vni: Vni,
     /// The endpoint that says it sent it.
     pub(crate) endpoint: IpAddr,
-    /// The address that it was sent to.
-    pub(crate) vtep: IpAddr,
-    /// Whether that is not the gateway's own, but a shard's.
+    /// Whether the address that it was sent to is not the gateway's own, but a shard's.
     pub(crate) is_to_shard: bool,
+    /// Where that address is: read only if it is a shard's.
+    vtep_at: u16,
     /// What the underlay says about congestion (RFC 6040).
     pub(crate) ecn: u8,
     /// Where the inner frame starts.
@@ -85,17 +85,30 @@ pub(super) const COMMON_V4: usize =
 pub(super) const COMMON_V6: usize =
     ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
 
+/// Where destinations are in the common frames.
+const VTEP_V4: u16 = 30;
+const VTEP_V6: u16 = 38;
+
 impl Outer {
     /// None, where one will be.
     pub(crate) const NONE: Self = Self {
         vni: Vni::new(1).unwrap(),
         endpoint: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        vtep: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         is_to_shard: false,
+        vtep_at: 0,
         ecn: NOT_ECT,
         inner: 0,
         end: 0,
     };
+
+    /// The address that it was sent to, in the frame that this was read from.
+    pub(crate) fn vtep(&self, frame: &[u8]) -> IpAddr {
+        let bytes = frame.get(usize::from(self.vtep_at)..).unwrap_or_default();
+        match self.endpoint {
+            IpAddr::V4(_) => Ipv4Addr::from_octets(take(bytes)).into(),
+            IpAddr::V6(_) => Ipv6Addr::from_octets(take(bytes)).into(),
+        }
+    }
 
     /// Reads the outer headers. The outer UDP checksum is not verified: an endpoint may leave it out (RFC 7348 §5,
     /// RFC 6935), and the inner packets have their own.
@@ -106,12 +119,12 @@ impl Outer {
             Some(6) => Self::parse_common_v6(expected, frame),
             _ => None,
         };
-        let common = common.filter(|outer| !outer.is_to_shard || expected.shards.is_vtep(outer.vtep));
+        let common = common.filter(|outer| !outer.is_to_shard || expected.shards.is_vtep(outer.vtep(frame)));
         common.map_or_else(|| Self::parse_any(expected, frame), Ok)
     }
 
-    /// What nearly all frames are, with every field at a place known beforehand, but that [`vtep`](Self::vtep) may be any
-    /// address where there are shards. `None`: not that, or something is wrong with it, and [`parse_any`](Self::parse_any) finds out what.
+    /// What nearly all frames are, with every field at a place known beforehand, but that where there are shards it may
+    /// have been sent to any address. `None`: not that, or something is wrong with it, and [`parse_any`](Self::parse_any) finds out what.
     #[inline(always)]
     pub(super) fn parse_common_v4(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V4] = frame.first_chunk()?;
@@ -120,8 +133,7 @@ impl Outer {
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([0x08, 0x00, 0x45, 0])
             && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17]);
-        let vtep = Ipv4Addr::from_octets(take(&headers[30..]));
-        let is_own = expected.vtep_v4 == Some(vtep);
+        let is_own = expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
         if !is_plain || !(is_own || expected.has_shards) || !checksum::is_valid_header(&ip) {
             return None;
         }
@@ -129,8 +141,8 @@ impl Outer {
         Some(Self {
             vni: vni_of(&take(&headers[34..]), udp_len)?,
             endpoint: Ipv4Addr::from_octets(take(&headers[26..])).into(),
-            vtep: vtep.into(),
             is_to_shard: !is_own,
+            vtep_at: VTEP_V4,
             ecn: headers[15] & ECN,
             inner: COMMON_V4 as u16,
             end: end_of(frame, (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16, udp_len)?,
@@ -143,8 +155,7 @@ impl Outer {
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xf0, 0]) == u32::from_ne_bytes([0x86, 0xdd, 0x60, 0])
             && headers[20] == u8::from(IpProtocol::Udp);
-        let vtep = Ipv6Addr::from_octets(take(&headers[38..]));
-        let is_own = expected.vtep_v6 == Some(vtep);
+        let is_own = expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
         if !is_plain || !(is_own || expected.has_shards) {
             return None;
         }
@@ -152,8 +163,8 @@ impl Outer {
         Some(Self {
             vni: vni_of(&take(&headers[54..]), udp_len)?,
             endpoint: Ipv6Addr::from_octets(take(&headers[22..])).into(),
-            vtep: vtep.into(),
             is_to_shard: !is_own,
+            vtep_at: VTEP_V6,
             ecn: headers[15] >> 4 & ECN,
             inner: COMMON_V6 as u16,
             end: end_of(frame, (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u16, udp_len)?,
@@ -214,8 +225,10 @@ impl Outer {
         Ok(Self {
             vni,
             endpoint,
-            vtep: destination,
             is_to_shard: !expected.is_own(destination),
+            // Destinations are the last fields of both headers.
+            vtep_at: if endpoint.is_ipv4() { VTEP_V4 } else { VTEP_V6 } - ethernet::HEADER_LEN as u16
+                + link.payload,
             ecn: traffic_class & ECN,
             // A frame is shorter than 64 KB by far.
             inner: (udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN) as u16,

@@ -139,9 +139,9 @@ pub(crate) fn decide<'a>(
 ) -> Result<Decision<'a>, Stop> {
     let tables = context.tables;
     let Arrival { outer, packet, audience, header, .. } = arrival;
-    let Some(station) = station else { return Err(stranger(tables, arrival)) };
+    let Some(station) = station else { return Err(stranger(tables, arrival, frame)) };
     let overlay = OverlayIndex(station.overlay);
-    if !tables.is_vtep_of(overlay, outer) {
+    if !tables.is_vtep_of(overlay, outer, frame) {
         return Err(Reason::ForeignVtep.into());
     }
     // The endpoint that a station is known behind belongs to the overlay; any other must be asked about.
@@ -263,12 +263,13 @@ fn local<'a>(
 
 /// Why a frame without a known sender is not forwarded.
 #[cold]
-fn stranger(tables: &Snapshot, Arrival { outer, content, key, audience, .. }: &Arrival) -> Stop {
+fn stranger(tables: &Snapshot, arrival: &Arrival, frame: &[u8]) -> Stop {
+    let Arrival { outer, content, key, audience, .. } = arrival;
     let Some(overlay) = tables.overlays.by_vni(outer.vni) else { return Reason::UnknownVni.into() };
     if let Err(reason) = admit_endpoint(tables, overlay, outer.endpoint) {
         return reason.into();
     }
-    if !tables.is_vtep_of(overlay, outer) {
+    if !tables.is_vtep_of(overlay, outer, frame) {
         return Reason::ForeignVtep.into();
     }
     if *audience == Audience::Router

@@ -72,8 +72,9 @@ impl Snapshot {
 
     /// Whether VXLAN of an overlay may have been sent where it was: to the gateway's own address, or that of the overlay's
     /// shard. Those of other shards are no way into the overlay.
-    pub(crate) fn is_vtep_of(&self, overlay: OverlayIndex, outer: &Outer) -> bool {
-        !outer.is_to_shard || self.overlays.is_shard_vtep(overlay, outer.vtep)
+    #[inline(always)]
+    pub(crate) fn is_vtep_of(&self, overlay: OverlayIndex, outer: &Outer, frame: &[u8]) -> bool {
+        !outer.is_to_shard || self.overlays.is_shard_vtep(overlay, outer.vtep(frame))
     }
 
     /// Addresses of the endpoints that take part in an overlay.

@@ -152,8 +152,9 @@ impl<'a> Story<'a> {
         };
         let record = tables.overlays.get(overlay);
         self.step("overlay", describe_overlay(record))?;
-        if !tables.is_vtep_of(overlay, &outer) {
-            return self.step("vtep", format!("{} is that of another shard than the overlay's", outer.vtep));
+        if !tables.is_vtep_of(overlay, &outer, frame) {
+            return self
+                .step("vtep", format!("{} is that of another shard than the overlay's", outer.vtep(frame)));
         }
         self.endpoint(overlay, outer.endpoint)?;
         let link = match link {

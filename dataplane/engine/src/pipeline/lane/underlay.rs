@@ -64,14 +64,16 @@ impl<'a> FromUnderlay<'a> {
         verdict: &mut Verdict,
     ) -> Option<()> {
         let Context { tables, umem, .. } = self.context;
-        let inner = umem.data_mut(frame).get_mut(outer.inner.into()..outer.end.into())?;
         let overlay = OverlayIndex(flow.overlay());
+        if !tables.is_vtep_of(overlay, &outer, umem.data(frame)) {
+            return None;
+        }
+        let inner = umem.data_mut(frame).get_mut(outer.inner.into()..outer.end.into())?;
         let packet = P::read(inner)?;
         let is_admitted = packet.is_for(self.router_mac)
             && packet.is_from_station(self.router_mac)
             && tables.endpoints.get(flow.endpoint()).address == outer.endpoint
             && tables.overlays.is_usual_station_source(overlay, packet.source())
-            && (!outer.is_to_shard || tables.overlays.is_shard_vtep(overlay, outer.vtep))
             && (outer.ecn == NOT_ECT || ecn::decapsulated(outer.ecn, packet.traffic_class()) == Ok(None))
             && packet.ttl() > 1;
         if !is_admitted {
