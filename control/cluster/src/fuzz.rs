@@ -1,0 +1,1 @@
+//! What the fuzz target does, in reach of ordinary tests.
