@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::message::Reason;
-use crate::stand_in::GatewayId;
+use crate::assign::GatewayId;
 
 /// What one gateway is responsible for as a whole: an overlay (by its place among the overlays) or a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,6 @@ pub mod membership;
 pub mod message;
 mod responsibility;
 mod settings;
-pub mod stand_in;
 
 pub use event::{Action, Cause, Event, Group, Heard, Move, Output, Presence, Refusal, Segment, Stage, Unfit};
 pub use membership::Member;

@@ -13,7 +13,7 @@ use crate::event::{Event, Group, Move, Output, Presence, Stage, Unfit};
 use crate::message::Health;
 use crate::responsibility::Responsibility;
 use crate::settings::Settings;
-use crate::stand_in::GatewayId;
+use crate::assign::GatewayId;
 use peer::Peer;
 
 /// What is known of the reflectors.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Most bytes of a message.
-pub const MAX_BYTES: usize = 60_000;
-/// Most words of groups in a message: 262 144 groups, 40 KB at most.
-pub const MAX_WORDS: usize = 4096;
+pub const MAX_BYTES: usize = 65_000;
+/// Most words of groups in a message: 131 072 groups, each word three times with ten bytes at most.
+pub const MAX_WORDS: usize = 2048;
 /// Most reasons in a report.
 pub const MAX_REASONS: usize = 8;
 /// Most bytes of a track's name.
@@ -97,6 +97,9 @@ pub struct Serves {
     pub words: Vec<u64>,
     /// Which of those served have moved too often to move again by preference. Empty: none; otherwise as long as `words`.
     pub held: Vec<u64>,
+    /// Which the sender has announced since the receiver applied the last word of it, though it may serve them no more: who
+    /// believed the receiver believes it now. In the form of `held`.
+    pub announced: Vec<u64>,
 }
 
 /// Bytes that are no message.
@@ -140,8 +143,9 @@ impl Message {
                 let long = |reason: &Reason| matches!(reason, Reason::Track(name) if name.len() > MAX_NAME);
                 health.reasons.len() <= MAX_REASONS && !health.reasons.iter().any(long)
             }
-            Self::Serves(Serves { words, held, .. }) => {
-                words.len() <= MAX_WORDS && (held.is_empty() || held.len() == words.len())
+            Self::Serves(Serves { words, held, announced, .. }) => {
+                let fits = |list: &Vec<u64>| list.is_empty() || list.len() == words.len();
+                words.len() <= MAX_WORDS && fits(held) && fits(announced)
             }
             Self::Bindings(batch) => batch.is_bounded(),
             Self::Applied { .. } | Self::Duplicate { .. } | Self::BindingsApplied(_) => true,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::event::{Action, Cause, Event, Group, Move, Presence};
 use crate::message::{MAX_WORDS, Serves};
 use crate::settings::{Mode, MoveLimit, Settings};
-use crate::stand_in::{GatewayId, Layout, Members};
+use crate::assign::{GatewayId, Layout, Members};
 use bits::{Bits, numbers};
 use review::Review;
 
@@ -23,6 +23,11 @@ struct Claims {
     connected: bool,
     presence: Presence,
     since: Instant,
+    /// It was dead for us, and may have announced what we do not know of.
+    unseen: bool,
+    /// What we have announced and it does not know, and what of it is on the way. In mode `floating`.
+    untold: Bits,
+    on_the_way: Bits,
 }
 
 /// How often a group has moved lately.
@@ -174,6 +179,7 @@ impl Responsibility {
         now: Instant,
     ) {
         let groups = self.groups;
+        let shards = if self.is_floating() { groups } else { 0 };
         let claims = self.peers.entry(peer).or_insert_with(|| Claims {
             serves: Bits::new(groups),
             held: Bits::new(groups),
@@ -181,6 +187,9 @@ impl Responsibility {
             connected: false,
             presence: Presence::Unheard,
             since: now,
+            unseen: false,
+            untold: Bits::new(shards),
+            on_the_way: Bits::new(shards),
         });
         if (claims.alive, claims.connected, claims.presence) == (alive, connected, presence) {
             return;
@@ -188,7 +197,17 @@ impl Responsibility {
         if claims.presence != presence {
             claims.since = now;
         }
+        if claims.connected && !connected {
+            claims.untold.extend(&claims.on_the_way);
+            claims.on_the_way.clear();
+        }
         (claims.alive, claims.connected, claims.presence) = (alive, connected, presence);
+        let tells = matches!(presence, Presence::Joining | Presence::Serving | Presence::Unhealthy | Presence::Leaving);
+        let back = claims.unseen && tells && connected;
+        claims.unseen = !back && (claims.unseen || presence == Presence::Dead);
+        if back && self.is_floating() {
+            self.contested.extend(&self.owned);
+        }
         self.review.mark_all();
     }
 
@@ -223,6 +242,12 @@ impl Responsibility {
                 }
                 self.review.mark(group);
             }
+            for group in numbers(place, serves.announced.get(offset).copied().unwrap_or(0)) {
+                if self.owned.contains(group) {
+                    self.contested.insert(group);
+                    self.review.mark(group);
+                }
+            }
             let held = serves.held.get(offset).copied().unwrap_or(0) & word;
             let changed = claims.held.replace_word(place, held);
             numbers(place, changed).for_each(|group| self.review.mark(group));
@@ -230,14 +255,49 @@ impl Responsibility {
         self.peers.insert(peer, claims);
     }
 
-    /// A part of what this gateway serves, of the words from `first` to `last`; the rest of them, if it is too long.
-    pub(crate) fn tell(&self, number: u32, (first, last): (u32, u32)) -> (Serves, Option<(u32, u32)>) {
+    /// For a peer, a part of what this gateway serves, of the words from `first` to `last`; the rest of them, if it is too
+    /// long.
+    pub(crate) fn tell(
+        &mut self,
+        peer: GatewayId,
+        number: u32,
+        (first, last): (u32, u32),
+    ) -> (Serves, Option<(u32, u32)>) {
         let end = last.min(first + MAX_WORDS as u32 - 1);
         let range = first as usize..end as usize + 1;
+        let list = |bits: &Bits| {
+            let words = bits.words().get(range.clone()).unwrap_or_default();
+            if words.iter().all(|&word| word == 0) { Vec::new() } else { words.to_vec() }
+        };
         let words = self.owned.words().get(range.clone()).unwrap_or_default().to_vec();
-        let held = self.held.words().get(range).unwrap_or_default();
-        let held = if held.iter().all(|&word| word == 0) { Vec::new() } else { held.to_vec() };
-        (Serves { number, place: first, words, held }, (end < last).then_some((end + 1, last)))
+        let mut serves = Serves { number, place: first, words, held: list(&self.held), announced: Vec::new() };
+        if let Some(claims) = self.peers.get_mut(&peer) {
+            serves.announced = list(&claims.untold);
+            for place in range {
+                claims.on_the_way.replace_word(place, claims.untold.words().get(place).copied().unwrap_or(0));
+                claims.untold.replace_word(place, 0);
+            }
+        }
+        (serves, (end < last).then_some((end + 1, last)))
+    }
+
+    /// A peer has applied what it was told last.
+    pub(crate) fn applied(&mut self, peer: GatewayId) {
+        if let Some(claims) = self.peers.get_mut(&peer) {
+            claims.on_the_way.clear();
+        }
+    }
+
+    fn is_floating(&self) -> bool {
+        matches!(self.mode, Mode::Floating(_))
+    }
+
+    /// Neighbours are told that a group is ours, and peers are to know that they were.
+    fn announced(&mut self, group: u32) {
+        self.change(group);
+        if self.is_floating() {
+            self.peers.values_mut().for_each(|claims| _ = claims.untold.insert(group));
+        }
     }
 
     /// All words; none if there are no groups.
@@ -339,6 +399,9 @@ impl Responsibility {
         }
         for (id, claims) in &self.peers {
             (id, &claims.serves, &claims.held, claims.alive, claims.connected, claims.presence).hash(hasher);
+        }
+        for claims in self.peers.values() {
+            (claims.unseen, &claims.untold, &claims.on_the_way).hash(hasher);
         }
         for moves in &self.moves {
             let window = moves.last.map(|last| (last + self.limit.window).saturating_duration_since(now));

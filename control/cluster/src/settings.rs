@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stand_in::{GatewayId, ShardCount, Weight};
+use crate::assign::{GatewayId, ShardCount, Weight};
 
 /// Most members of a cluster, this gateway included.
 pub const MAX_MEMBERS: usize = 128;

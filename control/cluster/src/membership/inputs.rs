@@ -7,7 +7,7 @@ use super::{Member, Reflectors};
 use crate::event::{Cause, Event, Group, Heard, Output, Refusal, Segment, Stage};
 use crate::message::{Health, Message};
 use crate::settings::MAX_MEMBERS;
-use crate::stand_in::{GatewayId, Weight};
+use crate::assign::{GatewayId, Weight};
 
 impl Member {
     // Members.
@@ -148,6 +148,7 @@ impl Member {
             Message::Applied { number } if peer.out.in_flight && number == peer.out.number => {
                 peer.out.in_flight = false;
                 peer.out.number = number.wrapping_add(1);
+                self.groups.applied(id);
             }
             Message::Applied { .. } => self.event(Event::BadMessage(id)),
             Message::Duplicate { incarnation } => self.duplicate(incarnation),

@@ -3,7 +3,7 @@
 use super::Member;
 use crate::event::Stage;
 use crate::message::{Message, Report};
-use crate::stand_in::GatewayId;
+use crate::assign::GatewayId;
 
 impl Member {
     /// The next message to a peer whose session can take one; none while there is nothing to say.
@@ -39,7 +39,7 @@ impl Member {
             out.told_all = true;
             return if out.report { self.poll_message(id) } else { None };
         };
-        let (serves, rest) = self.groups.tell(out.number, range);
+        let (serves, rest) = self.groups.tell(id, out.number, range);
         out.serves = rest;
         out.in_flight = true;
         Some(Message::Serves(serves))

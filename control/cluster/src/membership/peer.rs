@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::event::{Heard, Presence, Refusal};
 use crate::message::Report;
 use crate::settings::Settings;
-use crate::stand_in::Weight;
+use crate::assign::Weight;
 
 /// A peer.
 #[derive(Clone, Debug)]

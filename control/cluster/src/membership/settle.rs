@@ -7,7 +7,7 @@ use super::peer::Outbox;
 use super::{Member, Reflectors};
 use crate::event::{Cause, Event, Heard, Output, Presence, Stage, Unfit};
 use crate::settings::Mode;
-use crate::stand_in::{self, GatewayId, Members};
+use crate::assign::{self, GatewayId, Members};
 
 impl Member {
     pub(super) fn settle(&mut self) {
@@ -193,8 +193,8 @@ impl Member {
     }
 
     fn settle_members(&mut self) {
-        let own = stand_in::Member { id: self.settings.id, weight: self.settings.weight };
-        let member = |(&id, peer): (&GatewayId, &super::Peer)| stand_in::Member { id, weight: peer.weight };
+        let own = assign::Member { id: self.settings.id, weight: self.settings.weight };
+        let member = |(&id, peer): (&GatewayId, &super::Peer)| assign::Member { id, weight: peer.weight };
         let all = self.peers.iter().map(member).chain([own]);
         let serve = self.peers.iter().filter(|(_, peer)| peer.presence == Presence::Serving).map(member);
         let serving = serve.chain((self.stage == Stage::Serving).then_some(own));

@@ -44,6 +44,14 @@ impl Bits {
         there
     }
 
+    /// Adds those of another set of the same limit.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        for (word, &more) in self.words.iter_mut().zip(&others.words) {
+            self.count += (more & !*word).count_ones();
+            *word |= more;
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.words.fill(0);
         self.count = 0;

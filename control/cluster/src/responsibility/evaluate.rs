@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Claims, Moves, Responsibility};
 use crate::event::{Action, Cause, Presence};
 use crate::settings::Mode;
-use crate::stand_in::{GatewayId, Key, Members};
+use crate::assign::{GatewayId, Key, Members};
 
 impl Responsibility {
     /// What is to be done with a group, why, and since when that has been known. It is done with this: the books are
@@ -73,7 +73,7 @@ impl Responsibility {
         self.owned.insert(group);
         self.contested.remove(group);
         self.former_until.remove(&group);
-        self.change(group);
+        self.announced(group);
         self.note_owner(group, self.id, now);
         let sequence = self.sequences.get_mut(group as usize).map(|sequence| {
             let next = sequence.map_or(0, |highest| highest.saturating_add(1));
@@ -102,7 +102,10 @@ impl Responsibility {
             return false;
         }
         self.contested.remove(group);
-        matches!(self.mode, Mode::Floating(_))
+        if self.is_floating() {
+            self.announced(group);
+        }
+        self.is_floating()
     }
 
     /// Who serves a group of ours that we are not to serve: its winner, else the lowest of those who do.
@@ -133,7 +136,7 @@ impl Responsibility {
     /// for long where not every gateway hears every other, and quotas make winners depend on all of them. The best of the
     /// overlays' winners is the best in each view: there it cannot be.
     fn is_orphan(&self, group: u32, winner: GatewayId) -> bool {
-        matches!(self.mode, Mode::Floating(_))
+        self.is_floating()
             && self.serving.find(self.id).is_some()
             && self.peers.get(&winner).is_some_and(|claims| claims.connected)
             && !self.is_claimed(group)

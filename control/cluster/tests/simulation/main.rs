@@ -10,7 +10,7 @@ mod world;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster::Mode;
-use cluster::stand_in::ShardCount;
+use cluster::assign::ShardCount;
 use world::World;
 
 const SECOND: u64 = 1_000_000;

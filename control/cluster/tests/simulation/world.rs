@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cluster::membership::Reflectors;
 use cluster::message::{Health, Message};
-use cluster::stand_in::{GatewayId, Weight};
+use cluster::assign::{GatewayId, Weight};
 use cluster::{Action, Cause, Group, Heard, Member, Mode, Output, Segment, Settings, Stage};
 
 use crate::neighbours::Neighbours;
