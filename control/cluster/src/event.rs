@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::message::Reason;
 use crate::assign::GatewayId;
+use crate::message::Reason;
 
 /// What one gateway is responsible for as a whole: an overlay (by its place among the overlays) or a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
+use crate::assign::GatewayId;
 use crate::event::{Event, Group, Move, Output, Presence, Stage, Unfit};
 use crate::message::Health;
 use crate::responsibility::Responsibility;
 use crate::settings::Settings;
-use crate::assign::GatewayId;
 use peer::Peer;
 
 /// What is known of the reflectors.

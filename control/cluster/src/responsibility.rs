@@ -7,10 +7,10 @@ mod review;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::assign::{GatewayId, Layout, Members};
 use crate::event::{Action, Cause, Event, Group, Move, Presence};
 use crate::message::{MAX_WORDS, Serves};
 use crate::settings::{Mode, MoveLimit, Settings};
-use crate::assign::{GatewayId, Layout, Members};
 use bits::{Bits, numbers};
 use review::Review;
 
@@ -51,7 +51,7 @@ pub(crate) struct Responsibility {
     id: GatewayId,
     mode: Mode,
     groups: u32,
-    limit: MoveLimit,
+    limit: Option<MoveLimit>,
     grace: Duration,
     claim_wait: Duration,
 
@@ -84,6 +84,8 @@ pub(crate) struct Responsibility {
     former: VecDeque<(Instant, u32)>,
     former_until: BTreeMap<u32, Instant>,
     round: Option<Round>,
+    /// Until when timers were looked at.
+    handled: Instant,
     /// Words of `owned` and `held` that peers are to hear of: first and last.
     changed: Option<(u32, u32)>,
 }
@@ -120,6 +122,7 @@ impl Responsibility {
             former: VecDeque::new(),
             former_until: BTreeMap::new(),
             round: None,
+            handled: now,
             changed: None,
         }
     }
@@ -202,7 +205,10 @@ impl Responsibility {
             claims.on_the_way.clear();
         }
         (claims.alive, claims.connected, claims.presence) = (alive, connected, presence);
-        let tells = matches!(presence, Presence::Joining | Presence::Serving | Presence::Unhealthy | Presence::Leaving);
+        let tells = matches!(
+            presence,
+            Presence::Joining | Presence::Serving | Presence::Unhealthy | Presence::Leaving
+        );
         let back = claims.unseen && tells && connected;
         claims.unseen = !back && (claims.unseen || presence == Presence::Dead);
         if back && self.is_floating() {
@@ -270,7 +276,8 @@ impl Responsibility {
             if words.iter().all(|&word| word == 0) { Vec::new() } else { words.to_vec() }
         };
         let words = self.owned.words().get(range.clone()).unwrap_or_default().to_vec();
-        let mut serves = Serves { number, place: first, words, held: list(&self.held), announced: Vec::new() };
+        let mut serves =
+            Serves { number, place: first, words, held: list(&self.held), announced: Vec::new() };
         if let Some(claims) = self.peers.get_mut(&peer) {
             serves.announced = list(&claims.untold);
             for place in range {
@@ -334,13 +341,16 @@ impl Responsibility {
         any
     }
 
+    /// When time alone changes something. What is due already waits to be asked for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let former = self.former.front().map(|&(until, _)| until);
+        let former = self.former.iter().map(|&(until, _)| until).find(|&until| until > self.handled);
         let held = self.held_until.first().map(|&(until, _)| until);
-        former.into_iter().chain(held).chain(self.orphans.values().copied()).min()
+        let orphans = self.orphans.values().copied().filter(|&until| until > self.handled);
+        former.into_iter().chain(held).chain(orphans).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.handled = now;
         while let Some(&(until, group)) = self.held_until.first().filter(|&&(until, _)| until <= now) {
             self.held_until.remove(&(until, group));
             self.held.remove(group);
@@ -404,7 +414,8 @@ impl Responsibility {
             (claims.unseen, &claims.untold, &claims.on_the_way).hash(hasher);
         }
         for moves in &self.moves {
-            let window = moves.last.map(|last| (last + self.limit.window).saturating_duration_since(now));
+            let until = moves.last.zip(self.limit).map(|(last, limit)| last + limit.window);
+            let window = until.map(|until| until.saturating_duration_since(now));
             (moves.count, window).hash(hasher);
         }
     }

@@ -66,8 +66,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How long a leaving gateway serves what nobody takes.
     pub leave_wait: Duration,
-    /// How often a group may move.
-    pub move_limit: MoveLimit,
+    /// How often a group may move by preference; none: as often as members come and go. A shard's moves change no route.
+    pub move_limit: Option<MoveLimit>,
 }
 
 impl Settings {
@@ -77,6 +77,7 @@ impl Settings {
             id,
             weight: Weight::default(),
             incarnation,
+            move_limit: matches!(mode, Mode::Announce(_)).then(MoveLimit::default),
             mode,
             reflectors: true,
             join_wait: Duration::from_secs(3),
@@ -84,7 +85,6 @@ impl Settings {
             claim_wait: Duration::from_millis(200),
             grace: Duration::from_secs(2),
             leave_wait: Duration::from_secs(10),
-            move_limit: MoveLimit::default(),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::peer::{Outbox, Peer};
 use super::{Member, Reflectors};
+use crate::assign::{GatewayId, Weight};
 use crate::event::{Cause, Event, Group, Heard, Output, Refusal, Segment, Stage};
 use crate::message::{Health, Message};
 use crate::settings::MAX_MEMBERS;
-use crate::assign::{GatewayId, Weight};
 
 impl Member {
     // Members.

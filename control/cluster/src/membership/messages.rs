@@ -1,9 +1,9 @@
 //! What is sent to peers.
 
 use super::Member;
+use crate::assign::GatewayId;
 use crate::event::Stage;
 use crate::message::{Message, Report};
-use crate::assign::GatewayId;
 
 impl Member {
     /// The next message to a peer whose session can take one; none while there is nothing to say.

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use crate::assign::Weight;
 use crate::event::{Heard, Presence, Refusal};
 use crate::message::Report;
 use crate::settings::Settings;
-use crate::assign::Weight;
 
 /// A peer.
 #[derive(Clone, Debug)]

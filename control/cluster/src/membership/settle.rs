@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::peer::Outbox;
 use super::{Member, Reflectors};
+use crate::assign::{self, GatewayId, Members};
 use crate::event::{Cause, Event, Heard, Output, Presence, Stage, Unfit};
 use crate::settings::Mode;
-use crate::assign::{self, GatewayId, Members};
 
 impl Member {
     pub(super) fn settle(&mut self) {

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{Claims, Moves, Responsibility};
+use crate::assign::{GatewayId, Key, Members};
 use crate::event::{Action, Cause, Presence};
 use crate::settings::Mode;
-use crate::assign::{GatewayId, Key, Members};
 
 impl Responsibility {
     /// What is to be done with a group, why, and since when that has been known. It is done with this: the books are
@@ -14,13 +14,14 @@ impl Responsibility {
         let winner = self.winner(group);
         let ours = winner == Some(self.id);
         match (self.owned.contains(group), ours) {
-            (true, true) => {
-                self.announce_again(group).then_some((Action::AnnounceAgain, Cause::Contested, self.since))
-            }
-            (true, false) => {
-                let cause = self.successor(group, winner)?;
-                self.release(group, now);
-                Some((Action::Release, cause, self.since))
+            (true, _) => {
+                let successor = if ours { None } else { self.successor(group, winner) };
+                if let Some(cause) = successor {
+                    self.release(group, now);
+                    return Some((Action::Release, cause, self.since));
+                }
+                let again = self.announce_again(group);
+                again.then_some((Action::AnnounceAgain, Cause::Contested, self.since))
             }
             (false, true) => {
                 self.orphans.remove(&group);
@@ -31,7 +32,7 @@ impl Responsibility {
                 Some((self.take(group, now), cause, since))
             }
             (false, false) => {
-                if !self.is_orphan(group, winner?) {
+                if !winner.is_some_and(|winner| self.is_orphan(group, winner)) {
                     self.orphans.remove(&group);
                     return None;
                 }
@@ -161,9 +162,10 @@ impl Responsibility {
     /// Notes who has taken a group. It is a move if another had it before.
     pub(super) fn note_owner(&mut self, group: u32, owner: GatewayId, now: Instant) {
         let before = self.last_owner[group as usize].replace(owner);
-        if before.is_some_and(|before| before != owner) {
+        let moved = before.is_some_and(|before| before != owner);
+        if let Some(limit) = self.limit.filter(|_| moved) {
             let Moves { count, last } = &mut self.moves[group as usize];
-            let recent = last.is_some_and(|last| now.saturating_duration_since(last) < self.limit.window);
+            let recent = last.is_some_and(|last| now.saturating_duration_since(last) < limit.window);
             *count = if recent { count.saturating_add(1) } else { 1 };
             *last = Some(now);
         }
@@ -172,9 +174,12 @@ impl Responsibility {
 
     /// A group of ours that has moved too often says so, until it has rested for a window.
     pub(super) fn hold_if_restless(&mut self, group: u32, now: Instant) {
-        let Moves { count, last: Some(last) } = self.moves[group as usize] else { return };
-        let until = last + self.limit.window;
-        let restless = count >= self.limit.moves && until > now;
+        let (Some(limit), Moves { count, last: Some(last) }) = (self.limit, self.moves[group as usize])
+        else {
+            return;
+        };
+        let until = last + limit.window;
+        let restless = count >= limit.moves && until > now;
         if restless && self.owned.contains(group) && self.held.insert(group) {
             self.held_until.insert((until, group));
             self.change(group);

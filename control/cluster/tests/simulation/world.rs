@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use cluster::assign::{GatewayId, Weight};
 use cluster::membership::Reflectors;
 use cluster::message::{Health, Message};
-use cluster::assign::{GatewayId, Weight};
 use cluster::{Action, Cause, Group, Heard, Member, Mode, Output, Segment, Settings, Stage};
 
 use crate::neighbours::Neighbours;
@@ -124,6 +124,7 @@ pub(crate) struct World {
     pub(crate) checks: crate::check::Checks,
     pub(crate) log: Option<Vec<String>>,
     pub(crate) messages: u64,
+    events: u64,
     pub(crate) moves: u64,
 }
 
@@ -189,6 +190,7 @@ impl World {
             checks: crate::check::Checks::new(gateways, groups),
             log: None,
             messages: 0,
+            events: 0,
             moves: 0,
         };
         for at in 0..gateways {
@@ -216,6 +218,11 @@ impl World {
         }
     }
 
+    fn recent(&self) -> &[String] {
+        let log = self.log.as_deref().unwrap_or_default();
+        &log[log.len().saturating_sub(40)..]
+    }
+
     pub(crate) fn groups(&self) -> u32 {
         self.mode.groups()
     }
@@ -226,6 +233,8 @@ impl World {
             let Some(Reverse(Entry(at, _, event))) = self.queue.pop() else { break };
             self.now = at;
             self.happen(event);
+            self.events += 1;
+            assert!(self.events < 3_000_000, "no end of events: {:#?}", self.recent());
         }
         self.now = until;
         self.check_gaps();
