@@ -151,11 +151,16 @@ impl Responsibility {
             return;
         }
         if let Mode::Floating(shards) = self.mode {
-            if all != self.all || self.layout.is_none() {
-                self.layout = Some(Layout::new(all.clone(), shards));
+            if all != self.all {
+                self.layout = None;
             }
-            let owners =
-                self.layout.as_ref().and_then(|layout| layout.owners(|id| serving.find(id).is_some()));
+            // The layout takes milliseconds, and who joins learns of one member after another.
+            let owners = if serving.as_slice().is_empty() {
+                None
+            } else {
+                let layout = self.layout.get_or_insert_with(|| Layout::new(all.clone(), shards));
+                layout.owners(|id| serving.find(id).is_some())
+            };
             self.winners = match owners {
                 Some(owners) => owners.into_iter().map(Some).collect(),
                 None => vec![None; self.groups as usize],
@@ -248,7 +253,8 @@ impl Responsibility {
                 }
                 self.review.mark(group);
             }
-            for group in numbers(place, serves.announced.get(offset).copied().unwrap_or(0)) {
+            let announced = serves.announced.get(offset).copied().unwrap_or(0) & claims.serves.valid(place);
+            for group in numbers(place, announced) {
                 if self.owned.contains(group) {
                     self.contested.insert(group);
                     self.review.mark(group);

@@ -1,5 +1,7 @@
 //! A set of small numbers.
 
+use std::cmp::Ordering;
+
 /// A set of numbers below a limit, as bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Bits {
@@ -58,22 +60,27 @@ impl Bits {
     }
 
     pub(crate) fn fill(&mut self) {
-        self.words.fill(u64::MAX);
-        if let (Some(last), used @ 1..) = (self.words.last_mut(), self.limit % 64) {
-            *last = (1 << used) - 1;
+        for place in 0..self.words.len() {
+            self.replace_word(place, u64::MAX);
         }
-        self.count = self.limit;
+    }
+
+    /// Which of 64 numbers are below the limit.
+    pub(crate) fn valid(&self, place: usize) -> u64 {
+        match (place + 1).cmp(&self.words.len()) {
+            Ordering::Less => u64::MAX,
+            Ordering::Equal => u64::MAX >> (self.words.len() as u32 * 64 - self.limit),
+            Ordering::Greater => 0,
+        }
     }
 
     /// Replaces 64 numbers; which of them are others than before. What is no number here is left out.
     pub(crate) fn replace_word(&mut self, place: usize, word: u64) -> u64 {
-        let tail = self.limit % 64;
-        let last = place + 1 == self.words.len() && tail != 0;
-        let mask = if last { (1 << tail) - 1 } else { u64::MAX };
+        let word = word & self.valid(place);
         let Some(old) = self.words.get_mut(place) else { return 0 };
-        let changed = *old ^ (word & mask);
-        self.count = self.count - old.count_ones() + (word & mask).count_ones();
-        *old = word & mask;
+        let changed = *old ^ word;
+        self.count = self.count - old.count_ones() + word.count_ones();
+        *old = word;
         changed
     }
 
