@@ -113,7 +113,7 @@ impl State {
     fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for (at, of) in EACH {
-            if self.slots[at][of].is_some() {
+            if self.slots[at][of].is_some() && self.path(at, of) {
                 steps.push(Step::Deliver(at, of));
             }
             if self.truth(at, of) != self.told[at][of] {
@@ -174,8 +174,6 @@ impl State {
             Step::Cut(a, b) => {
                 self.faults += 1;
                 self.cut[a][b] = true;
-                self.slots[a][b] = None;
-                self.slots[b][a] = None;
             }
             Step::Mend(a, b) => self.cut[a][b] = false,
             Step::Sicken(at) | Step::Heal(at) => {
