@@ -2,4 +2,15 @@
 //! without I/O.
 
 pub mod assign;
+pub mod bindings;
+mod event;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod membership;
+pub mod message;
+mod responsibility;
+mod settings;
+
+pub use event::{Action, Cause, Event, Group, Heard, Move, Output, Presence, Refusal, Segment, Stage, Unfit};
+pub use membership::Member;
+pub use settings::{MAX_MEMBERS, Mode, MoveLimit, Settings};
