@@ -6,8 +6,8 @@
 //!
 //! Stations have addresses of their own ([`OverlayLink::station`]) or get them as clients do
 //! ([`OverlayLink::client`], [`Nic::autoconf`], [`DhcpClient`]); they are kept apart ([`OverlayLink::isolate`]) and
-//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`Flows`], [`LatencyProbe`],
-//! [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
+//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`GapProbe`], [`Flows`],
+//! [`LatencyProbe`], [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
 //! disturb it. Other makers' routing daemons speak BGP: [`Frr`], [`GoBgp`].
 //!
 //! Nothing outside the lab's namespaces is touched, and nothing remains: dropping the last handle of a lab
@@ -75,6 +75,7 @@ pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up}
 pub use namespace::Namespace;
 pub use nic::{NicAddress, Uniqueness};
 pub use probe::flows::{Flows, FlowsReport};
+pub use probe::gaps::{FlowWindow, Gap, GapProbe, GapReport, GapWindow, ProbeFlow};
 pub use probe::iperf::{Iperf, IperfReport};
 pub use probe::latency::{LatencyProbe, LatencyReport};
 pub use probe::ping::{Ping, PingReport, RoundTrip};
