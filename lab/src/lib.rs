@@ -10,6 +10,8 @@
 //! [`LatencyProbe`], [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
 //! disturb it. Other makers' routing daemons speak BGP: [`Frr`], [`GoBgp`].
 //!
+//! Several gateways with FRR around them are a [`Cluster`], whose gateways [fail](ClusterGateway::fail) in many ways.
+//!
 //! Nothing outside the lab's namespaces is touched, and nothing remains: dropping the last handle of a lab
 //! tears it down, and what a crashed one left is removed by the next, or by [`clean`].
 //!
@@ -41,6 +43,7 @@
 mod advertisement;
 mod autoconf;
 mod capture;
+mod cluster;
 mod dhcp;
 mod ecn;
 mod endpoint;
@@ -63,6 +66,7 @@ mod wait;
 pub use advertisement::{AdvertisedPrefix, RouterAdvertisement};
 pub use autoconf::Autoconf;
 pub use capture::{Capture, CaptureFile, Fault};
+pub use cluster::{Cluster, ClusterGateway, ClusterOptions, Failure};
 pub use dhcp::client::{DhcpClient, Lease};
 pub use dhcp::server::{DhcpPool, DhcpServer};
 pub use ecn::{CE, ECT_0, ECT_1, EcnCounters};
@@ -93,4 +97,5 @@ pub use topology::{Family, Subnets, Topology, TopologyOptions};
 pub use wait::{Outcome, wait_until};
 
 pub use rustix::process::Signal;
+pub use sys::hold::HeldThread;
 pub use sys::packet::{PacketSocket, Watch};

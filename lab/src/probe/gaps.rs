@@ -128,6 +128,11 @@ impl GapProbe {
         Ok(Self { names, shared, start, interval, sender: Some(sender), receiver: Some(receiver) })
     }
 
+    /// How many datagrams of each flow were due so far.
+    pub fn due(&self) -> u64 {
+        self.shared.next.load(Ordering::Relaxed)
+    }
+
     /// How many different datagrams of each flow have arrived so far.
     pub fn received(&self) -> Vec<u64> {
         self.shared.received.iter().map(|count| count.load(Ordering::Relaxed)).collect()
