@@ -20,8 +20,10 @@ use tokio::time::timeout;
 use tracing::debug;
 use wire::Vni;
 
-use crate::bgp::{Bgp, Events, PathRow, PeerRow, RouteFilter};
+use crate::bgp::{Bgp, PathRow, PeerRow, RouteFilter};
+use crate::cluster::{Cluster, GatewayRow};
 use crate::config::Settings;
+use crate::events::Events;
 use crate::observe::{self, Observe};
 
 #[cfg(test)]
@@ -53,7 +55,7 @@ pub(crate) enum Request {
     Import(Vec<BindingRow>),
     /// To see packets: the answer is a stream.
     Observe(Observe),
-    /// To see events of BGP, one a line: those that are kept, and if it is to follow, those that come.
+    /// To see events, one a line: those that are kept, and if it is to follow, those that come.
     Events { follow: bool },
 }
 
@@ -81,6 +83,8 @@ pub(crate) enum Question {
     Taps,
     /// The counters.
     Counters,
+    /// The gateways of the cluster.
+    Cluster,
     /// The peers of BGP.
     BgpPeers,
     /// Routes of BGP.
@@ -103,6 +107,7 @@ pub(crate) enum Answer {
     Counters(Vec<CounterRow>),
     BgpPeers(Vec<PeerRow>),
     BgpRoutes(Vec<PathRow>),
+    Cluster(Vec<GatewayRow>),
     /// The bindings were handed to the engine.
     Imported,
     /// The request was not understood.
@@ -192,6 +197,8 @@ pub(crate) struct Served<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) settings: &'a Settings,
     pub(crate) bgp: Option<&'a Bgp>,
+    pub(crate) cluster: Option<&'a Cluster>,
+    pub(crate) events: &'a Events,
 }
 
 impl Served<'_> {
@@ -214,11 +221,12 @@ async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()>
             Ok(bgp) => Ok(Answer::BgpRoutes(bgp.routes(filter).await)),
             Err(error) => Err(error),
         },
-        Ok(Request::Show(question)) => show(question, engine, served.settings),
-        Ok(Request::Events { follow }) => match served.bgp() {
-            Ok(bgp) => return tell_events(stream, bgp.events(), follow).await,
-            Err(error) => Err(error),
+        Ok(Request::Show(Question::Cluster)) => match served.cluster {
+            Some(cluster) => Ok(Answer::Cluster(cluster.gateways())),
+            None => Err("there is no [cluster] in the configuration".into()),
         },
+        Ok(Request::Show(question)) => show(question, engine, served.settings),
+        Ok(Request::Events { follow }) => return tell_events(stream, served.events, follow).await,
         Ok(Request::Import(rows)) => import(&rows, engine),
         Ok(Request::Observe(wanted)) => return observe::serve(wanted, stream.into_inner(), engine).await,
         Err(error) => Err(format!("bad request: {error}")),
@@ -298,8 +306,10 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             let deeds = engine.deeds().into_iter().map(CounterRow::from);
             Answer::Counters(of_workers.chain(deeds).collect())
         }
-        // Answered where one can wait.
-        Question::BgpPeers | Question::BgpRoutes(_) => return Err("the speaker was not asked".into()),
+        // Answered before.
+        Question::BgpPeers | Question::BgpRoutes(_) | Question::Cluster => {
+            return Err("nobody was asked".into());
+        }
     })
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Punts => Question::Punts,
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
+        What::Cluster => Question::Cluster,
         What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
         What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {
             family: family.clone(),
@@ -177,6 +178,7 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::Counters(rows) => pretty(rows),
         Answer::BgpPeers(rows) => pretty(rows),
         Answer::BgpRoutes(rows) => pretty(rows),
+        Answer::Cluster(rows) => pretty(rows),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),
     }

@@ -1,73 +1,37 @@
-//! What happens to sessions and routes, for the operator: in the log, and for `vxgate events`.
+//! What happens to sessions and routes, for the operator.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use evpn::{Event, PeerId};
-use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
-use tracing::{info, warn};
 
-/// Events that are kept for who asks later, and that a slow follower may be behind.
-const KEPT: usize = 1024;
+use crate::events::{EventRow, Events};
+
 /// Events of refused routes that are told in a second; the others are counted. A peer can send millions.
 const REFUSALS: u32 = 50;
 
-/// An event, as a line of JSON.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct EventRow {
-    /// Seconds since 1970 in UTC, with milliseconds.
-    pub(crate) time: String,
-    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `suppressed`.
-    pub(crate) event: String,
-    /// The peer that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) peer: Option<IpAddr>,
-    /// The overlay that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) vni: Option<u32>,
-    /// The station that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) mac: Option<String>,
-    /// The route that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) route: Option<String>,
-    /// The state of a session, or why.
-    pub(crate) detail: String,
-}
-
-/// All events, bounded.
+/// Events of BGP, on their way to those of the gateway.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub(crate) struct BgpEvents {
     peers: Vec<IpAddr>,
     state: Mutex<State>,
-    followers: broadcast::Sender<EventRow>,
+    events: Arc<Events>,
 }
 
 #[derive(Debug)]
 struct State {
-    kept: VecDeque<EventRow>,
     /// The second, how many refusals were told in it, and how many were not.
     second: Instant,
     told: u32,
     suppressed: u64,
 }
 
-impl Events {
+impl BgpEvents {
     /// Events about these peers, by their numbers.
-    pub(super) fn new(peers: Vec<IpAddr>) -> Self {
-        let state = State { kept: VecDeque::new(), second: Instant::now(), told: 0, suppressed: 0 };
-        Self { peers, state: Mutex::new(state), followers: broadcast::channel(KEPT).0 }
-    }
-
-    /// Those that are kept, the oldest first, and what comes after them.
-    pub(crate) fn follow(&self) -> (Vec<EventRow>, broadcast::Receiver<EventRow>) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.kept.iter().cloned().collect(), self.followers.subscribe())
+    pub(super) fn new(peers: Vec<IpAddr>, events: Arc<Events>) -> Self {
+        let state = State { second: Instant::now(), told: 0, suppressed: 0 };
+        Self { peers, state: Mutex::new(state), events }
     }
 
     /// Something happened.
@@ -83,7 +47,7 @@ impl Events {
                 let suppressed = std::mem::take(&mut state.suppressed);
                 if suppressed > 0 {
                     let detail = format!("{suppressed} events of refused routes were not told");
-                    self.publish(&mut state, row("suppressed", detail));
+                    self.events.publish(EventRow::now("suppressed", detail));
                 }
             }
             if state.told >= REFUSALS {
@@ -92,23 +56,7 @@ impl Events {
             }
             state.told += 1;
         }
-        let row = self.row(event);
-        self.publish(&mut state, row);
-    }
-
-    fn publish(&self, state: &mut State, row: EventRow) {
-        // What is made of texts and numbers is always JSON.
-        let line = serde_json::to_string(&row).unwrap_or_default();
-        match row.event.as_str() {
-            "session" | "end-of-rib" | "recovered" => info!("event {line}"),
-            _ => warn!("event {line}"),
-        }
-        if state.kept.len() == KEPT {
-            state.kept.pop_front();
-        }
-        state.kept.push_back(row.clone());
-        // Nobody may follow.
-        let _ = self.followers.send(row);
+        self.events.publish(self.row(event));
     }
 
     fn row(&self, event: Event) -> EventRow {
@@ -119,37 +67,34 @@ impl Events {
         match event {
             Event::Session { peer, state, router_id } => {
                 let id = router_id.map_or_else(String::new, |id| format!(", router id {id}"));
-                of(peer, row("session", format!("{state}{id}")))
+                of(peer, EventRow::now("session", format!("{state}{id}")))
             }
-            Event::Down { peer, reason } => of(peer, row("down", reason.to_string())),
+            Event::Down { peer, reason } => of(peer, EventRow::now("down", reason.to_string())),
             Event::Rejected { peer, reason, route } => {
-                let row = row("rejected", reason.to_string());
+                let row = EventRow::now("rejected", reason.to_string());
                 of(peer, EventRow { route: Some(route), ..row })
             }
-            Event::Malformed { peer, detail } => of(peer, row("malformed", detail)),
-            Event::EndOfRib { peer, family } => of(peer, row("end-of-rib", family.to_string())),
+            Event::Malformed { peer, detail } => of(peer, EventRow::now("malformed", detail)),
+            Event::EndOfRib { peer, family } => of(peer, EventRow::now("end-of-rib", family.to_string())),
             Event::Duplicate { vni, mac, held, other, recovery } => {
                 let until = recovery
                     .map_or("it is cleared".into(), |time| format!("{} s have passed", time.as_secs()));
                 EventRow {
                     vni: Some(vni.value()),
                     mac: Some(mac.to_string()),
-                    ..row("duplicate", format!("held behind {held}, against {other}, until {until}"))
+                    ..EventRow::now(
+                        "duplicate",
+                        format!("held behind {held}, against {other}, until {until}"),
+                    )
                 }
             }
             Event::Recovered { vni, mac } => EventRow {
                 vni: Some(vni.value()),
                 mac: Some(mac.to_string()),
-                ..row("recovered", "its routes count again".into())
+                ..EventRow::now("recovered", "its routes count again".into())
             },
         }
     }
-}
-
-fn row(event: &str, detail: String) -> EventRow {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = format!("{}.{:03}", now.as_secs(), now.subsec_millis());
-    EventRow { time, event: event.into(), peer: None, vni: None, mac: None, route: None, detail }
 }
 
 #[cfg(test)]
@@ -161,7 +106,8 @@ mod tests {
     #[test]
     fn refusals_are_few_and_the_others_counted() {
         let peer: IpAddr = "192.0.2.9".parse().unwrap();
-        let events = Events::new(vec![peer]);
+        let store = Arc::new(Events::new());
+        let events = BgpEvents::new(vec![peer], Arc::clone(&store));
         let start = Instant::now();
         let rejected = |route: u32| Event::Rejected {
             peer: PeerId(0),
@@ -169,8 +115,8 @@ mod tests {
             route: route.to_string(),
         };
         (0..1000).for_each(|route| events.tell_at(rejected(route), start));
-        assert_eq!(events.follow().0.len(), REFUSALS as usize);
-        let (_, mut follower) = events.follow();
+        assert_eq!(store.follow().0.len(), REFUSALS as usize);
+        let (_, mut follower) = store.follow();
         events.tell_at(rejected(1), start + Duration::from_secs(1));
         let suppressed = follower.try_recv().unwrap();
         assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", None));
@@ -180,14 +126,5 @@ mod tests {
         let line = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<EventRow>(&line).unwrap(), row);
         assert!(!line.contains("null"), "{line}");
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded() {
-        let events = Events::new(Vec::new());
-        for _ in 0..2 * KEPT {
-            events.tell(Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn });
-        }
-        assert_eq!(events.follow().0.len(), KEPT);
     }
 }

@@ -1,6 +1,7 @@
 //! Answers as tables.
 
 mod bgp;
+mod cluster;
 
 use std::collections::BTreeMap;
 
@@ -58,6 +59,7 @@ pub(super) fn table(answer: &Answer, with_why: bool) -> String {
         Answer::Counters(rows) => counters(rows),
         Answer::BgpPeers(rows) => bgp::peers(rows),
         Answer::BgpRoutes(rows) => bgp::routes(rows, with_why),
+        Answer::Cluster(rows) => cluster::gateways(rows),
         Answer::Imported => String::new(),
         Answer::Error(message) => message.clone(),
     }
