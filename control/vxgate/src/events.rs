@@ -18,7 +18,7 @@ pub(crate) const KEPT: usize = 1024;
 pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
-    /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `suppressed`; of the
+    /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`, `suppressed`; of the
     /// cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`.
     pub(crate) event: String,
     /// The peer of BGP that it is about.
