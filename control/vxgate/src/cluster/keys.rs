@@ -186,12 +186,15 @@ pub(crate) fn generate(directory: &Path) -> Result<([PathBuf; 2], Pin), KeyError
     Ok((paths, pin))
 }
 
+/// What comes before the 32 bytes of an Ed25519 key in version 1 of PKCS #8 (RFC 8410 §7). The library writes version 2,
+/// which OpenSSL 3.0 does not read.
+const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
 /// A key (PKCS #8) and its certificate, both in DER.
-pub(super) fn new_pair() -> Result<(Vec<u8>, CertificateDer<'static>), KeyError> {
+fn new_pair() -> Result<(Vec<u8>, CertificateDer<'static>), KeyError> {
     let library = |error: &dyn fmt::Debug| KeyError::Library(format!("{error:?}"));
     let key = Ed25519SigningKey::generate().map_err(|error| library(&error))?;
-    let mut buffer = [0; 128];
-    let der = key.to_pkcs8_der(&mut buffer).map_err(|error| library(&error))?.to_vec();
+    let der = [&PKCS8[..], &key.as_seed()].concat();
     let certificate = certify(&key, Dates::Long).map_err(|error| library(&error))?;
     Ok((der, certificate))
 }
