@@ -110,8 +110,19 @@ impl PeerConfig {
     /// The first mistake, with what to change.
     pub fn check(&self) -> Result<(), ConfigError> {
         let peer = self.address;
-        if self.address.is_unspecified() || self.address.is_multicast() {
+        if self.address.is_unspecified()
+            || self.address.is_multicast()
+            || self.address == IpAddr::V4(Ipv4Addr::BROADCAST)
+        {
             return Err(ConfigError::Address { peer });
+        }
+        if let IpAddr::V6(address) = peer {
+            if let Some(mapped) = address.to_ipv4_mapped() {
+                return Err(ConfigError::Mapped { peer, mapped });
+            }
+            if address.is_unicast_link_local() {
+                return Err(ConfigError::LinkLocal { peer });
+            }
         }
         if self.asn == Some(0) {
             return Err(ConfigError::Asn { peer });
@@ -147,6 +158,20 @@ pub enum ConfigError {
     /// No address of a host.
     #[error("peer {peer}: give the unicast address of a host")]
     Address {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// An IPv4 address written as IPv6: its connections come as IPv4.
+    #[error("peer {peer}: write {mapped}, which is the same host over IPv4")]
+    Mapped {
+        /// The peer.
+        peer: IpAddr,
+        /// As it should be written.
+        mapped: Ipv4Addr,
+    },
+    /// Ambiguous without the link's name.
+    #[error("peer {peer}: a link-local address does not say on which link, give the peer's global address")]
+    LinkLocal {
         /// The peer.
         peer: IpAddr,
     },

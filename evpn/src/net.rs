@@ -198,7 +198,7 @@ impl Driver {
                 }
                 match result.and_then(|stream| self.adopt(key, stream)) {
                     Ok(()) => self.speaker.connected(peer, connection, now),
-                    Err(_) => self.speaker.connect_failed(peer, connection, now),
+                    Err(error) => self.speaker.connect_failed(peer, connection, error.to_string(), now),
                 }
             }
             Happening::Accepted(accepted) => match accepted {
@@ -321,9 +321,14 @@ impl Driver {
     }
 
     fn accepted(&mut self, stream: TcpStream, from: SocketAddr, now: Instant) {
+        let Some(peer) = self.speaker.peer_at(from.ip()) else { return };
+        // Before it is taken for the peer: a new connection takes the place of one that is not up yet.
+        if let Err(error) = socket::check_distance(&stream, self.speaker.config(peer)) {
+            return self.speaker.turned_away(peer, error.to_string());
+        }
         let Some(key) = self.speaker.accept(from.ip(), now) else { return };
-        if self.adopt(key, stream).is_err() {
-            self.speaker.closed(key.0, key.1, now);
+        if let Err(error) = self.adopt(key, stream) {
+            self.speaker.connect_failed(key.0, key.1, error.to_string(), now);
         }
     }
 

@@ -20,10 +20,11 @@ use tokio::time::timeout;
 use tracing::debug;
 use wire::Vni;
 
+use crate::bfd::{Bfd, BfdView};
 use crate::bgp::{Bgp, PathRow, PeerRow, RouteFilter};
 use crate::cluster::{Cluster, GatewayRow};
 use crate::config::Settings;
-use crate::events::Events;
+use crate::events::{EventRow, Events};
 use crate::observe::{self, Observe};
 
 #[cfg(test)]
@@ -89,6 +90,8 @@ pub(crate) enum Question {
     BgpPeers,
     /// Routes of BGP.
     BgpRoutes(RouteFilter),
+    /// The sessions of BFD.
+    Bfd,
 }
 
 /// What is answered.
@@ -108,6 +111,7 @@ pub(crate) enum Answer {
     BgpPeers(Vec<PeerRow>),
     BgpRoutes(Vec<PathRow>),
     Cluster(Vec<GatewayRow>),
+    Bfd(BfdView),
     /// The bindings were handed to the engine.
     Imported,
     /// The request was not understood.
@@ -199,11 +203,17 @@ pub(crate) struct Served<'a> {
     pub(crate) bgp: Option<&'a Bgp>,
     pub(crate) cluster: Option<&'a Cluster>,
     pub(crate) events: &'a Events,
+    pub(crate) bfd: Option<&'a Bfd>,
 }
 
 impl Served<'_> {
     fn bgp(&self) -> Result<&Bgp, String> {
         self.bgp.ok_or_else(|| "there is no [bgp] in the configuration".into())
+    }
+
+    async fn bfd(&self) -> Result<Answer, String> {
+        let bfd = self.bfd.ok_or("nothing in the configuration wants BFD: see bfd of [[bgp.peer]]")?;
+        bfd.view().await.map(Answer::Bfd).ok_or_else(|| "the thread of BFD has ended".into())
     }
 }
 
@@ -221,6 +231,7 @@ async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()>
             Ok(bgp) => Ok(Answer::BgpRoutes(bgp.routes(filter).await)),
             Err(error) => Err(error),
         },
+        Ok(Request::Show(Question::Bfd)) => served.bfd().await,
         Ok(Request::Show(Question::Cluster)) => match served.cluster {
             Some(cluster) => Ok(Answer::Cluster(cluster.gateways())),
             None => Err("there is no [cluster] in the configuration".into()),
@@ -258,8 +269,12 @@ async fn tell_events(mut stream: BufReader<UnixStream>, events: &Events, follow:
                     line.push(b'\n');
                     timeout(PATIENCE, stream.write_all(&line)).await??;
                 }
-                // It reads too slowly, and has what is still kept.
-                Err(RecvError::Lagged(_)) => {}
+                // It reads too slowly; `vxgate events` again has what is still kept.
+                Err(RecvError::Lagged(missed)) => {
+                    let mut line = serde_json::to_vec(&EventRow::missed(missed))?;
+                    line.push(b'\n');
+                    timeout(PATIENCE, stream.write_all(&line)).await??;
+                }
                 Err(RecvError::Closed) => break,
             },
             said = stream.read(&mut unexpected) => if said? == 0 { break },
@@ -306,9 +321,9 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             let deeds = engine.deeds().into_iter().map(CounterRow::from);
             Answer::Counters(of_workers.chain(deeds).collect())
         }
-        // Answered before.
-        Question::BgpPeers | Question::BgpRoutes(_) | Question::Cluster => {
-            return Err("nobody was asked".into());
+        // Answered where one can wait.
+        Question::BgpPeers | Question::BgpRoutes(_) | Question::Bfd | Question::Cluster => {
+            return Err("whoever knows was not asked".into());
         }
     })
 }

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Cluster(Cluster),
     /// Show the state of the running gateway.
     Show(Show),
-    /// Tell what happened to sessions of BGP and of the cluster, and which routes were refused and why: a line of JSON
+    /// Tell what happened to sessions of BGP, BFD and the cluster, and which routes were refused and why: a line of JSON
     /// each.
     ///
     /// The last thousand are kept.
@@ -233,6 +233,8 @@ pub(crate) enum What {
     Counters,
     /// Gateways of the cluster: whether there is a session with each, since when, or why not; their weights.
     Cluster,
+    /// BFD: sessions, what was agreed, packets and why some were dropped, and when its own thread did not run.
+    Bfd,
     /// BGP: peers, and the routes that they told.
     #[command(subcommand)]
     Bgp(BgpWhat),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -18,7 +18,7 @@ pub(crate) const KEPT: usize = 1024;
 pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
-    /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`, `suppressed`; of the
+    /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`, `suppressed`; of BFD `bfd`, `bfd-stolen`; of the
     /// cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`.
     pub(crate) event: String,
     /// The peer of BGP that it is about.
@@ -36,6 +36,15 @@ pub(crate) struct EventRow {
     /// The route that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) route: Option<String>,
+    /// The segment of a BFD session: an interface, or `multihop`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) segment: Option<String>,
+    /// What made a BFD session change.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) cause: Option<String>,
+    /// Microseconds since a BFD session had heard its peer; or in which the thread of BFD did not run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) silence_us: Option<u64>,
     /// The state of a session, or why.
     pub(crate) detail: String,
 }
@@ -43,10 +52,19 @@ pub(crate) struct EventRow {
 impl EventRow {
     /// One that happens now, about nobody.
     pub(crate) fn now(event: &str, detail: String) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = format!("{}.{:03}", now.as_secs(), now.subsec_millis());
-        Self { time, event: event.into(), detail, ..Self::default() }
+        Self { time: time_ago(Duration::ZERO), event: event.into(), detail, ..Self::default() }
     }
+
+    /// Says that a follower was too slow for so many.
+    pub(crate) fn missed(events: u64) -> Self {
+        Self::now("suppressed", format!("{events} events came faster than they were read"))
+    }
+}
+
+/// The time of day so long ago.
+pub(crate) fn time_ago(ago: Duration) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
+    format!("{}.{:03}", now.as_secs(), now.subsec_millis())
 }
 
 /// All events, bounded.
@@ -73,7 +91,7 @@ impl Events {
         // What is made of texts and numbers is always JSON.
         let line = serde_json::to_string(&row).unwrap_or_default();
         match row.event.as_str() {
-            "session" | "end-of-rib" | "recovered" | "cluster-up" => info!("event {line}"),
+            "session" | "end-of-rib" | "recovered" | "bfd" | "cluster-up" => info!("event {line}"),
             _ => warn!("event {line}"),
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

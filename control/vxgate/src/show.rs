@@ -49,6 +49,7 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
         What::Cluster => Question::Cluster,
+        What::Bfd => Question::Bfd,
         What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
         What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {
             family: family.clone(),
@@ -167,7 +168,7 @@ fn ask(path: &Path, request: Request) -> Result<Answer, ShowError> {
     }
 }
 
-/// The rows alone, one array.
+/// The rows alone, one array; of BFD, one object with them.
 fn json(answer: &Answer) -> io::Result<String> {
     match answer {
         Answer::Overlays(rows) => pretty(rows),
@@ -183,6 +184,7 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::BgpPeers(rows) => pretty(rows),
         Answer::BgpRoutes(rows) => pretty(rows),
         Answer::Cluster(rows) => pretty(rows),
+        Answer::Bfd(view) => pretty(view),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),
     }

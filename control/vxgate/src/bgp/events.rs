@@ -1,18 +1,21 @@
 //! What happens to sessions and routes, for the operator.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use evpn::{Event, PeerId};
 
-use crate::events::{EventRow, Events};
+use crate::bfd::News;
+use crate::events::{EventRow, Events, time_ago};
 
-/// Events of refused routes that are told in a second, and events of each peer's session; the others are counted. A peer
-/// can send millions of the former, and come and go as fast as it likes.
-const MOST: u32 = 50;
+/// Events of one peer's routes, and of its sessions, that are told in a [`PERIOD`]; the others are counted. A peer can send
+/// millions of bad routes, and connect thousands of times, and that hides nothing of other peers.
+const A_PERIOD: u32 = 500;
+const PERIOD: Duration = Duration::from_secs(10);
 
-/// Events of BGP, on their way to those of the gateway.
+/// Events of BGP and BFD, on their way to those of the gateway.
 #[derive(Debug)]
 pub(crate) struct BgpEvents {
     peers: Vec<IpAddr>,
@@ -22,52 +25,55 @@ pub(crate) struct BgpEvents {
 
 #[derive(Debug)]
 struct State {
-    refusals: Budget,
-    /// By number of the peer: one that flaps does not silence the others.
-    sessions: Vec<Budget>,
+    budgets: HashMap<(Option<PeerId>, About), Budget>,
 }
 
-/// What is told in a second.
-#[derive(Clone, Debug)]
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum About {
+    Routes,
+    Sessions,
+    Bfd,
+}
+
+/// How much is told: since when, how many events were told since then, and how many were not.
+#[derive(Debug)]
 struct Budget {
-    second: Instant,
+    start: Instant,
     told: u32,
     suppressed: u64,
 }
 
 impl Budget {
     fn new(now: Instant) -> Self {
-        Self { second: now, told: 0, suppressed: 0 }
+        Self { start: now, told: 0, suppressed: 0 }
     }
 
-    /// How many were not told in a second that is over.
+    /// How many were not told in a period that is over.
     fn settle(&mut self, now: Instant) -> Option<u64> {
-        if now.saturating_duration_since(self.second) < Duration::from_secs(1) {
+        if now.saturating_duration_since(self.start) < PERIOD {
             return None;
         }
-        let suppressed = self.suppressed;
-        *self = Self::new(now);
+        let suppressed = std::mem::replace(self, Self::new(now)).suppressed;
         (suppressed > 0).then_some(suppressed)
     }
 
     /// Whether one more is told.
     fn take(&mut self) -> bool {
-        let has_room = self.told < MOST;
-        if has_room {
+        let is_told = self.told < A_PERIOD;
+        if is_told {
             self.told += 1;
         } else {
             self.suppressed += 1;
         }
-        has_room
+        is_told
     }
 }
 
 impl BgpEvents {
     /// Events about these peers, by their numbers.
     pub(super) fn new(peers: Vec<IpAddr>, events: Arc<Events>) -> Self {
-        let budget = Budget::new(Instant::now());
-        let state = State { refusals: budget.clone(), sessions: vec![budget; peers.len()] };
-        Self { peers, state: Mutex::new(state), events }
+        Self { peers, state: Mutex::new(State { budgets: HashMap::new() }), events }
     }
 
     /// Something happened.
@@ -75,7 +81,7 @@ impl BgpEvents {
         self.tell_at(event, Instant::now());
     }
 
-    /// Says how many events of the last second were not told, if that is over. To be called now and then: nothing else
+    /// Says how many events of the last period were not told, if that is over. To be called now and then: nothing else
     /// may happen.
     pub(super) fn settle(&self) {
         self.settle_at(Instant::now());
@@ -83,49 +89,62 @@ impl BgpEvents {
 
     fn settle_at(&self, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = state.refusals.settle(now) {
-            self.events.publish(EventRow::now(
-                "suppressed",
-                format!("{count} events of refused routes were not told"),
-            ));
+        let budgets: Vec<_> =
+            state.budgets.iter_mut().filter_map(|(&of, budget)| Some((of, budget.settle(now)?))).collect();
+        for (of, count) in budgets {
+            let row = self.suppressed(of, count);
+            self.events.publish(row);
         }
-        for place in 0..state.sessions.len() {
-            if let Some(count) = state.sessions[place].settle(now) {
-                let detail = format!(
-                    "{count} events of the session were not told; vxgate show bgp peers has its state"
-                );
-                let row =
-                    EventRow { peer: self.peers.get(place).copied(), ..EventRow::now("suppressed", detail) };
-                self.events.publish(row);
-            }
-        }
+    }
+
+    fn suppressed(&self, (peer, about): (Option<PeerId>, About), count: u64) -> EventRow {
+        let about = match about {
+            About::Routes => "routes",
+            About::Sessions => "sessions",
+            About::Bfd => "BFD",
+        };
+        let row = EventRow::now("suppressed", format!("{count} events of {about} were not told"));
+        EventRow { peer: peer.and_then(|peer| self.address(peer)), ..row }
     }
 
     fn tell_at(&self, event: Event, now: Instant) {
         self.settle_at(now);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = match &event {
-            Event::Rejected { .. }
-            | Event::Malformed { .. }
-            | Event::Duplicate { .. }
-            | Event::Recovered { .. } => Some(&mut state.refusals),
+        let of = match event {
             Event::Session { peer, .. } | Event::Down { peer, .. } | Event::EndOfRib { peer, .. } => {
-                state.sessions.get_mut(usize::from(peer.0))
+                (Some(peer), About::Sessions)
             }
+            Event::Rejected { peer, .. } | Event::Malformed { peer, .. } => (Some(peer), About::Routes),
+            Event::Duplicate { .. } | Event::Recovered { .. } => (None, About::Routes),
             // One a second at most.
-            Event::NotAccepting { .. } => None,
+            Event::NotAccepting { .. } => (None, About::Sessions),
         };
-        if budget.is_some_and(|budget| !budget.take()) {
-            return;
+        let is_told = state.budgets.entry(of).or_insert_with(|| Budget::new(now)).take();
+        if is_told {
+            let row = self.row(event);
+            self.events.publish(row);
         }
-        self.events.publish(self.row(event));
+    }
+
+    fn address(&self, PeerId(number): PeerId) -> Option<IpAddr> {
+        self.peers.get(usize::from(number)).copied()
+    }
+
+    /// A BFD session changed, or the thread of BFD did not run.
+    pub(crate) fn tell_bfd(&self, news: &News) {
+        let now = Instant::now();
+        self.settle_at(now);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody on the link may have sessions without a key flap as fast as he can send.
+        if let Some(row) = bfd_row(news)
+            && state.budgets.entry((None, About::Bfd)).or_insert_with(|| Budget::new(now)).take()
+        {
+            self.events.publish(row);
+        }
     }
 
     fn row(&self, event: Event) -> EventRow {
-        let of = |PeerId(number): PeerId, row: EventRow| EventRow {
-            peer: self.peers.get(usize::from(number)).copied(),
-            ..row
-        };
+        let of = |peer: PeerId, row: EventRow| EventRow { peer: self.address(peer), ..row };
         match event {
             Event::Session { peer, state, router_id } => {
                 let id = router_id.map_or_else(String::new, |id| format!(", router id {id}"));
@@ -162,17 +181,49 @@ impl BgpEvents {
     }
 }
 
+/// Pauses of the thread are told from here on: it is as long as the shortest detection time that is usual.
+const LONG_PAUSE: Duration = Duration::from_millis(30);
+
+fn bfd_row(news: &News) -> Option<EventRow> {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    match news {
+        News::Change { peer, segment, change } => {
+            let standing = change.standing;
+            let text =
+                format!("{} to {}: {standing}, diagnostic {}", change.from, change.to, change.diagnostic);
+            Some(EventRow {
+                time: time_ago(change.at.elapsed()),
+                peer: Some(*peer),
+                segment: Some(segment.clone()),
+                cause: Some(change.cause.to_string()),
+                silence_us: change.silence.map(micros),
+                ..EventRow::now("bfd", text)
+            })
+        }
+        News::Stolen { time, until } if *time >= LONG_PAUSE => Some(EventRow {
+            time: time_ago(until.elapsed()),
+            silence_us: Some(micros(*time)),
+            ..EventRow::now(
+                "bfd-stolen",
+                format!("the thread of BFD did not run for {} ms", time.as_millis()),
+            )
+        }),
+        News::Stolen { .. } => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use evpn::Rejection;
 
     use super::*;
+    use crate::events::KEPT;
 
     #[test]
-    fn refusals_are_few_and_the_others_counted() {
-        let peer: IpAddr = "192.0.2.9".parse().unwrap();
+    fn events_of_a_peer_are_few_and_the_others_counted() {
+        let peers: [IpAddr; 2] = ["192.0.2.9", "2001:db8::9"].map(|peer| peer.parse().unwrap());
         let store = Arc::new(Events::new());
-        let events = BgpEvents::new(vec![peer], Arc::clone(&store));
+        let events = BgpEvents::new(peers.to_vec(), Arc::clone(&store));
         let start = Instant::now();
         let rejected = |route: u32| Event::Rejected {
             peer: PeerId(0),
@@ -180,14 +231,21 @@ mod tests {
             route: route.to_string(),
         };
         (0..1000).for_each(|route| events.tell_at(rejected(route), start));
-        assert_eq!(store.follow().0.len(), MOST as usize);
+        assert_eq!(store.follow().0.len(), A_PERIOD as usize);
+        // Nothing of its sessions, nor of another peer, is hidden by that.
+        let down = |peer| Event::Down { peer: PeerId(peer), reason: evpn::DownReason::HoldTimer };
+        (0..1000).for_each(|_| events.tell_at(down(0), start));
+        events.tell_at(down(1), start);
+        let rows = store.follow().0;
+        assert_eq!(rows.len(), 2 * A_PERIOD as usize + 1);
+        assert_eq!(rows.last().unwrap().peer, Some(peers[1]));
         let (_, mut follower) = store.follow();
-        events.tell_at(rejected(1), start + Duration::from_secs(1));
+        events.tell_at(rejected(1), start + PERIOD);
         let suppressed = follower.try_recv().unwrap();
-        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", None));
-        assert!(suppressed.detail.starts_with("950 "), "{suppressed:?}");
+        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", Some(peers[0])));
+        assert!(suppressed.detail.starts_with("500 "), "{suppressed:?}");
         let row = follower.try_recv().unwrap();
-        assert_eq!((row.peer, row.route.as_deref(), &*row.detail), (Some(peer), Some("1"), "VNI 0"));
+        assert_eq!((row.peer, row.route.as_deref(), &*row.detail), (Some(peers[0]), Some("1"), "VNI 0"));
         let line = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<EventRow>(&line).unwrap(), row);
         assert!(!line.contains("null"), "{line}");
@@ -204,16 +262,28 @@ mod tests {
         (0..1000).for_each(|_| events.tell_at(down(0), start));
         events.tell_at(down(1), start);
         let (told, mut follower) = store.follow();
-        assert_eq!(told.len(), MOST as usize + 1);
+        assert_eq!(told.len(), A_PERIOD as usize + 1);
         assert_eq!(told.last().unwrap().peer, Some(other));
         // Though nothing else happens.
-        events.settle_at(start + Duration::from_millis(999));
+        events.settle_at(start + PERIOD - Duration::from_millis(1));
         assert!(follower.try_recv().is_err());
-        events.settle_at(start + Duration::from_secs(1));
+        events.settle_at(start + PERIOD);
         let suppressed = follower.try_recv().unwrap();
         assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", Some(flapping)));
-        assert!(suppressed.detail.starts_with("950 "), "{suppressed:?}");
-        events.settle_at(start + Duration::from_secs(2));
+        assert!(suppressed.detail.starts_with("500 "), "{suppressed:?}");
+        events.settle_at(start + 2 * PERIOD);
         assert!(follower.try_recv().is_err(), "told once");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let store = Arc::new(Events::new());
+        let events = BgpEvents::new(Vec::new(), Arc::clone(&store));
+        let start = Instant::now();
+        for second in 0..2 * KEPT as u64 {
+            let event = Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn };
+            events.tell_at(event, start + Duration::from_secs(second));
+        }
+        assert_eq!(store.follow().0.len(), KEPT);
     }
 }

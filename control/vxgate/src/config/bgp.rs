@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use evpn::{DuplicatePolicy, Family, Local, PeerConfig, RouteTarget, RouteTargets, Transport};
 use thiserror::Error;
@@ -38,7 +39,23 @@ pub(crate) struct PeerSettings {
     place: Place,
     config: PeerConfig,
     password_file: Option<PathBuf>,
+    bfd: Option<BfdSettings>,
 }
+
+/// How a peer's death is noticed by BFD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BfdSettings {
+    pub(crate) timing: bfd::Timing,
+    /// Over several hops, with the lowest TTL that is taken.
+    pub(crate) multihop: Option<u8>,
+}
+
+/// Between packets, where nothing else is said, and how many may be missed.
+const BFD_INTERVAL: u32 = 50;
+const BFD_MULTIPLIER: u8 = 3;
+
+/// The lowest TTL over several hops, where nothing else is said: one router between, as FRR has it.
+const BFD_MIN_TTL: u8 = 254;
 
 /// What `[bgp]` says that cannot be. The messages end with the remedy.
 #[derive(Debug, Error, PartialEq)]
@@ -74,6 +91,13 @@ pub(crate) enum BgpProblem {
          give each overlay a target of its own"
     )]
     TargetClash { target: RouteTarget, vni: Vni, other: Vni, place: Place },
+    #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
+    Bfd(bfd::ConfigError),
+    #[error(
+        "bfd of peer {address} has minimum-ttl, which is for several hops, and goes over one: remove it, or write \
+         multihop = true"
+    )]
+    BfdMinimumTtl { address: IpAddr },
     #[error("route-targets is for BGP, and there is no [bgp]: add that, or remove route-targets")]
     TargetsWithoutBgp,
 }
@@ -117,6 +141,16 @@ impl PeerSettings {
     /// Whether routes with IPv6 VTEPs are not announced to it.
     pub(crate) fn is_spared_ipv6_vteps(&self) -> bool {
         self.config.families.contains(&Family::Evpn) && !self.config.announce_ipv6_vtep
+    }
+
+    /// What BFD is to do for it.
+    pub(crate) fn bfd(&self) -> Option<BfdSettings> {
+        self.bfd
+    }
+
+    /// The address from which its session goes, if that is configured.
+    pub(crate) fn local_address(&self) -> Option<IpAddr> {
+        self.config.transport.local
     }
 
     /// Its address.
@@ -178,7 +212,7 @@ pub(super) fn expand(
             let place = lines.place(table.span().start);
             return fail(place, BgpProblem::PeerTwice { address, place: other.place }.into());
         }
-        peers.push(peer(table, own, directory, lines)?);
+        peers.push(peer(table, &local, own, directory, lines)?);
     }
     if peers.is_empty() {
         return fail(place, BgpProblem::NoPeers.into());
@@ -215,6 +249,7 @@ fn local(place: Place, bgp: &file::Bgp, cluster: Option<u16>, lines: &Lines) -> 
 
 fn peer(
     table: Spanned<file::Peer>,
+    us: &Local,
     own: &[IpAddr],
     directory: Option<&Path>,
     lines: &Lines,
@@ -263,7 +298,39 @@ fn peer(
     // As seen from the configuration file.
     let password_file =
         peer.password_file.map(|path| directory.unwrap_or(Path::new("")).join(path.into_inner()));
-    Ok(PeerSettings { place, config, password_file })
+    let bfd = match peer.bfd {
+        Some(table) => bfd_of(placed(table, lines), &config, us)?,
+        None => None,
+    };
+    Ok(PeerSettings { place, config, password_file, bfd })
+}
+
+/// As FRR does it, an internal peer may be several hops away, and an external one is if its BGP session may be.
+fn bfd_of(
+    (place, choice): Placed<file::PeerBfd>,
+    peer: &PeerConfig,
+    us: &Local,
+) -> Result<Option<BfdSettings>, Fault> {
+    let table = match choice {
+        file::PeerBfd::Plain(false) => return Ok(None),
+        file::PeerBfd::Plain(true) => file::PeerBfdTable::default(),
+        file::PeerBfd::Table(table) => table,
+    };
+    let address = peer.address;
+    let interval = Duration::from_millis(table.interval.unwrap_or(BFD_INTERVAL).into());
+    let timing = bfd::Timing::symmetric(interval, table.multiplier.unwrap_or(BFD_MULTIPLIER));
+    if let Err(problem) = timing.check() {
+        return fail(place, BgpProblem::Bfd(problem).into());
+    }
+    let is_far = |hops: Option<u8>| hops.is_some_and(|hops| hops > 1);
+    let multihop = table.multihop.unwrap_or_else(|| {
+        peer.is_internal(us) || is_far(peer.transport.ttl) || is_far(peer.transport.ttl_security)
+    });
+    if table.minimum_ttl.is_some() && !multihop {
+        return fail(place, BgpProblem::BfdMinimumTtl { address }.into());
+    }
+    let min_ttl = table.minimum_ttl.map_or(BFD_MIN_TTL, std::num::NonZeroU8::get);
+    Ok(Some(BfdSettings { timing, multihop: multihop.then_some(min_ttl) }))
 }
 
 fn families(
