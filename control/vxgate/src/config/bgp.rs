@@ -64,6 +64,12 @@ pub(crate) enum BgpProblem {
     Asn(u32),
     #[error("router-id {0} identifies nobody: give an IPv4 address of this host, its own in the AS")]
     RouterId(Ipv4Addr),
+    #[error(
+        "there is no cluster-number: add one, also for a gateway that is alone, or a [cluster] with its number"
+    )]
+    NoClusterNumber,
+    #[error("cluster-number {number} is not number = {cluster} of [cluster]: remove cluster-number here")]
+    ClusterNumber { number: u16, cluster: u16 },
     #[error("there is no peer: add a [[bgp.peer]], a route reflector say, or remove [bgp]")]
     NoPeers,
     #[error("{0}")]
@@ -170,15 +176,25 @@ impl PeerSettings {
     }
 }
 
+/// What there is to know of the rest of the file.
+pub(super) struct Context<'a> {
+    /// The gateway's own VTEP addresses.
+    pub(super) own: &'a [IpAddr],
+    /// What `[cluster]` has as the cluster's number.
+    pub(super) cluster: Option<u16>,
+    /// Where the file is.
+    pub(super) directory: Option<&'a Path>,
+    pub(super) lines: &'a Lines,
+}
+
 /// Checks `[bgp]`. `targets` are those that overlays name.
 pub(super) fn expand(
     table: Option<Spanned<file::Bgp>>,
     targets: Vec<(Vni, Placed<file::ExplicitTargets>)>,
     (overlays, groups): (&[OverlaySettings], &[OverlayGroup]),
-    own: &[IpAddr],
-    directory: Option<&Path>,
-    lines: &Lines,
+    context: &Context<'_>,
 ) -> Result<Option<BgpSettings>, Fault> {
+    let &Context { own, cluster, directory, lines } = context;
     let Some(table) = table else {
         return match targets.first() {
             Some((_, (place, _))) => fail(*place, BgpProblem::TargetsWithoutBgp.into()),
@@ -186,7 +202,7 @@ pub(super) fn expand(
         };
     };
     let (place, bgp) = placed(table, lines);
-    let local = local(&bgp, lines)?;
+    let local = local(place, &bgp, cluster, lines)?;
     let derived = RouteTargets::from(bgp.route_target);
     let explicit = explicit(targets, &derived, overlays, groups)?;
     let mut peers: Vec<PeerSettings> = Vec::new();
@@ -210,7 +226,7 @@ pub(super) fn expand(
     Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen: bgp.listen, peers }))
 }
 
-fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
+fn local(place: Place, bgp: &file::Bgp, cluster: Option<u16>, lines: &Lines) -> Result<Local, Fault> {
     let (asn, router_id) = (*bgp.asn.get_ref(), *bgp.router_id.get_ref());
     // RFC 7607, RFC 4893 §3 (AS_TRANS), RFC 7300.
     if matches!(asn, 0 | 23456 | 65535 | u32::MAX) {
@@ -219,7 +235,16 @@ fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
     if router_id.is_unspecified() || router_id.is_multicast() || router_id.is_broadcast() {
         return fail(lines.place(bgp.router_id.span().start), BgpProblem::RouterId(router_id).into());
     }
-    Ok(Local { asn, router_id, cluster: bgp.cluster_number })
+    let cluster = match (&bgp.cluster_number, cluster) {
+        (Some(number), Some(cluster)) if *number.get_ref() != cluster => {
+            let problem = BgpProblem::ClusterNumber { number: *number.get_ref(), cluster };
+            return fail(lines.place(number.span().start), problem.into());
+        }
+        (Some(number), _) => *number.get_ref(),
+        (None, Some(cluster)) => cluster,
+        (None, None) => return fail(place, BgpProblem::NoClusterNumber.into()),
+    };
+    Ok(Local { asn, router_id, cluster })
 }
 
 fn peer(

@@ -110,6 +110,7 @@ fn who_we_are_must_be_possible() {
     bad("asn = 65000", "asn = 0", "asn = 0", &["reserved", "AS number"]);
     bad("\"192.0.2.1\"", "\"0.0.0.0\"", "router-id", &["0.0.0.0", "IPv4 address"]);
     bad("cluster-number = 7", "cluster-number = 70000", "70000", &[]);
+    bad("cluster-number = 7\n", "", "[bgp]", &["no cluster-number"]);
     let alone = BGP.find("[[bgp.peer]]").unwrap();
     let message = parse(&format!("{GOOD}{}", &BGP[..alone])).unwrap_err().to_string();
     assert!(message.contains("no peer") && message.contains("[[bgp.peer]]"), "{message}");
