@@ -28,13 +28,13 @@ const PIECE: usize = 64 * 1024;
 const ASN: u32 = 65_000;
 
 /// How it is measured.
-pub(crate) fn modes() -> Value {
+pub(super) fn modes() -> Value {
     json!({"routes": ROUTES, "overlays": OVERLAYS, "routes_an_update": 1, "sockets": "none", "flow_table": "written in the same thread, \
            no readers, but for the rows without it"})
 }
 
 /// Measures everything.
-pub(crate) fn figures() -> Result<Vec<Figure>, Error> {
+pub(super) fn figures() -> Result<Vec<Figure>, Error> {
     // First, while nothing that was freed before could be used again.
     let memory = memory()?;
     let runs = (0..REPETITIONS).map(|_| taking_in()).collect::<Result<Vec<_>, _>>()?;

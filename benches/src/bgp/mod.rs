@@ -1,0 +1,65 @@
+//! BGP: what the speaker takes in and gives out, alone and with a reflector of FRR, and how soon the data plane follows.
+
+mod forwarding;
+mod message;
+mod offline;
+mod reflector;
+mod session;
+
+use std::path::Path;
+
+use lab::Lab;
+use serde_json::Value;
+
+use crate::Error;
+use crate::figure::Figure;
+use crate::pin;
+
+/// A part of the bench, which can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The speaker without sockets.
+    Offline,
+    /// Overlays through FRR.
+    Reflector,
+    /// Until frames follow a route.
+    Forwarding,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 3] = [Self::Offline, Self::Reflector, Self::Forwarding];
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Reflector => "reflector",
+            Self::Forwarding => "forwarding",
+        }
+    }
+
+    /// How it is measured.
+    pub(crate) fn modes(self) -> Value {
+        match self {
+            Self::Offline => offline::modes(),
+            Self::Reflector => reflector::modes(),
+            Self::Forwarding => forwarding::modes(),
+        }
+    }
+
+    /// Measures it, with the binary `vxgate`.
+    pub(crate) fn figures(self, vxgate: &Path) -> Result<Vec<Figure>, Error> {
+        match self {
+            // A thread of its own is pinned; the other parts are not.
+            Self::Offline => {
+                let measured = || {
+                    pin().map_err(|error| error.to_string())?;
+                    offline::figures().map_err(|error| error.to_string())
+                };
+                Ok(std::thread::spawn(measured).join().map_err(|_| "the speaker panicked")??)
+            }
+            Self::Reflector => reflector::figures(&Lab::new()?),
+            Self::Forwarding => forwarding::figures(&Lab::new()?, vxgate),
+        }
+    }
+}
