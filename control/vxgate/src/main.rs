@@ -10,6 +10,7 @@ mod doctor;
 mod mirror;
 mod numa;
 mod observe;
+mod plan;
 mod preflight;
 mod run;
 mod show;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Bindings(arguments) => show::bindings(arguments).map_err(Into::into),
         Command::Capture(arguments) => capture::capture(arguments).map_err(Into::into),
         Command::Trace(arguments) => trace::trace(arguments).map_err(Into::into),
+        Command::Plan(arguments) => plan::plan(arguments).map_err(Into::into),
         // Its exit status says more.
         Command::Doctor(arguments) => return doctor::doctor(arguments),
     };
