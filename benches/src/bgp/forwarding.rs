@@ -48,7 +48,7 @@ const PROBE: usize = 60;
 
 /// How it is measured.
 pub(super) fn modes() -> Value {
-    json!({"changes": CHANGES, "polling": "adaptive", "xdp": "native", "bind": "copy", "idle_ms": "1 to 2"})
+    json!({"nice": super::NICE, "changes": CHANGES, "polling": "adaptive", "xdp": "native", "bind": "copy", "idle_ms": "1 to 2"})
 }
 
 /// Measures it with the binary `vxgate`.
@@ -114,7 +114,7 @@ impl Stage {
              [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n\
              [[overlay]]\nvni = {VNI}\nsubnets = [\"10.1.0.0/16\"]\n\n\
              [bgp]\nasn = {ASN}\nrouter-id = \"{own}\"\ncluster-number = 9\n\n\
-             [[bgp.peer]]\naddress = \"{}\"\nremote-asn = {ASN}\npassive = true\n",
+             [[bgp.peer]]\naddress = \"{}\"\nremote-asn = {ASN}\npassive = true\nhold-time = 0\n",
             Scene::BLOCKS,
             gateway.socket().display(),
             underlay(ENDPOINTS[0]),

@@ -9,6 +9,7 @@ mod session;
 use std::path::Path;
 
 use lab::Lab;
+use rustix::process::setpriority_process;
 use serde_json::Value;
 
 use crate::Error;
@@ -58,8 +59,22 @@ impl Part {
                 };
                 Ok(std::thread::spawn(measured).join().map_err(|_| "the speaker panicked")??)
             }
-            Self::Reflector => reflector::figures(&Lab::new()?),
-            Self::Forwarding => forwarding::figures(&Lab::new()?, vxgate),
+            Self::Reflector => {
+                go_first()?;
+                reflector::figures(&Lab::new()?)
+            }
+            Self::Forwarding => {
+                go_first()?;
+                forwarding::figures(&Lab::new()?, vxgate)
+            }
         }
     }
+}
+
+/// How this thread and all that it starts stand to others of the machine: several processes take part in what is measured
+/// by the wall's clock, and all of them alike go before those that do not.
+const NICE: i32 = -20;
+
+fn go_first() -> Result<(), Error> {
+    Ok(setpriority_process(None, NICE)?)
 }

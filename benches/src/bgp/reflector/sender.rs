@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use evpn::net::{Driver, Handle, Told};
-use evpn::{DuplicatePolicy, Event, Identity, Local, PeerConfig, RouteTargets, Speaker};
+use evpn::{DuplicatePolicy, Event, Identity, Local, PeerConfig, RouteTargets, SessionState, Speaker};
 use tokio::runtime;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use wire::Vni;
@@ -93,7 +93,7 @@ fn speak(place: Place, orders: UnboundedReceiver<Order>, ready: impl FnOnce()) -
     runtime.map_err(|error| error.to_string())?.block_on(async {
         let (driver, handle, mut told) = Driver::new(speaker, &[]).map_err(|error| error.to_string())?;
         let driver = tokio::spawn(driver.run("the turn is over"));
-        wait_end_of_rib(&mut told).await?;
+        wait_established(&mut told).await?;
         ready();
         // What else it tells is taken, as by the gateway.
         let listening = tokio::spawn(async move { while told.recv().await.is_some() {} });
@@ -102,11 +102,10 @@ fn speak(place: Place, orders: UnboundedReceiver<Order>, ready: impl FnOnce()) -
     })
 }
 
-/// Waits until the session is up and the reflector has said all that it had to.
-async fn wait_end_of_rib(told: &mut Receiver<Told>) -> Result<(), String> {
+async fn wait_established(told: &mut Receiver<Told>) -> Result<(), String> {
     while let Some(told) = told.recv().await {
         match told {
-            Told::Event(Event::EndOfRib { .. }) => return Ok(()),
+            Told::Event(Event::Session { state: SessionState::Established, .. }) => return Ok(()),
             Told::Event(Event::Down { reason, .. }) => return Err(format!("the session is down: {reason}")),
             _ => {}
         }
