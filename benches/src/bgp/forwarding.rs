@@ -48,7 +48,7 @@ const PROBE: usize = 60;
 
 /// How it is measured.
 pub(super) fn modes() -> Value {
-    json!({"nice": super::NICE, "changes": CHANGES, "polling": "adaptive", "xdp": "native", "bind": "copy", "idle_ms": "1 to 2"})
+    json!({"scheduling": super::SCHEDULING, "changes": CHANGES, "polling": "adaptive", "xdp": "native", "bind": "copy", "idle_ms": "1 to 2"})
 }
 
 /// Measures it with the binary `vxgate`.

@@ -7,9 +7,9 @@ mod reflector;
 mod session;
 
 use std::path::Path;
+use std::process::Command;
 
 use lab::Lab;
-use rustix::process::setpriority_process;
 use serde_json::Value;
 
 use crate::Error;
@@ -73,8 +73,11 @@ impl Part {
 
 /// How this thread and all that it starts stand to others of the machine: several processes take part in what is measured
 /// by the wall's clock, and all of them alike go before those that do not.
-const NICE: i32 = -20;
+const SCHEDULING: &str = "SCHED_RR, all that take part";
 
 fn go_first() -> Result<(), Error> {
-    Ok(setpriority_process(None, NICE)?)
+    // That of the first thread, which this is.
+    let pid = std::process::id().to_string();
+    let output = Command::new("chrt").args(["--rr", "--pid", "1", &pid]).output()?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
 }

@@ -1,7 +1,8 @@
 //! A BGP session without a speaker: bytes over TCP.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use super::message::{self, HEADER, KEEPALIVE, MOST, NOTIFICATION, OPEN};
@@ -15,7 +16,7 @@ const PIECE: usize = 1 << 20;
 /// Longest silence that is waited out.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An established session.
+/// An established session, ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     stream: TcpStream,
@@ -43,6 +44,14 @@ impl Session {
     /// Writes whole messages.
     pub(crate) fn send(&mut self, messages: &[u8]) -> io::Result<()> {
         self.stream.write_all(messages)
+    }
+
+    /// Lets a thread read what comes, and forget it, until the session ends: a peer that reads nothing holds the other up.
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        let mut stream = self.stream.try_clone()?;
+        stream.set_read_timeout(None)?;
+        thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
+        Ok(())
     }
 
     fn expect(&mut self, kind: u8) -> io::Result<()> {
@@ -75,5 +84,12 @@ impl Session {
         let bytes = &self.buffer[self.start..self.end];
         let length = usize::from(u16::from_be_bytes([*bytes.get(16)?, *bytes.get(17)?]));
         (length >= HEADER && bytes.len() >= length).then_some(length)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Who drains it ends too. An error: it has ended already.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

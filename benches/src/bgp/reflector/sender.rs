@@ -71,6 +71,8 @@ fn send(
 ) -> std::io::Result<()> {
     let (announcements, withdrawals) = (routes::announcements(own), routes::withdrawals(own));
     let mut session = Session::connect(reflector, own)?;
+    // FRR tells routes to whoever they are from, too.
+    session.drain()?;
     ready();
     while let Some(order) = orders.blocking_recv() {
         session.send(match order {
