@@ -41,7 +41,7 @@ const RECEIVER: u8 = 3;
 
 /// How it is measured.
 pub(super) fn modes() -> Value {
-    json!({"scheduling": super::SCHEDULING, "turns_of_each": TURNS, "reflector": "FRR, one bgpd a turn", "prebuilt_withdrawals": "as full as 4096 bytes allow"})
+    json!({"scheduling": super::SCHEDULING, "turns_of_each": TURNS, "reflector": "FRR, one bgpd a turn", "prebuilt_withdrawals": "as full as extended messages allow"})
 }
 
 /// Measures both in turn.
