@@ -78,3 +78,26 @@ fn count(message: &[u8], present: &mut [u8], routes: &mut usize) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bgp::reflector::routes::{ROUTES, announcements, withdrawals};
+
+    #[test]
+    fn what_was_made_beforehand_is_each_route_once() {
+        let (mut present, mut there) = (vec![0; OVERLAYS as usize], 0);
+        for (bytes, expected) in
+            [announcements, withdrawals].map(|make| make(Ipv4Addr::LOCALHOST)).iter().zip([ROUTES, 0])
+        {
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let length = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
+                let (message, after) = rest.split_at(length);
+                count(message, &mut present, &mut there).expect("an UPDATE");
+                rest = after;
+            }
+            assert_eq!(there, expected);
+        }
+    }
+}
