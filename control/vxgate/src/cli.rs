@@ -9,6 +9,7 @@ use wire::Vni;
 
 use crate::config::DEFAULT_SOCKET;
 use crate::observe::{FilterArguments, TapDirection};
+use crate::plan::PlanArguments;
 
 /// Userspace VXLAN gateway: routes between tens of thousands of overlays and the outer network, with no kernel
 /// interface for any of them.
@@ -34,7 +35,7 @@ pub(crate) enum Command {
     Cleanup(ConfigFile),
     /// Show the state of the running gateway.
     Show(Show),
-    /// Tell what happened to BGP sessions, and which routes were refused and why: a line of JSON each.
+    /// Tell what happened to BGP and BFD sessions, and which routes were refused and why: a line of JSON each.
     ///
     /// The last thousand are kept.
     Events(Events),
@@ -53,6 +54,10 @@ pub(crate) enum Command {
     /// Exits with 0 if nothing is worse than a note, 1 if there are warnings, 2 if there are failures or the machine
     /// could not be looked at.
     Doctor(Doctor),
+    /// Say which gateway of a cluster gets what, before and after a change. Asks no gateway, and changes nothing.
+    ///
+    /// Shows how even it is beside the weights, how much moves, and from whom to whom.
+    Plan(PlanArguments),
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +204,8 @@ pub(crate) enum What {
     Taps,
     /// What happened to all frames, and what the slow path did, by name.
     Counters,
+    /// BFD: sessions, what was agreed, packets and why some were dropped, and when its own thread did not run.
+    Bfd,
     /// BGP: peers, and the routes that they told.
     #[command(subcommand)]
     Bgp(BgpWhat),

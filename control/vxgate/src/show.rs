@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::api::{Answer, BindingRow, MAX_BINDINGS, Question, Request};
 use crate::bgp::RouteFilter;
 use crate::cli::{BgpWhat, Bindings, Events, Output, Show, Transfer, What};
+pub(crate) use tables::columns;
 use tables::table;
 
 /// Why nothing is shown.
@@ -47,6 +48,7 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Punts => Question::Punts,
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
+        What::Bfd => Question::Bfd,
         What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
         What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {
             family: family.clone(),
@@ -71,7 +73,8 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
     print(&match arguments.output {
         Output::Table => table(&answer, with_why),
         Output::Json => json(&answer)?,
-    })
+    })?;
+    Ok(())
 }
 
 /// Writes events as they come, until the gateway ends or nobody reads them.
@@ -103,7 +106,7 @@ pub(crate) fn bindings(arguments: &Bindings) -> Result<(), ShowError> {
             let answer = ask(&arguments.socket, Request::Show(Question::Neighbours { vni: filter.vni }))?;
             let Answer::Neighbours(rows) = answer else { return Err(unexpected()) };
             let rows: Vec<BindingRow> = rows.into_iter().filter_map(BindingRow::of).collect();
-            print(&pretty(&rows)?)
+            print(&pretty(&rows)?)?;
         }
         Transfer::Import { file } => {
             let failed = |source| ShowError::Bindings { path: file.clone(), source };
@@ -116,9 +119,10 @@ pub(crate) fn bindings(arguments: &Bindings) -> Result<(), ShowError> {
             print(&format!(
                 "{} bindings given to the gateway; it leaves out those of unknown stations\n",
                 rows.len()
-            ))
+            ))?;
         }
     }
+    Ok(())
 }
 
 fn read_bindings(path: &Path) -> io::Result<Vec<BindingRow>> {
@@ -139,11 +143,12 @@ fn unexpected() -> ShowError {
     ShowError::NoAnswer(io::ErrorKind::InvalidData.into())
 }
 
-fn print(text: &str) -> Result<(), ShowError> {
+/// Writes to standard output.
+pub(crate) fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // `vxgate show … | head` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => Ok(outcome?),
+        outcome => outcome,
     }
 }
 
@@ -162,7 +167,7 @@ fn ask(path: &Path, request: Request) -> Result<Answer, ShowError> {
     }
 }
 
-/// The rows alone, one array.
+/// The rows alone, one array; of BFD, one object with them.
 fn json(answer: &Answer) -> io::Result<String> {
     match answer {
         Answer::Overlays(rows) => pretty(rows),
@@ -177,6 +182,7 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::Counters(rows) => pretty(rows),
         Answer::BgpPeers(rows) => pretty(rows),
         Answer::BgpRoutes(rows) => pretty(rows),
+        Answer::Bfd(view) => pretty(view),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),
     }
