@@ -119,7 +119,7 @@ fn who_we_are_must_be_possible() {
 #[test]
 fn a_peer_must_be_one_that_can_be_spoken_with() {
     bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["192.0.2.9", "twice", "keep one"]);
-    bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["also on line 58"]);
+    bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["also on line 43"]);
     bad("2001:db8::9", "::ffff:192.0.2.9", "[[bgp.peer]]", &["::ffff:192.0.2.9", "write 192.0.2.9"]);
     bad("2001:db8::9", "fe80::9", "[[bgp.peer]]", &["fe80::9", "link-local", "global address"]);
     bad("2001:db8::9", "255.255.255.255", "[[bgp.peer]]", &["255.255.255.255", "unicast"]);
@@ -155,14 +155,14 @@ fn route_targets_must_not_clash() {
     );
     assert!(message.starts_with("gw.toml:25:") && message.contains("(line 27)"), "{message}");
     // Two that are both named.
-    let named = "route-targets = { import = [\"1:1\", \"1:2\"], export = \"1:1\" }";
-    let other = named.replace("1:1", "1:3");
+    let named = "route-targets = { import = [\"1:1001\", \"1:1002\"], export = \"1:1001\" }";
+    let other = named.replace("1:1001", "1:1003");
     let text = with_bgp("[bgp]", "[bgp]").replacen("mtu = 1400", named, 1);
     let text = format!("{text}\n[[overlay]]\nvni = 200\nsubnets = [\"10.200.2.0/24\"]\n{other}\n");
     let message = parse(&text).unwrap_err().to_string();
     let line = |text: &str, part: &str| text[..text.rfind(part).unwrap()].matches('\n').count() + 1;
     assert!(message.starts_with(&format!("gw.toml:{}:", line(&text, &other))), "{message}");
-    for word in ["1:2", "VNI 200", "VNI 100", &format!("(line {})", line(&text, named)), "of its own"] {
+    for word in ["1:1002", "VNI 200", "VNI 100", &format!("(line {})", line(&text, named)), "of its own"] {
         assert!(message.contains(word), "{word}: {message}");
     }
     clash("frr", "65001:5").unwrap();
