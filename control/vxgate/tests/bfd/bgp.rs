@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lab::{Family, Frr, wait_until};
 
-use crate::stage::{PATIENCE, Stage, TIMING, far, frr_session, near, own};
+use crate::stage::{PATIENCE, Stage, TIMING, far, frr_session, near, own, own_far};
 
 /// A reflector with hold times that no test waits for: who notices a death is BFD.
 fn bgpd(peers: &[(IpAddr, IpAddr)]) -> String {
@@ -33,10 +33,10 @@ fn wait_bgp(stage: &Stage, peer: IpAddr, is_up: bool) {
     .unwrap();
 }
 
-/// FRR's own choice for internal peers is multihop, whether or not they are on the link.
-fn wait_frr(frr: &Frr, gateway: IpAddr) {
+/// FRR chooses by itself between one hop and several, as the gateway does.
+fn wait_frr(frr: &Frr, gateway: IpAddr, multihop: bool) {
     wait_until("bgpd's session of bfdd", PATIENCE, || {
-        let row = frr_session(frr, gateway, true)?;
+        let row = frr_session(frr, gateway, multihop)?;
         if row["status"] == "up" { Ok(()) } else { Err(row.to_string()) }
     })
     .unwrap();
@@ -47,15 +47,17 @@ fn bgp_falls_with_its_link_and_outlives_the_operators_pause() {
     let mut stage = Stage::new();
     let frr = stage.frr(&[
         ("bfdd", ""),
-        ("bgpd", &bgpd(&[(near(Family::V4), own(Family::V4)), (far(Family::V6), own(Family::V6))])),
+        ("bgpd", &bgpd(&[(near(Family::V4), own(Family::V4)), (far(Family::V6), own_far(Family::V6))])),
     ]);
     let keys = format!("hold-time = 1800\nconnect-retry = 1\nbfd = {{ {TIMING} }}");
     let peers = [near(Family::V4), far(Family::V6)];
-    stage.start(&peers.map(|peer| (peer, &*keys)));
-    for (peer, family) in peers.into_iter().zip([Family::V4, Family::V6]) {
+    let by_loopback = format!("{keys}\nlocal-address = \"{}\"", own_far(Family::V6));
+    stage.start(&[(peers[0], &keys), (peers[1], &by_loopback)]);
+    wait_frr(&frr, own(Family::V4), false);
+    wait_frr(&frr, own_far(Family::V6), true);
+    for (peer, segment) in peers.into_iter().zip(["underlay0", "multihop"]) {
         wait_bgp(&stage, peer, true);
-        stage.wait_up(peer);
-        wait_frr(&frr, own(family));
+        assert_eq!(stage.wait_up(peer)["segment"], segment);
     }
 
     stage.set_cable(false);
@@ -71,7 +73,7 @@ fn bgp_falls_with_its_link_and_outlives_the_operators_pause() {
 
     // bfdd is put to rest: the path is as it was, and so is BGP (RFC 5882 §3.2).
     let [v4, _] = peers;
-    let select = format!("peer {} multihop local-address {v4}", own(Family::V4));
+    let select = format!("peer {} local-address {v4} interface eth0", own(Family::V4));
     frr.vtysh(&["configure terminal", "bfd", &select, "shutdown"]).unwrap();
     stage.wait_session(v4, "held down", |row| row["standing"] == "held down by the peer");
     wait_bgp(&stage, v4, true);

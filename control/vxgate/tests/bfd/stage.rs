@@ -33,6 +33,14 @@ pub(crate) fn far(family: Family) -> IpAddr {
     }
 }
 
+/// The like of the gateway's.
+pub(crate) fn own_far(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => "192.0.2.1".parse().unwrap(),
+        Family::V6 => "2001:db8:9::1".parse().unwrap(),
+    }
+}
+
 pub(crate) fn near(family: Family) -> IpAddr {
     Topology::UNDERLAY.address(family, PEER)
 }
@@ -49,7 +57,16 @@ impl Stage {
         let peer = topology.underlay.host(&lab, "peer", attach, &[]).unwrap();
         for family in Family::BOTH {
             peer.namespace.ip(&format!("address add {} dev lo\nlink set lo up", far(family))).unwrap();
-            topology.gateway.ip(&format!("route add {} via {}", far(family), near(family))).unwrap();
+            topology
+                .gateway
+                .ip(&format!(
+                    "address add {} dev lo\nlink set lo up\nroute add {} via {}",
+                    own_far(family),
+                    far(family),
+                    near(family)
+                ))
+                .unwrap();
+            peer.namespace.ip(&format!("route add {} via {}", own_far(family), own(family))).unwrap();
         }
         let gateway = Gateway::new(&topology.gateway, Path::new(env!("CARGO_BIN_EXE_vxgate")));
         Self { topology, peer, gateway }
