@@ -1,5 +1,6 @@
 //! What a speaker and its peers are told at the start.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct Local {
 }
 
 /// How the session's TCP connections are made; read by [`net`](crate::net) only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Transport {
     /// Local address; the kernel chooses if there is none.
     pub local: Option<IpAddr>,
@@ -32,6 +33,20 @@ pub struct Transport {
     /// TTL of what is sent, where `ttl_security` is not set. `None`: 1 for an eBGP peer (a peer on the link), the
     /// kernel's default for an iBGP peer. A number makes eBGP multihop.
     pub ttl: Option<u8>,
+}
+
+/// Not the password: what is logged is read by others.
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, port, password, ttl_security, ttl } = self;
+        f.debug_struct("Transport")
+            .field("local", local)
+            .field("port", port)
+            .field("password", &password.as_ref().map(|_| "..."))
+            .field("ttl_security", ttl_security)
+            .field("ttl", ttl)
+            .finish()
+    }
 }
 
 /// One peer.
@@ -194,4 +209,18 @@ pub enum ConfigError {
     /// More than can be numbered.
     #[error("more than 65536 peers: take fewer")]
     TooManyPeers,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let mut peer = PeerConfig::new(IpAddr::from([192, 0, 2, 9]), 65000);
+        assert!(format!("{peer:?}").contains("password: None"));
+        peer.transport.password = Some("hunter2".to_owned());
+        let shown = format!("{peer:?} {peer:#?}");
+        assert!(shown.contains("password: Some") && !shown.contains("hunter2"), "{shown}");
+    }
 }

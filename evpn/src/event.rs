@@ -231,6 +231,11 @@ pub enum Event {
         /// The faults.
         detail: String,
     },
+    /// Peers cannot connect for now: there are no descriptors or no memory for their connections. It is tried again.
+    NotAccepting {
+        /// What the kernel says.
+        error: String,
+    },
     /// A peer has told all its routes of a family (RFC 4724 §2).
     EndOfRib {
         /// The peer.

@@ -234,6 +234,13 @@ impl Session {
         self.settle(now);
     }
 
+    /// Bytes wait that nobody has had time for.
+    pub(crate) fn heard(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(connection) = self.connection(id) {
+            connection.heard(now);
+        }
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.iter().filter_map(Connection::deadline);

@@ -137,6 +137,14 @@ impl Speaker {
         }
     }
 
+    /// Goes on with [`shut_down`](Self::shut_down): all sessions end now, whatever their peers have been told.
+    pub(crate) fn cut_short(&mut self, now: Instant) {
+        let words = self.leaving.clone().unwrap_or_default();
+        for peer in self.ids() {
+            self.stop_peer(peer, &words, now);
+        }
+    }
+
     /// Whether [`shut_down`](Self::shut_down) was called.
     pub fn is_leaving(&self) -> bool {
         self.leaving.is_some()
@@ -215,14 +223,43 @@ impl Speaker {
         }
     }
 
-    /// What to do next, or what is new. `None`: nothing for now.
+    /// What to do next, or what is new. `None`: nothing for now. Work on all routes, as after the loss of a peer, is done
+    /// on the way.
     pub fn poll(&mut self, now: Instant) -> Option<Output> {
-        self.outputs.pop_front().or_else(|| {
-            self.rib.poll(now).map(|told| match told {
-                Told::Change(change) => Output::Change(change),
-                Told::Event(event) => Output::Event(event),
-            })
+        loop {
+            let output = self.poll_session().or_else(|| self.poll_routes());
+            if output.is_some() || !self.work(now) {
+                return output;
+            }
+        }
+    }
+
+    /// As [`poll`](Self::poll), of sessions alone: a step to take or an event of theirs. There are few.
+    pub(crate) fn poll_session(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// As [`poll`](Self::poll), of routes alone, without work on all of them.
+    pub(crate) fn poll_routes(&mut self) -> Option<Output> {
+        self.rib.poll().map(|told| match told {
+            Told::Change(change) => Output::Change(change),
+            Told::Event(event) => Output::Event(event),
         })
+    }
+
+    /// Does a step of the work on all routes, a thousand at most; whether there was any.
+    pub(crate) fn work(&mut self, now: Instant) -> bool {
+        self.rib.sweep(now)
+    }
+
+    /// How much waits to be polled.
+    pub(crate) fn backlog(&self) -> usize {
+        self.outputs.len() + self.rib.backlog()
+    }
+
+    /// Bytes of a peer have come that could not be taken in yet: it is alive, so that its hold time begins anew.
+    pub(crate) fn heard(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
+        self.session(peer).heard(connection, now);
     }
 
     /// Lets a MAC address that was held as duplicate count again; whether there was one.

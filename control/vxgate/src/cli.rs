@@ -9,6 +9,7 @@ use wire::Vni;
 
 use crate::config::DEFAULT_SOCKET;
 use crate::observe::{FilterArguments, TapDirection};
+use crate::plan::PlanArguments;
 
 /// Userspace VXLAN gateway: routes between tens of thousands of overlays and the outer network, with no kernel
 /// interface for any of them.
@@ -53,6 +54,10 @@ pub(crate) enum Command {
     /// Exits with 0 if nothing is worse than a note, 1 if there are warnings, 2 if there are failures or the machine
     /// could not be looked at.
     Doctor(Doctor),
+    /// Say which gateway of a cluster gets what, before and after a change. Asks no gateway, and changes nothing.
+    ///
+    /// Shows how even it is beside the weights, how much moves, and from whom to whom.
+    Plan(PlanArguments),
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod doctor;
 mod mirror;
 mod numa;
 mod observe;
+mod plan;
 mod preflight;
 mod run;
 mod show;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Bindings(arguments) => show::bindings(arguments).map_err(Into::into),
         Command::Capture(arguments) => capture::capture(arguments).map_err(Into::into),
         Command::Trace(arguments) => trace::trace(arguments).map_err(Into::into),
+        Command::Plan(arguments) => plan::plan(arguments).map_err(Into::into),
         // Its exit status says more.
         Command::Doctor(arguments) => return doctor::doctor(arguments),
     };

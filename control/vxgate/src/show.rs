@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::api::{Answer, BindingRow, MAX_BINDINGS, Question, Request};
 use crate::bgp::RouteFilter;
 use crate::cli::{BgpWhat, Bindings, Events, Output, Show, Transfer, What};
+pub(crate) use tables::columns;
 use tables::table;
 
 /// Why nothing is shown.
@@ -72,7 +73,8 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
     print(&match arguments.output {
         Output::Table => table(&answer, with_why),
         Output::Json => json(&answer)?,
-    })
+    })?;
+    Ok(())
 }
 
 /// Writes events as they come, until the gateway ends or nobody reads them.
@@ -104,7 +106,7 @@ pub(crate) fn bindings(arguments: &Bindings) -> Result<(), ShowError> {
             let answer = ask(&arguments.socket, Request::Show(Question::Neighbours { vni: filter.vni }))?;
             let Answer::Neighbours(rows) = answer else { return Err(unexpected()) };
             let rows: Vec<BindingRow> = rows.into_iter().filter_map(BindingRow::of).collect();
-            print(&pretty(&rows)?)
+            print(&pretty(&rows)?)?;
         }
         Transfer::Import { file } => {
             let failed = |source| ShowError::Bindings { path: file.clone(), source };
@@ -117,9 +119,10 @@ pub(crate) fn bindings(arguments: &Bindings) -> Result<(), ShowError> {
             print(&format!(
                 "{} bindings given to the gateway; it leaves out those of unknown stations\n",
                 rows.len()
-            ))
+            ))?;
         }
     }
+    Ok(())
 }
 
 fn read_bindings(path: &Path) -> io::Result<Vec<BindingRow>> {
@@ -140,11 +143,12 @@ fn unexpected() -> ShowError {
     ShowError::NoAnswer(io::ErrorKind::InvalidData.into())
 }
 
-fn print(text: &str) -> Result<(), ShowError> {
+/// Writes to standard output.
+pub(crate) fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // `vxgate show … | head` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => Ok(outcome?),
+        outcome => outcome,
     }
 }
 

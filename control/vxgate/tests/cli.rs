@@ -141,3 +141,77 @@ fn a_capture_without_a_gateway_leaves_the_file_of_before() {
     assert!(text(&output.stderr).contains("no gateway answers at /nonexistent/vxgate.sock"));
     assert_eq!(fs::read_to_string(&file.0).expect("the file"), "of before");
 }
+
+#[test]
+fn a_plan_says_who_gets_what_and_what_moves() {
+    let plan = |line: &str| {
+        let output = vxgate(&line.split(' ').collect::<Vec<_>>());
+        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let json = |line: &str| -> serde_json::Value { serde_json::from_str(&plan(line)).expect("JSON") };
+
+    // Of three, one fails: what it had moves, and nothing else.
+    let announce = json("plan --gateways 1-3 --after 1,3 --vnis 1-3000 -o json");
+    let had = &announce["before"][1];
+    assert_eq!((&had["gateway"], &had["weight"]), (&2.into(), &100.into()));
+    assert!((had["overlays"].as_u64().unwrap()).abs_diff(1000) < 150, "{had}");
+    assert_eq!(announce["moves"]["overlays"], had["overlays"]);
+    assert_eq!(announce["moves"]["least"], had["overlays"]);
+    let ways = announce["moves"]["ways"].as_array().unwrap();
+    assert!(ways.len() == 2 && ways.iter().all(|way| way["from"] == 2), "{ways:?}");
+    assert_eq!(announce["after"].as_array().unwrap().len(), 2);
+
+    // Shards by weight, to one of them.
+    let floating =
+        json("plan -m floating -g 1=100,2=50,3=0 -a 1=100,2=50 --shards 12 --vnis 1-1200 --each -o json");
+    let shards: Vec<_> = floating["before"].as_array().unwrap().iter().map(|row| &row["shards"]).collect();
+    assert_eq!(shards, [&8, &4, &0]);
+    assert_eq!(floating["moves"]["shards"], 0);
+    let each = floating["each"].as_array().unwrap();
+    assert!(each.len() == 12 && each.iter().all(|row| row["overlays"].as_u64().unwrap().abs_diff(100) <= 1));
+
+    let table = plan("plan -g 1,2 -a 1 --vnis 5,7 --each");
+    assert!(table.contains("After the change:") && table.contains(" 0 more than must"), "{table}");
+    assert!(table.contains("\nVNI  BEFORE  AFTER  ORDER\n"), "{table}");
+
+    let file = File::new("plan.toml", CONFIG);
+    assert_eq!(json(&format!("plan -g 1 -c {} -o json", file.path()))["overlays"], 1);
+}
+
+#[test]
+fn a_plan_that_cannot_be_is_refused() {
+    for (line, remedy) in [
+        ("plan", "--gateways"),
+        ("plan -g 1,2,1", "gateway 1 is there twice"),
+        ("plan -g 1-129", "at most 128"),
+        ("plan -g 1=0", "give a gateway a weight above zero"),
+        ("plan -g 1 -a 2=0 -m floating", "nobody serves after"),
+        ("plan -g 0", "1 to 65535"),
+        ("plan -g 3-1", "lower number first"),
+        ("plan -g 1=65536", "0 to 65535"),
+        ("plan -g 1 --shards 4097", "1 to 4096"),
+        ("plan -g 1 --vnis 0-7", "a VNI is"),
+        ("plan -g 1 --vnis 7 --config x", "cannot be used with"),
+        ("plan study --samples 1 --svg /nonexistent/x.svg", "a directory that exists"),
+    ] {
+        let output = vxgate(&line.split(' ').collect::<Vec<_>>());
+        let errors = text(&output.stderr);
+        assert!(!output.status.success() && errors.contains(remedy), "{line}: {errors}");
+    }
+}
+
+#[test]
+fn the_study_is_printed_and_drawn() {
+    let picture = std::env::temp_dir().join(format!("vxgate-cli-{}-study.svg", std::process::id()));
+    let svg = picture.to_str().expect("UTF-8");
+    let output = vxgate(&["plan", "study", "--samples", "20", "--svg", svg, "-o", "json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let study: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(study["shares"].as_array().unwrap().len(), 9);
+    let drawn = fs::read_to_string(&picture).expect("a picture");
+    fs::remove_file(&picture).expect("it is ours");
+    assert!(drawn.starts_with("<svg") && drawn.ends_with("</svg>\n"));
+    // A frame and nine boxes; a point for each number of cost levels.
+    assert_eq!((drawn.matches("<rect").count(), drawn.matches("<circle").count()), (10, 9));
+}

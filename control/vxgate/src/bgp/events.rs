@@ -15,8 +15,9 @@ use crate::bfd::News;
 
 /// Events that are kept for who asks later, and that a slow follower may be behind.
 const KEPT: usize = 1024;
-/// Events of refused routes that are told in a second; the others are counted. A peer can send millions.
-const REFUSALS: u32 = 50;
+/// Events of refused routes that are told in a second, and events of each peer's session; the others are counted. A peer
+/// can send millions of the former, and come and go as fast as it likes.
+const MOST: u32 = 50;
 
 /// An event, as a line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -24,8 +25,8 @@ const REFUSALS: u32 = 50;
 pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
-    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `suppressed`; of BFD `bfd`,
-    /// `bfd-stolen`.
+    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`,
+    /// `suppressed`; of BFD `bfd`, `bfd-stolen`.
     pub(crate) event: String,
     /// The peer that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -63,16 +64,57 @@ pub(crate) struct Events {
 #[derive(Debug)]
 struct State {
     kept: VecDeque<EventRow>,
-    /// The second, how many refusals were told in it, and how many were not.
+    refusals: Budget,
+    /// By number of the peer: one that flaps does not silence the others.
+    sessions: Vec<Budget>,
+    bfd: Budget,
+}
+
+/// What is told in a second.
+#[derive(Clone, Debug)]
+struct Budget {
     second: Instant,
     told: u32,
     suppressed: u64,
 }
 
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self { second: now, told: 0, suppressed: 0 }
+    }
+
+    /// How many were not told in a second that is over.
+    fn settle(&mut self, now: Instant) -> Option<u64> {
+        if now.saturating_duration_since(self.second) < Duration::from_secs(1) {
+            return None;
+        }
+        let suppressed = self.suppressed;
+        *self = Self::new(now);
+        (suppressed > 0).then_some(suppressed)
+    }
+
+    /// Whether one more is told.
+    fn take(&mut self) -> bool {
+        let has_room = self.told < MOST;
+        if has_room {
+            self.told += 1;
+        } else {
+            self.suppressed += 1;
+        }
+        has_room
+    }
+}
+
 impl Events {
     /// Events about these peers, by their numbers.
     pub(super) fn new(peers: Vec<IpAddr>) -> Self {
-        let state = State { kept: VecDeque::new(), second: Instant::now(), told: 0, suppressed: 0 };
+        let budget = Budget::new(Instant::now());
+        let state = State {
+            kept: VecDeque::new(),
+            refusals: budget.clone(),
+            sessions: vec![budget.clone(); peers.len()],
+            bfd: budget,
+        };
         Self { peers, state: Mutex::new(state), followers: broadcast::channel(KEPT).0 }
     }
 
@@ -87,11 +129,49 @@ impl Events {
         self.tell_at(event, Instant::now());
     }
 
-    fn tell_at(&self, event: Event, now: Instant) {
+    /// Says how many events of the last second were not told, if that is over. To be called now and then: nothing else
+    /// may happen.
+    pub(super) fn settle(&self) {
+        self.settle_at(Instant::now());
+    }
+
+    fn settle_at(&self, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_by_route =
-            matches!(event, Event::Rejected { .. } | Event::Malformed { .. } | Event::Duplicate { .. });
-        if is_by_route && !self.is_few(&mut state, now) {
+        if let Some(count) = state.refusals.settle(now) {
+            self.publish(
+                &mut state,
+                row("suppressed", format!("{count} events of refused routes were not told")),
+            );
+        }
+        if let Some(count) = state.bfd.settle(now) {
+            self.publish(&mut state, row("suppressed", format!("{count} events of BFD were not told")));
+        }
+        for place in 0..state.sessions.len() {
+            if let Some(count) = state.sessions[place].settle(now) {
+                let detail = format!(
+                    "{count} events of the session were not told; vxgate show bgp peers has its state"
+                );
+                let row = EventRow { peer: self.peers.get(place).copied(), ..row("suppressed", detail) };
+                self.publish(&mut state, row);
+            }
+        }
+    }
+
+    fn tell_at(&self, event: Event, now: Instant) {
+        self.settle_at(now);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = match &event {
+            Event::Rejected { .. }
+            | Event::Malformed { .. }
+            | Event::Duplicate { .. }
+            | Event::Recovered { .. } => Some(&mut state.refusals),
+            Event::Session { peer, .. } | Event::Down { peer, .. } | Event::EndOfRib { peer, .. } => {
+                state.sessions.get_mut(usize::from(peer.0))
+            }
+            // One a second at most.
+            Event::NotAccepting { .. } => None,
+        };
+        if budget.is_some_and(|budget| !budget.take()) {
             return;
         }
         let row = self.row(event);
@@ -100,31 +180,14 @@ impl Events {
 
     /// A BFD session changed, or the thread of BFD did not run.
     pub(crate) fn tell_bfd(&self, news: &News) {
+        self.settle();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody on the link may have sessions without a key flap as fast as he can send.
-        if self.is_few(&mut state, Instant::now())
-            && let Some(row) = bfd_row(news)
+        if let Some(row) = bfd_row(news)
+            && state.bfd.take()
         {
             self.publish(&mut state, row);
         }
-    }
-
-    /// Whether there were few of those events that others can cause without end. Otherwise they are counted.
-    fn is_few(&self, state: &mut State, now: Instant) -> bool {
-        if now.saturating_duration_since(state.second) >= Duration::from_secs(1) {
-            (state.second, state.told) = (now, 0);
-            let suppressed = std::mem::take(&mut state.suppressed);
-            if suppressed > 0 {
-                let detail = format!("{suppressed} events of refused routes or BFD were not told");
-                self.publish(state, row("suppressed", detail));
-            }
-        }
-        if state.told >= REFUSALS {
-            state.suppressed += 1;
-            return false;
-        }
-        state.told += 1;
-        true
     }
 
     fn publish(&self, state: &mut State, row: EventRow) {
@@ -158,6 +221,9 @@ impl Events {
                 of(peer, EventRow { route: Some(route), ..row })
             }
             Event::Malformed { peer, detail } => of(peer, row("malformed", detail)),
+            Event::NotAccepting { error } => {
+                row("not-accepting", format!("peers cannot connect for now: {error}"))
+            }
             Event::EndOfRib { peer, family } => of(peer, row("end-of-rib", family.to_string())),
             Event::Duplicate { vni, mac, held, other, recovery } => {
                 let until = recovery
@@ -244,7 +310,7 @@ mod tests {
             route: route.to_string(),
         };
         (0..1000).for_each(|route| events.tell_at(rejected(route), start));
-        assert_eq!(events.follow().0.len(), REFUSALS as usize);
+        assert_eq!(events.follow().0.len(), MOST as usize);
         let (_, mut follower) = events.follow();
         events.tell_at(rejected(1), start + Duration::from_secs(1));
         let suppressed = follower.try_recv().unwrap();
@@ -258,10 +324,33 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_flaps_is_told_of_now_and_then_and_others_as_ever() {
+        let (flapping, other): (IpAddr, IpAddr) =
+            ("192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap());
+        let events = Events::new(vec![flapping, other]);
+        let start = Instant::now();
+        let down = |peer| Event::Down { peer: PeerId(peer), reason: evpn::DownReason::Closed };
+        (0..1000).for_each(|_| events.tell_at(down(0), start));
+        events.tell_at(down(1), start);
+        let (told, mut follower) = events.follow();
+        assert_eq!(told.len(), MOST as usize + 1);
+        assert_eq!(told.last().unwrap().peer, Some(other));
+        // Though nothing else happens.
+        events.settle_at(start + Duration::from_millis(999));
+        assert!(follower.try_recv().is_err());
+        events.settle_at(start + Duration::from_secs(1));
+        let suppressed = follower.try_recv().unwrap();
+        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", Some(flapping)));
+        assert!(suppressed.detail.starts_with("950 "), "{suppressed:?}");
+        events.settle_at(start + Duration::from_secs(2));
+        assert!(follower.try_recv().is_err(), "told once");
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let events = Events::new(Vec::new());
         for _ in 0..2 * KEPT {
-            events.tell(Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn });
+            events.tell(Event::NotAccepting { error: String::new() });
         }
         assert_eq!(events.follow().0.len(), KEPT);
     }

@@ -188,7 +188,8 @@ pub(super) fn expand(
     };
     let (place, bgp) = placed(table, lines);
     let local = local(&bgp, lines)?;
-    let explicit = explicit(targets, bgp.route_target, overlays, groups)?;
+    let derived = RouteTargets::from(bgp.route_target);
+    let explicit = explicit(targets, &derived, overlays, groups)?;
     let mut peers: Vec<PeerSettings> = Vec::new();
     for table in bgp.peer {
         let address = *table.get_ref().address.get_ref();
@@ -207,14 +208,7 @@ pub(super) fn expand(
         window: bgp.duplicates.window.map_or(default.window, |file::Seconds(time)| time),
         recovery: bgp.duplicates.recovery.map_or(default.recovery, |file::Recovery(time)| time),
     };
-    Ok(Some(BgpSettings {
-        local,
-        derived: bgp.route_target.into(),
-        explicit,
-        duplicates,
-        listen: bgp.listen,
-        peers,
-    }))
+    Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen: bgp.listen, peers }))
 }
 
 fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
@@ -325,7 +319,7 @@ fn families(
 /// any AS is imported.)
 fn explicit(
     named: Vec<(Vni, Placed<file::ExplicitTargets>)>,
-    derived: file::DerivedTarget,
+    derived: &RouteTargets,
     overlays: &[OverlaySettings],
     groups: &[OverlayGroup],
 ) -> Result<HashMap<Vni, RouteTargets>, Fault> {
@@ -346,7 +340,7 @@ fn explicit(
                 clash(other, place_of_other)?;
             }
             owners.insert(target, (vni, place));
-            let others = derived_of(target, derived).filter(|other| !names.contains_key(other));
+            let others = derived.derived_vni(target).filter(|other| !names.contains_key(other));
             if let Some(other) = others
                 && let Ok(at) = overlays.binary_search_by_key(&other, |overlay| overlay.vni)
             {
@@ -356,15 +350,4 @@ fn explicit(
         explicit.insert(vni, RouteTargets::Explicit { import, export });
     }
     Ok(explicit)
-}
-
-/// The overlay whose derived target this is.
-fn derived_of(target: RouteTarget, derived: file::DerivedTarget) -> Option<Vni> {
-    let text = target.to_string();
-    let number: u32 = text.split_once(':')?.1.parse().ok()?;
-    let vni = match derived {
-        file::DerivedTarget::Frr => number,
-        file::DerivedTarget::Rfc8365 => number.checked_sub(0x1000_0000)?,
-    };
-    Vni::new(vni)
 }

@@ -19,8 +19,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 pub(super) use bgp::{
-    Bgp, DerivedTarget, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds,
-    TargetText,
+    Bgp, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds, TargetText,
 };
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};

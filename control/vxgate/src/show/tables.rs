@@ -230,7 +230,7 @@ fn ports(rows: &[PortRow]) -> String {
 }
 
 /// Columns as wide as their widest cell, two spaces apart; those in `right` are aligned right.
-fn columns(titles: &[&str], right: &[usize], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn columns(titles: &[&str], right: &[usize], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut lines = vec![titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>()];
     lines.extend(rows);
     let widths: Vec<usize> = (0..titles.len())

@@ -147,6 +147,8 @@ fn route_targets_must_not_clash() {
     );
     assert!(message.starts_with("gw.toml:25:") && message.contains("(line 27)"), "{message}");
     clash("frr", "65001:5").unwrap();
+    // Of a four-octet AS: no derived target.
+    clash("frr", "4200000000:3").unwrap();
     clash("frr", "65001:100").unwrap();
     clash("rfc8365", "65001:3").unwrap();
     clash("rfc8365", "65001:268435459").unwrap_err();
