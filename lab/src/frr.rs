@@ -17,23 +17,32 @@ const DAEMONS: &str = "/usr/lib/frr";
 /// How long a daemon may take to open its socket.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// zebra and bgpd of FRR in a namespace, ended when dropped. Nothing of the machine's own configuration is read.
+/// zebra and other daemons of FRR in a namespace, ended when dropped. Nothing of the machine's own configuration is read.
 #[derive(Debug)]
 pub struct Frr {
     namespace: Namespace,
     directory: PathBuf,
-    zebra: Process,
-    bgpd: Process,
+    /// By name; zebra first.
+    daemons: Vec<(&'static str, Process)>,
 }
 
 impl Frr {
-    /// Starts both with a configuration of bgpd (as in `/etc/frr/bgpd.conf`); when this returns, both answer.
+    /// Starts zebra and bgpd with a configuration of bgpd (as in `/etc/frr/bgpd.conf`); when this returns, both answer.
     ///
     /// # Errors
     /// [`Error::MissingTool`] if FRR is not installed; [`Error::Ended`] with what it wrote if a daemon ends.
     pub fn start(namespace: &Namespace, bgpd: &str) -> Result<Self> {
-        if !Path::new(DAEMONS).join("bgpd").is_file() {
-            return Err(Error::MissingTool { tool: "bgpd", package: "frr" });
+        Self::start_daemons(namespace, &[("bgpd", bgpd)])
+    }
+
+    /// Starts zebra and then these daemons, each with its configuration: `[("bfdd", ""), ("bgpd", "router bgp …")]`.
+    /// When this returns, all answer.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_daemons(namespace: &Namespace, configs: &[(&'static str, &str)]) -> Result<Self> {
+        if !Path::new(DAEMONS).join("zebra").is_file() {
+            return Err(Error::MissingTool { tool: "zebra", package: "frr" });
         }
         let lab = namespace.lab();
         let directory = lab.directory().join(format!("frr-{}-{}", namespace.name(), lab.unique_number()));
@@ -43,17 +52,16 @@ impl Frr {
             let path = directory.join(name);
             fs::write(&path, text).map_err(Error::io(format!("write {}", path.display())))
         };
-        write("zebra.conf", "")?;
-        write("bgpd.conf", bgpd)?;
-        let zebra = spawn(namespace, &directory, "zebra")?;
-        let bgpd = spawn(namespace, &directory, "bgpd")?;
-        let mut frr = Self { namespace: namespace.clone(), directory, zebra, bgpd };
-        for process in [&mut frr.zebra, &mut frr.bgpd] {
-            let directory = &frr.directory;
-            let answers = || shell(&frr.namespace, directory, &["show version"]).map(drop);
+        let mut daemons = Vec::new();
+        for &(daemon, config) in [("zebra", "")].iter().chain(configs) {
+            write(&format!("{daemon}.conf"), config)?;
+            let mut process = spawn(namespace, &directory, daemon)?;
+            // One after the other: bgpd asks for BFD sessions only if bfdd is there when it starts.
+            let answers = || shell(namespace, &directory, daemon, &["show version"]).map(drop);
             process.wait_until("an answer of FRR", START_TIMEOUT, answers)?;
+            daemons.push((daemon, process));
         }
-        Ok(frr)
+        Ok(Self { namespace: namespace.clone(), directory, daemons })
     }
 
     /// What vtysh(1) writes to these commands, one after the other: `["configure terminal", "router bgp 65000"]`.
@@ -61,7 +69,7 @@ impl Frr {
     /// # Errors
     /// [`Error::Command`] if one of them is refused.
     pub fn vtysh(&self, commands: &[&str]) -> Result<String> {
-        shell(&self.namespace, &self.directory, commands)
+        vtysh(&self.namespace, &self.directory, &[], commands)
     }
 
     /// What a `show ... json` command shows.
@@ -83,7 +91,7 @@ impl Frr {
     /// # Errors
     /// As [`Process::kill`].
     pub fn kill_bgpd(&mut self) -> Result<()> {
-        self.bgpd.kill()
+        self.daemon("bgpd").map_or(Ok(()), Process::kill)
     }
 
     /// Starts bgpd again after it was killed, with the same configuration.
@@ -93,10 +101,18 @@ impl Frr {
     pub fn restart_bgpd(&mut self) -> Result<()> {
         // The dead one's socket would be taken for the new one's.
         let _ = fs::remove_file(self.directory.join("bgpd.vty"));
-        self.bgpd = spawn(&self.namespace, &self.directory, "bgpd")?;
+        let mut process = spawn(&self.namespace, &self.directory, "bgpd")?;
         let (namespace, directory) = (&self.namespace, &self.directory);
-        let answers = || shell(namespace, directory, &["show bgp summary"]).map(drop);
-        self.bgpd.wait_until("an answer of bgpd", START_TIMEOUT, answers)
+        let answers = || shell(namespace, directory, "bgpd", &["show bgp summary"]).map(drop);
+        process.wait_until("an answer of bgpd", START_TIMEOUT, answers)?;
+        if let Some(bgpd) = self.daemon("bgpd") {
+            *bgpd = process;
+        }
+        Ok(())
+    }
+
+    fn daemon(&mut self, name: &str) -> Option<&mut Process> {
+        self.daemons.iter_mut().find(|(daemon, _)| *daemon == name).map(|(_, process)| process)
     }
 }
 
@@ -107,14 +123,24 @@ fn spawn(namespace: &Namespace, directory: &Path, daemon: &str) -> Result<Proces
         (path(&format!("{daemon}.conf")), path(&format!("{daemon}.pid")), path("zserv.api"));
     let sockets = directory.display().to_string();
     // No telnet port; what it logs goes to standard output, and so into the lab's files.
-    let arguments =
-        ["-P", "0", "-f", &config, "-i", &pid, "-z", &api, "--vty_socket", &sockets, "--log", "stdout"];
+    let mut arguments =
+        vec!["-P", "0", "-f", &config, "-i", &pid, "-z", &api, "--vty_socket", &sockets, "--log", "stdout"];
+    let control = path("bfdd.sock");
+    if daemon == "bfdd" {
+        arguments.extend(["--bfdctl", &control]);
+    }
     namespace.spawn(&program, &arguments)
 }
 
-fn shell(namespace: &Namespace, directory: &Path, commands: &[&str]) -> Result<String> {
+/// As [`vtysh`], of one daemon alone.
+fn shell(namespace: &Namespace, directory: &Path, daemon: &str, commands: &[&str]) -> Result<String> {
+    vtysh(namespace, directory, &["-d", daemon], commands)
+}
+
+fn vtysh(namespace: &Namespace, directory: &Path, options: &[&str], commands: &[&str]) -> Result<String> {
     let directory = directory.display().to_string();
     let mut arguments = vec!["--vty_socket", &directory];
+    arguments.extend(options);
     arguments.extend(commands.iter().flat_map(|command| ["-c", command]));
     let output = namespace.run("vtysh", &arguments)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

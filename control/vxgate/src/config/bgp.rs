@@ -46,8 +46,10 @@ pub(crate) struct PeerSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BfdSettings {
     pub(crate) timing: bfd::Timing,
-    /// Over several hops, with the lowest TTL that is taken.
-    pub(crate) multihop: Option<u8>,
+    /// Whether it goes over several hops; `None`: if the route to the peer leads by a router.
+    pub(crate) multihop: Option<bool>,
+    /// The lowest TTL that is taken over several.
+    pub(crate) min_ttl: u8,
 }
 
 /// Between packets, where nothing else is said, and how many may be missed.
@@ -94,8 +96,7 @@ pub(crate) enum BgpProblem {
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(bfd::ConfigError),
     #[error(
-        "bfd of peer {address} has minimum-ttl, which is for several hops, and goes over one: remove it, or write \
-         multihop = true"
+        "bfd of peer {address} has minimum-ttl, which is for several hops, and multihop = false: remove one of them"
     )]
     BfdMinimumTtl { address: IpAddr },
     #[error("route-targets is for BGP, and there is no [bgp]: add that, or remove route-targets")]
@@ -212,7 +213,7 @@ pub(super) fn expand(
             let place = lines.place(table.span().start);
             return fail(place, BgpProblem::PeerTwice { address, place: other.place }.into());
         }
-        peers.push(peer(table, &local, own, directory, lines)?);
+        peers.push(peer(table, own, directory, lines)?);
     }
     if peers.is_empty() {
         return fail(place, BgpProblem::NoPeers.into());
@@ -249,7 +250,6 @@ fn local(place: Place, bgp: &file::Bgp, cluster: Option<u16>, lines: &Lines) -> 
 
 fn peer(
     table: Spanned<file::Peer>,
-    us: &Local,
     own: &[IpAddr],
     directory: Option<&Path>,
     lines: &Lines,
@@ -299,38 +299,28 @@ fn peer(
     let password_file =
         peer.password_file.map(|path| directory.unwrap_or(Path::new("")).join(path.into_inner()));
     let bfd = match peer.bfd {
-        Some(table) => bfd_of(placed(table, lines), &config, us)?,
+        Some(table) => bfd_of(placed(table, lines), address)?,
         None => None,
     };
     Ok(PeerSettings { place, config, password_file, bfd })
 }
 
-/// As FRR does it, an internal peer may be several hops away, and an external one is if its BGP session may be.
-fn bfd_of(
-    (place, choice): Placed<file::PeerBfd>,
-    peer: &PeerConfig,
-    us: &Local,
-) -> Result<Option<BfdSettings>, Fault> {
+fn bfd_of((place, choice): Placed<file::PeerBfd>, address: IpAddr) -> Result<Option<BfdSettings>, Fault> {
     let table = match choice {
         file::PeerBfd::Plain(false) => return Ok(None),
         file::PeerBfd::Plain(true) => file::PeerBfdTable::default(),
         file::PeerBfd::Table(table) => table,
     };
-    let address = peer.address;
     let interval = Duration::from_millis(table.interval.unwrap_or(BFD_INTERVAL).into());
     let timing = bfd::Timing::symmetric(interval, table.multiplier.unwrap_or(BFD_MULTIPLIER));
     if let Err(problem) = timing.check() {
         return fail(place, BgpProblem::Bfd(problem).into());
     }
-    let is_far = |hops: Option<u8>| hops.is_some_and(|hops| hops > 1);
-    let multihop = table.multihop.unwrap_or_else(|| {
-        peer.is_internal(us) || is_far(peer.transport.ttl) || is_far(peer.transport.ttl_security)
-    });
-    if table.minimum_ttl.is_some() && !multihop {
+    if table.minimum_ttl.is_some() && table.multihop == Some(false) {
         return fail(place, BgpProblem::BfdMinimumTtl { address }.into());
     }
     let min_ttl = table.minimum_ttl.map_or(BFD_MIN_TTL, std::num::NonZeroU8::get);
-    Ok(Some(BfdSettings { timing, multihop: multihop.then_some(min_ttl) }))
+    Ok(Some(BfdSettings { timing, multihop: table.multihop, min_ttl }))
 }
 
 fn families(

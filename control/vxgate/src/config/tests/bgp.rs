@@ -175,3 +175,30 @@ fn route_targets_must_not_clash() {
     assert!(parse(&text).unwrap_err().to_string().contains("no [bgp]"));
     assert!(parse(&text.replace("\"1:1\"", "\"1\"")).unwrap_err().to_string().contains("AS:NUMBER"));
 }
+
+#[test]
+fn bfd_is_plain_or_a_table() {
+    let of = |keys: &str| {
+        let text = with_bgp("remote-asn = 65000\n", &format!("remote-asn = 65000\n{keys}\n"));
+        parse(&text).unwrap().bgp.unwrap().peers[0].bfd()
+    };
+    assert_eq!((of(""), of("bfd = false")), (None, None));
+    let plain = of("bfd = true").unwrap();
+    assert_eq!(plain.timing, bfd::Timing::symmetric(Duration::from_millis(50), 3));
+    assert_eq!((plain.multihop, plain.min_ttl), (None, 254));
+    let table = of("bfd = { interval = 10, multiplier = 5, multihop = true, minimum-ttl = 250 }").unwrap();
+    assert_eq!(table.timing, bfd::Timing::symmetric(Duration::from_millis(10), 5));
+    assert_eq!((table.multihop, table.min_ttl), (Some(true), 250));
+}
+
+#[test]
+fn bfd_that_cannot_be() {
+    let bad = |keys: &str, words: &[&str]| {
+        bad("remote-asn = 65000\n", &format!("remote-asn = 65000\n{keys}\n"), "bfd", words);
+    };
+    bad("bfd = { interval = 0 }", &["interval", "60s"]);
+    bad("bfd = { interval = 60001 }", &["interval"]);
+    bad("bfd = { multiplier = 0 }", &["multiplier"]);
+    bad("bfd = { multihop = false, minimum-ttl = 250 }", &["192.0.2.9", "minimum-ttl", "multihop"]);
+    bad("bfd = 50", &["interval, multiplier"]);
+}
