@@ -265,7 +265,7 @@ mod tests {
         let milliseconds = Duration::from_millis;
         let mut pause = Pause::new((milliseconds(50), milliseconds(1000)));
         for expected in [50, 100, 200, 400, 800, 1000, 1000] {
-            let (low, high) = (milliseconds(expected * 3 / 4), milliseconds(expected * 5 / 4));
+            let (low, high) = (milliseconds(expected * 3 / 4), milliseconds(expected * 5 / 4 + 1));
             let is = pause.next();
             assert!((low..=high).contains(&is), "{is:?}, {expected}");
         }
