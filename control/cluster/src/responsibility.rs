@@ -408,7 +408,9 @@ impl Responsibility {
     /// All that the rules look at, with times as what is left of them.
     pub(crate) fn digest(&self, now: Instant, hasher: &mut impl std::hash::Hasher) {
         use std::hash::Hash;
-        (&self.winners, &self.owned, &self.contested, &self.held, &self.last_owner).hash(hasher);
+        (&self.winners, &self.owned, &self.contested, &self.held).hash(hasher);
+        // Without a limit, who had a group before is told and nothing else.
+        self.limit.map(|_| &self.last_owner).hash(hasher);
         (&self.sequences, self.review.due(), &self.came, self.recompute).hash(hasher);
         for (&group, until) in &self.orphans {
             (group, until.saturating_duration_since(now)).hash(hasher);
