@@ -71,7 +71,7 @@ impl World {
             _ => false,
         };
         // Reports are as old as messages are slow.
-        let settled = self.now > self.last_fault + 2 * self.delay + 50_000;
+        let settled = self.now > self.last_fault + 2 * self.slowest + 50_000;
         if wrong && settled {
             self.fail(format!("{at} has no such cause: {next:?}"));
         }

@@ -121,7 +121,10 @@ impl World {
                 let generation = self.gateways[at].generation;
                 self.with(at, generation, |member, now| member.leave(now));
             }
-            Fault::Delay(delay) => self.delay = delay,
+            Fault::Delay(delay) => {
+                self.delay = delay;
+                self.slowest = self.slowest.max(delay);
+            }
         }
     }
 

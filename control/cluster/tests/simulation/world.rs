@@ -120,6 +120,8 @@ pub(crate) struct World {
     pub(crate) neighbours: Neighbours,
     /// Messages take up to this long.
     pub(crate) delay: u64,
+    /// The slowest that messages have been.
+    pub(crate) slowest: u64,
     pub(crate) last_fault: u64,
     pub(crate) checks: crate::check::Checks,
     pub(crate) log: Option<Vec<String>>,
@@ -150,12 +152,15 @@ impl Link {
 }
 
 impl World {
-    /// Within this time after the last fault everything is served.
+    /// Within this time after the last fault everything is served. Two that see the cluster differently may each let go of
+    /// a group for the other, as their messages cross: then it is nobody's until these have arrived.
     pub(crate) fn bound(&self) -> u64 {
         match self.mode {
-            Mode::Announce(_) => DETECTION + 150_000,
+            Mode::Announce(_) => DETECTION + 150_000 + 6 * self.slowest,
             // Shards that nobody takes wait for each in turn.
-            Mode::Floating(_) => DETECTION + 150_000 + 200_000 * self.gateways.len() as u64,
+            Mode::Floating(_) => {
+                DETECTION + 150_000 + 200_000 * self.gateways.len() as u64 + 6 * self.slowest
+            }
         }
     }
 
@@ -186,6 +191,7 @@ impl World {
             neighbours: Neighbours::new(gateways, groups, matches!(mode, Mode::Announce(_))),
             mode,
             delay: 2_000,
+            slowest: 2_000,
             last_fault: 0,
             checks: crate::check::Checks::new(gateways, groups),
             log: None,
@@ -384,8 +390,15 @@ impl World {
         if heard == Heard::Up {
             self.links[at][of].heard_generation = generation;
         } else if up && heard == Heard::Down {
-            self.links[at][of].told =
-                self.links[at][of].told.map(|told| if told == Heard::Up { Heard::Down } else { told });
+            // Its sessions on both ways hear that, and come up again.
+            let other = 1 - segment;
+            if self.links[at][of].told[other] == Heard::Up {
+                self.links[at][of].told[other] = Heard::Down;
+                let generation = self.gateways[at].generation;
+                self.with(at, generation, |member, now| {
+                    member.heard(id(of), SEGMENTS[other], Heard::Down, now)
+                });
+            }
             for segment in 0..2 {
                 self.after(20_000, Event::Bfd { at, of, segment });
             }
