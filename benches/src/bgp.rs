@@ -237,12 +237,14 @@ fn tables() -> Intake {
         endpoints: Arc::default(),
         mtu: 1500,
         owner: true,
+        shard: None,
         own_mac: None,
         policy: Arc::default(),
     };
     Intake::new(Config {
         ports: Vec::new(),
         vteps: vec![IpAddr::from([10, 0, 0, 1])],
+        shards: Vec::new(),
         polling: Polling::Busy,
         workers: Vec::new(),
         router_mac: MacAddr([2, 0, 0x5e, 0, 0, 1]),

@@ -189,6 +189,7 @@ impl Population {
                 ),
             ],
             vteps,
+            shards: Vec::new(),
             polling: Polling::Busy,
             workers: vec![None],
             router_mac: ROUTER_MAC,
@@ -219,6 +220,7 @@ impl Population {
             endpoints: Arc::clone(endpoints),
             mtu: 1500,
             owner: true,
+            shard: None,
             own_mac: None,
             policy: Arc::default(),
         }

@@ -1,5 +1,6 @@
 //! What a speaker and its peers are told at the start.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct Local {
 }
 
 /// How the session's TCP connections are made; read by [`net`](crate::net) only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Transport {
     /// Local address; the kernel chooses if there is none.
     pub local: Option<IpAddr>,
@@ -32,6 +33,20 @@ pub struct Transport {
     /// TTL of what is sent, where `ttl_security` is not set. `None`: 1 for an eBGP peer (a peer on the link), the
     /// kernel's default for an iBGP peer. A number makes eBGP multihop.
     pub ttl: Option<u8>,
+}
+
+/// Not the password: what is logged is read by others.
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, port, password, ttl_security, ttl } = self;
+        f.debug_struct("Transport")
+            .field("local", local)
+            .field("port", port)
+            .field("password", &password.as_ref().map(|_| "..."))
+            .field("ttl_security", ttl_security)
+            .field("ttl", ttl)
+            .finish()
+    }
 }
 
 /// One peer.
@@ -95,8 +110,19 @@ impl PeerConfig {
     /// The first mistake, with what to change.
     pub fn check(&self) -> Result<(), ConfigError> {
         let peer = self.address;
-        if self.address.is_unspecified() || self.address.is_multicast() {
+        if self.address.is_unspecified()
+            || self.address.is_multicast()
+            || self.address == IpAddr::V4(Ipv4Addr::BROADCAST)
+        {
             return Err(ConfigError::Address { peer });
+        }
+        if let IpAddr::V6(address) = peer {
+            if let Some(mapped) = address.to_ipv4_mapped() {
+                return Err(ConfigError::Mapped { peer, mapped });
+            }
+            if address.is_unicast_link_local() {
+                return Err(ConfigError::LinkLocal { peer });
+            }
         }
         if self.asn == Some(0) {
             return Err(ConfigError::Asn { peer });
@@ -132,6 +158,20 @@ pub enum ConfigError {
     /// No address of a host.
     #[error("peer {peer}: give the unicast address of a host")]
     Address {
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// An IPv4 address written as IPv6: its connections come as IPv4.
+    #[error("peer {peer}: write {mapped}, which is the same host over IPv4")]
+    Mapped {
+        /// The peer.
+        peer: IpAddr,
+        /// As it should be written.
+        mapped: Ipv4Addr,
+    },
+    /// Ambiguous without the link's name.
+    #[error("peer {peer}: a link-local address does not say on which link, give the peer's global address")]
+    LinkLocal {
         /// The peer.
         peer: IpAddr,
     },
@@ -194,4 +234,18 @@ pub enum ConfigError {
     /// More than can be numbered.
     #[error("more than 65536 peers: take fewer")]
     TooManyPeers,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let mut peer = PeerConfig::new(IpAddr::from([192, 0, 2, 9]), 65000);
+        assert!(format!("{peer:?}").contains("password: None"));
+        peer.transport.password = Some("hunter2".to_owned());
+        let shown = format!("{peer:?} {peer:#?}");
+        assert!(shown.contains("password: Some") && !shown.contains("hunter2"), "{shown}");
+    }
 }

@@ -125,6 +125,11 @@ pub enum DownReason {
     },
     /// Another connection to the same peer won (RFC 4271 §6.8).
     Collision,
+    /// There is no TCP connection, or none that may be used. Told once of many attempts in a row that end alike.
+    Transport {
+        /// Why.
+        detail: String,
+    },
 }
 
 impl fmt::Display for DownReason {
@@ -144,6 +149,7 @@ impl fmt::Display for DownReason {
             Self::PeerDown => f.write_str("peer reported dead"),
             Self::MaxRoutes { family, limit } => write!(f, "more than {limit} routes of {family}"),
             Self::Collision => f.write_str("another connection to the same peer won"),
+            Self::Transport { detail } => f.write_str(detail),
         }
     }
 }
@@ -199,7 +205,8 @@ impl fmt::Display for Rejection {
 /// Something that the operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A session came to another state.
+    /// A session came to another state. Of a peer that is tried again and again without a connection, only the first try
+    /// is told.
     Session {
         /// The peer.
         peer: PeerId,
@@ -230,6 +237,11 @@ pub enum Event {
         peer: PeerId,
         /// The faults.
         detail: String,
+    },
+    /// Peers cannot connect for now: there are no descriptors or no memory for their connections. It is tried again.
+    NotAccepting {
+        /// What the kernel says.
+        error: String,
     },
     /// A peer has told all its routes of a family (RFC 4724 §2).
     EndOfRib {

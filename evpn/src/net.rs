@@ -1,35 +1,49 @@
 //! The edge to TCP, on tokio: one task owns the [`Speaker`]; each connection has two that read and write.
 //!
-//! Nothing grows: what is read waits until what was read before has been taken in, and that until its changes have been
-//! taken by whoever listens. Timers run meanwhile. What is written is encoded when the socket takes it.
+//! Nothing grows: what is read waits until what was read before has been taken in, and that while too much waits for
+//! whoever listens. Timers run meanwhile, and a peer that waits so is not taken for dead. What is written is encoded when
+//! the socket takes it. Work on all routes is done in steps, in between which everybody has a turn.
 
 mod connection;
+mod happening;
 mod socket;
 
-use std::collections::HashMap;
-use std::future::{pending, poll_fn};
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout_at;
 
 use crate::event::{Change, Event, PeerId};
 use crate::session::ConnectionId;
 use crate::speaker::{Output, Speaker};
 use connection::Writer;
+use happening::{Happening, Happenings};
 
 /// Changes and events that wait for whoever listens.
 const TOLD: usize = 4096;
 
-/// Pieces of streams that wait to be taken in.
-const HAPPENINGS: usize = 8;
+/// Changes and events beyond which peers are not heard until some have been taken: what they say waits in their sockets.
+/// Below it they are, however slowly whoever listens takes what is told.
+const BACKLOG: usize = 16 * 1024;
 
-/// How long last words may take.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long last words may take, and the peer's end of the connection.
+const LAST_WORDS: Duration = Duration::from_secs(4);
+
+/// After so much of it a peer that has not taken all withdrawals is told Cease, which means the same for its routes.
+const WITHDRAWING: Duration = Duration::from_secs(3);
+
+/// Connections that end in good order at a time; of more, as a peer makes that comes again and again, nothing is waited
+/// for.
+const CLOSING: usize = 256;
+
+/// How long no connection is accepted when there are no descriptors for them.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// What a speaker tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,25 +88,19 @@ pub struct Driver {
     listeners: Vec<TcpListener>,
     calls: mpsc::Receiver<Call>,
     told: mpsc::Sender<Told>,
-    happenings: (mpsc::Sender<Happening>, mpsc::Receiver<Happening>),
+    happenings: Happenings,
+    /// Until when nobody is accepted.
+    deaf: Option<Instant>,
     dials: HashMap<Key, AbortHandle>,
     writers: HashMap<Key, Writer>,
-    /// What nobody has taken yet.
-    next: Option<Told>,
+    /// Connections on which last words are said.
+    closing: JoinSet<()>,
+    /// What nobody has taken yet: one change, or events of sessions.
+    untold: VecDeque<Told>,
 }
 
 /// A connection of a peer.
 type Key = (PeerId, ConnectionId);
-
-/// What tasks tell the one that owns the speaker.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    Connected(Key, io::Result<TcpStream>),
-    Data(Key, Vec<u8>),
-    /// What was given to write is written.
-    Written(Key),
-    Closed(Key),
-}
 
 impl Driver {
     /// Opens the sockets on which peers may connect; none for a speaker that connects alone. To be called inside a
@@ -114,10 +122,12 @@ impl Driver {
             listeners,
             calls: called,
             told,
-            happenings: mpsc::channel(HAPPENINGS),
+            happenings: Happenings::new(),
+            deaf: None,
             dials: HashMap::new(),
             writers: HashMap::new(),
-            next: None,
+            closing: JoinSet::new(),
+            untold: VecDeque::new(),
         };
         Ok((driver, Handle { calls }, telling))
     }
@@ -130,38 +140,53 @@ impl Driver {
         let (told, mut leaving) = (self.told.clone(), None);
         loop {
             self.follow();
+            let now = Instant::now();
             if self.speaker.is_leaving() {
-                // A peer that reads nothing does not hold the process up.
-                let deadline = *leaving.get_or_insert_with(|| Instant::now() + LAST_WORDS);
-                if self.speaker.is_idle() || Instant::now() >= deadline {
+                let since = *leaving.get_or_insert(now);
+                if self.speaker.is_idle() {
+                    break;
+                }
+                if now >= since + WITHDRAWING {
+                    self.speaker.cut_short(now);
+                    self.follow();
                     break;
                 }
             }
-            let due = self.speaker.deadline().into_iter().chain(leaving).min();
-            let takes_in = self.next.is_none();
+            // Timers first: a flood of routes does not hold them up. Nor are they late where its steps take long.
+            if self.deadline().is_some_and(|due| due <= now) {
+                self.expire(now);
+                continue;
+            }
+            // A step at most, and only when the last one's changes have gone. Who leaves keeps what it knows.
+            let works = leaving.is_none() && self.untold.is_empty() && self.speaker.work(now);
+            let due = self.deadline().into_iter().chain(leaving.map(|since| since + WITHDRAWING)).min();
+            let hears = self.untold.len() + self.speaker.backlog() < BACKLOG;
+            let accepts = hears && self.deaf.is_none();
+            let listeners = if accepts { &self.listeners[..] } else { &[] };
+            let waits = !self.untold.is_empty();
             tokio::select! {
-                // Timers and calls first: a flood of routes holds neither up.
+                // Calls are ours: no peer holds them up.
                 biased;
-                () = sleep_until(due) => self.speaker.handle_timeout(Instant::now()),
+                () = sleep_until(due) => {}
                 call = self.calls.recv(), if leaving.is_none() => match call {
                     Some(call) => call(&mut self.speaker, Instant::now()),
                     None => self.speaker.shut_down(words, Instant::now()),
                 },
-                permit = told.reserve(), if !takes_in => {
-                    let told = self.next.take();
-                    // An error: nobody listens, so nothing is to be told.
-                    if let (Ok(permit), Some(told)) = (permit, told) {
-                        permit.send(told);
+                happening = self.happenings.next(hears, listeners, waits.then_some(&told), works) => {
+                    if let Some(happening) = happening {
+                        self.happen(happening);
                     }
                 }
-                Some(happening) = self.happenings.1.recv(), if takes_in => self.happen(happening),
-                (stream, address) = accept(&self.listeners) => self.accepted(stream, address),
             }
+            while self.closing.try_join_next().is_some() {}
         }
-        let writers: Vec<_> = self.writers.drain().map(|(_, writer)| writer).collect();
-        for writer in writers {
-            writer.finish().await;
+        self.happenings.close();
+        let until = leaving.unwrap_or_else(Instant::now) + LAST_WORDS;
+        for (_, writer) in self.writers.drain() {
+            self.closing.spawn(writer.finish());
         }
+        // Whoever is not done by then is cut off.
+        let _ = timeout_at(until.into(), async { while self.closing.join_next().await.is_some() {} }).await;
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -173,11 +198,21 @@ impl Driver {
                 }
                 match result.and_then(|stream| self.adopt(key, stream)) {
                     Ok(()) => self.speaker.connected(peer, connection, now),
-                    Err(_) => self.speaker.connect_failed(peer, connection, now),
+                    Err(error) => self.speaker.connect_failed(peer, connection, error.to_string(), now),
                 }
             }
-            Happening::Data((peer, connection), bytes) => {
-                self.speaker.received(peer, connection, &bytes, now);
+            Happening::Accepted(accepted) => match accepted {
+                Ok((stream, address)) => self.accepted(stream, address, now),
+                Err(error) => {
+                    self.deaf = Some(now + DEAF);
+                    self.tell(Told::Event(Event::NotAccepting { error: error.to_string() }));
+                }
+            },
+            Happening::Data(key @ (peer, connection), bytes) => {
+                if let Some(writer) = self.writers.get(&key) {
+                    writer.taken_in();
+                    self.speaker.received(peer, connection, &bytes, now);
+                }
             }
             Happening::Written(key) => {
                 if let Some(writer) = self.writers.get_mut(&key) {
@@ -190,6 +225,21 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// When [`expire`](Self::expire) is to be called.
+    fn deadline(&self) -> Option<Instant> {
+        self.speaker.deadline().into_iter().chain(self.deaf).min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.deaf.take_if(|until| *until <= now);
+        for (&(peer, connection), writer) in &self.writers {
+            if writer.has_unread() {
+                self.speaker.heard(peer, connection, now);
+            }
+        }
+        self.speaker.handle_timeout(now);
     }
 }
 
@@ -211,37 +261,57 @@ impl Driver {
         }
     }
 
-    /// Takes what the speaker tells, until there is something that has to wait for its listener.
+    /// Takes what the speaker tells, until there is something that has to wait for its listener. What sessions want does
+    /// not wait.
     fn poll(&mut self) {
-        while self.next.is_none()
-            && let Some(output) = self.speaker.poll(Instant::now())
-        {
-            match output {
-                Output::Dial { peer, connection } => self.dial((peer, connection)),
-                Output::Close { peer, connection, last } => {
-                    if let Some(dial) = self.dials.remove(&(peer, connection)) {
-                        dial.abort();
-                    }
-                    if let Some(writer) = self.writers.remove(&(peer, connection)) {
-                        writer.close(last);
-                    }
-                }
-                Output::Change(change) => self.tell(Told::Change(change)),
-                Output::Event(event) => self.tell(Told::Event(event)),
+        while let Some(output) = self.speaker.poll_session() {
+            self.output(output);
+        }
+        while let Some(told) = self.untold.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(told)) = self.told.try_send(told) {
+                self.untold.push_front(told);
+                return;
             }
+        }
+        while self.untold.is_empty()
+            && let Some(output) = self.speaker.poll_routes()
+        {
+            self.output(output);
         }
     }
 
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Dial { peer, connection } => self.dial((peer, connection)),
+            Output::Close { peer, connection, last } => {
+                if let Some(dial) = self.dials.remove(&(peer, connection)) {
+                    dial.abort();
+                }
+                if let Some(writer) = self.writers.remove(&(peer, connection)) {
+                    let closing = writer.close(last);
+                    if self.closing.len() < CLOSING || self.speaker.is_leaving() {
+                        self.closing.spawn(closing);
+                    }
+                }
+            }
+            Output::Change(change) => self.tell(Told::Change(change)),
+            Output::Event(event) => self.tell(Told::Event(event)),
+        }
+    }
+
+    /// Nobody may listen any longer: then nothing is to be told.
     fn tell(&mut self, told: Told) {
-        if let Err(mpsc::error::TrySendError::Full(told)) = self.told.try_send(told) {
-            self.next = Some(told);
+        if !self.untold.is_empty() {
+            self.untold.push_back(told);
+        } else if let Err(mpsc::error::TrySendError::Full(told)) = self.told.try_send(told) {
+            self.untold.push_back(told);
         }
     }
 
     fn dial(&mut self, key: Key) {
         let config = self.speaker.config(key.0).clone();
         let internal = self.speaker.is_internal(key.0);
-        let happenings = self.happenings.0.clone();
+        let happenings = self.happenings.done();
         let task = tokio::spawn(async move {
             let result = socket::connect(&config, internal).await;
             // The driver may have ended.
@@ -250,32 +320,23 @@ impl Driver {
         self.dials.insert(key, task.abort_handle());
     }
 
-    fn accepted(&mut self, stream: TcpStream, from: SocketAddr) {
-        let Some(key) = self.speaker.accept(from.ip(), Instant::now()) else { return };
-        if self.adopt(key, stream).is_err() {
-            self.speaker.closed(key.0, key.1, Instant::now());
+    fn accepted(&mut self, stream: TcpStream, from: SocketAddr, now: Instant) {
+        let Some(peer) = self.speaker.peer_at(from.ip()) else { return };
+        // Before it is taken for the peer: a new connection takes the place of one that is not up yet.
+        if let Err(error) = socket::check_distance(&stream, self.speaker.config(peer)) {
+            return self.speaker.turned_away(peer, error.to_string());
+        }
+        let Some(key) = self.speaker.accept(from.ip(), now) else { return };
+        if let Err(error) = self.adopt(key, stream) {
+            self.speaker.connect_failed(key.0, key.1, error.to_string(), now);
         }
     }
 
     fn adopt(&mut self, key: Key, stream: TcpStream) -> io::Result<()> {
         socket::prepare(&stream, self.speaker.config(key.0), self.speaker.is_internal(key.0))?;
-        self.writers.insert(key, connection::spawn(key, stream, self.happenings.0.clone()));
+        self.writers.insert(key, connection::spawn(key, stream, &self.happenings));
         Ok(())
     }
-}
-
-/// The next connection on any of the sockets.
-async fn accept(listeners: &[TcpListener]) -> (TcpStream, SocketAddr) {
-    poll_fn(|context| {
-        for listener in listeners {
-            // An error is that of one connection that was given up, or of too few descriptors: the next try tells.
-            if let Poll::Ready(Ok(accepted)) = listener.poll_accept(context) {
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 async fn sleep_until(due: Option<Instant>) {

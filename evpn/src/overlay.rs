@@ -22,6 +22,9 @@ use duplicates::{DuplicatePolicy, Duplicates};
 use stations::Stations;
 use targets::RouteTargets;
 
+/// Holds that end at a time: others have their turn in between.
+const RECOVERIES: usize = 1024;
+
 /// What is ours, and must not be believed of others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -129,6 +132,11 @@ impl Overlays {
         let entry = table.get(id);
         let was = Vni::new(entry.vni);
         let imported = entry.best().map_or(Ok(None), |path| self.import(&entry.key, path, was));
+        if imported == Err(Rejection::TooManyRoutes)
+            && let (EvpnKey::MacIp(key), Some(path)) = (&entry.key, entry.best())
+        {
+            self.stations.crowd(Vni::new(path.label), key.mac);
+        }
         let (vni, rejection) = imported.map_or_else(|reason| (None, Some(reason)), |vni| (vni, None));
         match &entry.key {
             EvpnKey::MacIp(_) => {
@@ -191,20 +199,23 @@ impl Overlays {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.stations.duplicates.deadline()
+        self.stations.duplicates.deadline().into_iter().chain(self.stations.room).min()
     }
 
-    /// Duplicates whose time is over count again.
+    /// Duplicates whose time is over count again, the first few of them. Whether there is room for routes that were
+    /// refused since their station had too many: they are to be looked at again.
     pub(crate) fn handle_timeout(
         &mut self,
         table: &Table<EvpnKey>,
         rules: Rules<'_>,
         now: Instant,
         told: &mut VecDeque<Told>,
-    ) {
-        while let Some((vni, mac)) = self.stations.duplicates.expire(now) {
+    ) -> bool {
+        for _ in 0..RECOVERIES {
+            let Some((vni, mac)) = self.stations.duplicates.expire(now) else { break };
             self.stations.recover(table, vni, mac, rules, now, told);
         }
+        self.stations.room.take_if(|due| *due <= now).is_some()
     }
 
     /// A duplicate counts again, by the operator's word; whether there was one.

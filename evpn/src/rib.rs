@@ -3,6 +3,7 @@
 pub(crate) mod decision;
 pub(crate) mod key;
 pub(crate) mod show;
+mod sweep;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,11 @@ use crate::overlay::{Identity, Overlays, StationView, Told};
 use crate::update::Nlri;
 use decision::{Neighbour, Rules};
 use key::EvpnKey;
+use sweep::{Sweep, Sweeps};
 use table::{Extra, Path, RouteId, Table};
 
-/// Routes looked at in one step of a sweep.
-const STEP: RouteId = 1024;
+/// So much may wait to be told before what time brings is put off.
+const MUCH: usize = 1024;
 
 /// What the RIB knows of a peer, for each family.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,15 +43,6 @@ struct Peer {
     stale: [bool; 3],
 }
 
-/// Work on all routes of a table, done in steps so that neither time nor memory grows with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sweep {
-    /// Paths of a peer go that were stale in this epoch, and are still.
-    Stale(PeerId, Family, u16),
-    /// What counts in overlays is decided anew.
-    Import,
-}
-
 /// All routes of all peers.
 #[derive(Debug)]
 pub(crate) struct Rib {
@@ -60,7 +53,7 @@ pub(crate) struct Rib {
     evpn: Table<EvpnKey>,
     unicast: Table<IpNet>,
     overlays: Overlays,
-    sweeps: VecDeque<(Sweep, RouteId)>,
+    sweeps: Sweeps,
     told: VecDeque<Told>,
 }
 
@@ -74,7 +67,7 @@ impl Rib {
             evpn: Table::default(),
             unicast: Table::default(),
             overlays: Overlays::new(identity, policy),
-            sweeps: VecDeque::new(),
+            sweeps: Sweeps::default(),
             told: VecDeque::new(),
         }
     }
@@ -84,15 +77,14 @@ impl Rib {
         self.neighbours.push(Neighbour { address, router_id: Ipv4Addr::UNSPECIFIED, internal });
     }
 
-    /// The next thing to tell. Goes on with sweeps where nothing waits.
-    pub(crate) fn poll(&mut self, now: Instant) -> Option<Told> {
-        loop {
-            if let Some(told) = self.told.pop_front() {
-                return Some(told);
-            }
-            let (sweep, from) = self.sweeps.pop_front()?;
-            self.step(sweep, from, now);
-        }
+    /// The next thing to tell.
+    pub(crate) fn poll(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    /// How much waits to be told.
+    pub(crate) fn backlog(&self) -> usize {
+        self.told.len()
     }
 
     /// The peer's identifier, known when the session comes up. It decides only for paths that come after.
@@ -116,7 +108,8 @@ impl Rib {
         let known = &mut self.peers[usize::from(peer.0)];
         if std::mem::take(&mut known.stale[family.index()]) {
             let epoch = known.epoch[family.index()];
-            self.sweeps.push_back((Sweep::Stale(peer, family, epoch), 0));
+            let end = self.end_of(family);
+            self.sweeps.start(Sweep::Stale(peer, family, epoch), end);
         }
     }
 
@@ -141,9 +134,8 @@ impl Rib {
     }
 
     fn import_anew(&mut self) {
-        self.sweeps.retain(|(sweep, _)| *sweep != Sweep::Import);
         if self.evpn.len() > 0 {
-            self.sweeps.push_back((Sweep::Import, 0));
+            self.sweeps.start(Sweep::Import, self.evpn.end());
         }
     }
 
@@ -339,13 +331,10 @@ impl Rib {
 
     // Sweeps.
 
-    fn step(&mut self, sweep: Sweep, from: RouteId, now: Instant) {
-        let end = match sweep {
-            Sweep::Stale(_, Family::Evpn, _) | Sweep::Import => self.evpn.end(),
-            Sweep::Stale(..) => self.unicast.end(),
-        };
-        let to = end.min(from.saturating_add(STEP));
-        for id in from..to {
+    /// A step of what is to be done with all routes; whether there was anything to do.
+    pub(crate) fn sweep(&mut self, now: Instant) -> bool {
+        let Some((sweep, routes)) = self.sweeps.step() else { return false };
+        for id in routes {
             match sweep {
                 Sweep::Stale(peer, family @ Family::Evpn, epoch) => {
                     self.take_evpn(id, now, |path, peers| {
@@ -364,22 +353,39 @@ impl Rib {
                         self.refresh_evpn(id, now);
                     }
                 }
+                Sweep::Room => {
+                    let entry = self.evpn.get(id);
+                    if entry.vni == 0 && matches!(entry.key, EvpnKey::MacIp(_)) && !entry.paths.is_empty() {
+                        self.refresh_evpn(id, now);
+                    }
+                }
             }
         }
-        if to < end {
-            self.sweeps.push_back((sweep, to));
+        true
+    }
+
+    fn end_of(&self, family: Family) -> RouteId {
+        match family {
+            Family::Evpn => self.evpn.end(),
+            Family::Ipv4 | Family::Ipv6 => self.unicast.end(),
         }
     }
 
     // Time.
 
+    /// None while much waits to be told: what is due would add to it.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.overlays.deadline()
+        self.overlays.deadline().filter(|_| self.told.len() < MUCH)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.told.len() >= MUCH {
+            return;
+        }
         let rules = Rules { mac: true, peers: &self.neighbours };
-        self.overlays.handle_timeout(&self.evpn, rules, now, &mut self.told);
+        if self.overlays.handle_timeout(&self.evpn, rules, now, &mut self.told) {
+            self.sweeps.start(Sweep::Room, self.evpn.end());
+        }
     }
 
     pub(crate) fn clear_duplicate(&mut self, vni: Vni, mac: MacAddr, now: Instant) -> bool {

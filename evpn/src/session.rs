@@ -188,10 +188,13 @@ impl Session {
         self.settle(now);
     }
 
-    /// TCP could not connect.
-    pub(crate) fn connect_failed(&mut self, id: ConnectionId, now: Instant) {
-        if self.dialling.is_some_and(|(dialling, _)| dialling == id) {
-            self.dialling = None;
+    /// TCP could not connect, or what is connected cannot be used.
+    pub(crate) fn connect_failed(&mut self, id: ConnectionId, detail: String, now: Instant) {
+        let reason = DownReason::Transport { detail };
+        if self.dialling.take_if(|(dialling, _)| *dialling == id).is_some() {
+            self.outputs.push_back(Output::Failed(reason));
+        } else {
+            self.drop_connection(id, reason);
         }
         self.settle(now);
     }
@@ -234,6 +237,13 @@ impl Session {
         self.settle(now);
     }
 
+    /// Bytes wait that nobody has had time for.
+    pub(crate) fn heard(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(connection) = self.connection(id) {
+            connection.heard(now);
+        }
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.iter().filter_map(Connection::deadline);
@@ -253,6 +263,12 @@ impl Session {
         {
             self.dialling = None;
             self.outputs.push_back(Output::Close { id, last: Vec::new() });
+            let detail = format!(
+                "no answer to TCP in {} s: the peer is not there, too far for its or our ttl-security, has another \
+                 password, or a filter is in between",
+                DIAL_TIMEOUT.as_secs()
+            );
+            self.outputs.push_back(Output::Failed(DownReason::Transport { detail }));
         }
         if self.retry.is_some_and(|due| due <= now) {
             self.retry = None;

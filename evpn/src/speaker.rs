@@ -137,6 +137,14 @@ impl Speaker {
         }
     }
 
+    /// Goes on with [`shut_down`](Self::shut_down): all sessions end now, whatever their peers have been told.
+    pub(crate) fn cut_short(&mut self, now: Instant) {
+        let words = self.leaving.clone().unwrap_or_default();
+        for peer in self.ids() {
+            self.stop_peer(peer, &words, now);
+        }
+    }
+
     /// Whether [`shut_down`](Self::shut_down) was called.
     pub fn is_leaving(&self) -> bool {
         self.leaving.is_some()
@@ -160,17 +168,26 @@ impl Speaker {
         self.follow(peer, now);
     }
 
-    /// TCP could not connect.
-    pub fn connect_failed(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
-        self.session(peer).connect_failed(connection, now);
+    /// TCP could not connect, or the connection cannot be used: `why`, for the operator.
+    pub fn connect_failed(&mut self, peer: PeerId, connection: ConnectionId, why: String, now: Instant) {
+        self.session(peer).connect_failed(connection, why, now);
         self.follow(peer, now);
+    }
+
+    /// Which peer has this address.
+    pub fn peer_at(&self, address: IpAddr) -> Option<PeerId> {
+        let address = address.to_canonical();
+        self.ids().find(|id| self.config(*id).address == address)
+    }
+
+    /// A connection of the peer was turned away unheard: `why`, for the operator.
+    pub fn turned_away(&mut self, peer: PeerId, why: String) {
+        self.tell_down(peer, DownReason::Transport { detail: why });
     }
 
     /// Somebody has connected: which peer it is and what the connection is called, or `None` if it is to be closed.
     pub fn accept(&mut self, address: IpAddr, now: Instant) -> Option<(PeerId, ConnectionId)> {
-        let address = address.to_canonical();
-        let place = self.peers.iter().position(|peer| peer.session.config().address == address)?;
-        let peer = PeerId(u16::try_from(place).ok()?);
+        let peer = self.peer_at(address)?;
         let connection = self.session(peer).accept(now);
         self.follow(peer, now);
         Some((peer, connection?))
@@ -215,14 +232,43 @@ impl Speaker {
         }
     }
 
-    /// What to do next, or what is new. `None`: nothing for now.
+    /// What to do next, or what is new. `None`: nothing for now. Work on all routes, as after the loss of a peer, is done
+    /// on the way.
     pub fn poll(&mut self, now: Instant) -> Option<Output> {
-        self.outputs.pop_front().or_else(|| {
-            self.rib.poll(now).map(|told| match told {
-                Told::Change(change) => Output::Change(change),
-                Told::Event(event) => Output::Event(event),
-            })
+        loop {
+            let output = self.poll_session().or_else(|| self.poll_routes());
+            if output.is_some() || !self.work(now) {
+                return output;
+            }
+        }
+    }
+
+    /// As [`poll`](Self::poll), of sessions alone: a step to take or an event of theirs. There are few.
+    pub(crate) fn poll_session(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// As [`poll`](Self::poll), of routes alone, without work on all of them.
+    pub(crate) fn poll_routes(&mut self) -> Option<Output> {
+        self.rib.poll().map(|told| match told {
+            Told::Change(change) => Output::Change(change),
+            Told::Event(event) => Output::Event(event),
         })
+    }
+
+    /// Does a step of the work on all routes, a thousand at most; whether there was any.
+    pub(crate) fn work(&mut self, now: Instant) -> bool {
+        self.rib.sweep(now)
+    }
+
+    /// How much waits to be polled.
+    pub(crate) fn backlog(&self) -> usize {
+        self.outputs.len() + self.rib.backlog()
+    }
+
+    /// Bytes of a peer have come that could not be taken in yet: it is alive, so that its hold time begins anew.
+    pub(crate) fn heard(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
+        self.session(peer).heard(connection, now);
     }
 
     /// Lets a MAC address that was held as duplicate count again; whether there was one.
@@ -254,9 +300,12 @@ impl Speaker {
                     self.outputs.push_back(Output::Close { peer: id, connection, last });
                 }
                 session::Output::State(state) => {
-                    let router_id =
-                        self.peers[usize::from(id.0)].session.negotiated().map(|n| n.peer_router_id);
-                    self.tell(Event::Session { peer: id, state, router_id });
+                    let peer = &mut self.peers[usize::from(id.0)];
+                    peer.since = Some(now);
+                    let router_id = peer.session.negotiated().map(|n| n.peer_router_id);
+                    if peer.is_news(state) {
+                        self.tell(Event::Session { peer: id, state, router_id });
+                    }
                 }
                 session::Output::Up(negotiated) => {
                     let internal = negotiated.peer_asn == self.local.asn;
@@ -269,15 +318,24 @@ impl Speaker {
                 session::Output::Refresh(family, subtype) => self.refresh_asked(id, family, subtype),
                 session::Output::Down { reason, retained, keep } => {
                     self.down(id, &retained, now + keep);
-                    self.tell(Event::Down { peer: id, reason });
+                    self.tell_down(id, reason);
                 }
                 session::Output::Failed(reason) => {
                     // Stopped before it came up: nothing that the operator does not know.
                     if reason != DownReason::Stopped {
-                        self.tell(Event::Down { peer: id, reason });
+                        self.tell_down(id, reason);
                     }
                 }
             }
+        }
+    }
+
+    fn tell_down(&mut self, id: PeerId, reason: DownReason) {
+        let before = self.peers[usize::from(id.0)].last_down.replace(reason.clone());
+        // A peer that is not there is tried for days.
+        let again = matches!(reason, DownReason::Transport { .. }) && before.as_ref() == Some(&reason);
+        if !again {
+            self.tell(Event::Down { peer: id, reason });
         }
     }
 

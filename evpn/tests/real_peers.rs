@@ -393,6 +393,41 @@ fn gobgp_is_a_client_with_ipv6_vteps() {
 }
 
 #[test]
+fn frr_hears_our_last_words_and_forgets_our_routes() {
+    let link = Link::new();
+    let (rr, gw) = (link.host("rr", 1), link.host("gw", 2));
+    // Configured by name: FRR forgets a neighbour that came by itself, and with it what that said.
+    let config = "router bgp 65000\n bgp router-id 198.18.9.1\n no bgp default ipv4-unicast\n \
+                  bgp log-neighbor-changes\n neighbor 198.18.9.2 remote-as 65000\n \
+                  neighbor 198.18.9.2 timers 1 3\n address-family l2vpn evpn\n  neighbor 198.18.9.2 activate\n exit-address-family\n";
+    let frr = Frr::start(&rr.namespace, config).unwrap();
+    let mut gateway = Gateway::start(&gw.namespace, 2, vec![peer(v4(1))]);
+    gateway.wait_up();
+    // Enough that not all of it is written at once.
+    const OVERLAYS: u32 = 3000;
+    gateway.call(|speaker| {
+        speaker.set_overlays((1..=OVERLAYS).map(|number| (vni(number), RouteTargets::Frr)));
+        (1..=OVERLAYS).for_each(|number| speaker.join_flood(vni(number), v4(2)));
+    });
+    let routes = || {
+        let table = frr.vtysh(&["show bgp l2vpn evpn"]).unwrap();
+        table.lines().filter(|line| line.contains("[3]:[0]:")).count()
+    };
+    wait_until("all routes in FRR", PATIENCE, || routes() == OVERLAYS as usize).unwrap();
+    gateway.leave();
+    wait_until("the words in FRR", PATIENCE, || {
+        let neighbor = frr.vtysh(&["show bgp neighbors 198.18.9.2"]).unwrap();
+        // FRR 8.4 has the codes there, and the words in its log alone.
+        let log = frr.log();
+        let heard =
+            neighbor.contains("Cease/Administrative Shutdown") && log.contains("\"the test is over\"");
+        if heard { Ok(()) } else { Err(format!("{neighbor}\n{log}")) }
+    })
+    .unwrap();
+    assert_eq!(routes(), 0);
+}
+
+#[test]
 fn last_words_of_frr_are_heard() {
     let link = Link::new();
     let (rr, gw) = (link.host("rr", 1), link.host("gw", 2));

@@ -73,6 +73,11 @@ impl Frr {
         serde_json::from_str(&output).map_err(|_| Error::Output { program: "vtysh", output })
     }
 
+    /// What bgpd has logged so far.
+    pub fn log(&self) -> String {
+        self.bgpd.log()
+    }
+
     /// Kills bgpd (SIGKILL): its connections are reset by the kernel.
     ///
     /// # Errors

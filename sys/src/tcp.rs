@@ -1,4 +1,5 @@
-//! TCP options that routing protocols need: MD5 signatures (RFC 2385) and the lowest TTL taken (GTSM, RFC 5082).
+//! TCP options that routing protocols need: MD5 signatures (RFC 2385), and GTSM (RFC 5082): the lowest TTL taken, and that
+//! of a connection's first segment.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -49,6 +50,46 @@ pub fn set_min_ttl(socket: &impl AsFd, peer: IpAddr, ttl: u8) -> io::Result<()> 
         IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, c_int::from(ttl)),
         IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT, c_int::from(ttl)),
     }
+}
+
+/// Keeps the headers of the first segment of each connection that a listening socket accepts, for [`saved_syn_ttl`].
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn save_syn(listener: &impl AsFd) -> io::Result<()> {
+    let on: c_int = 1;
+    set(listener, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, on)
+}
+
+/// TTL or hop limit with which the first segment of an accepted connection came. `None`: it was not saved, or has been
+/// asked for already.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub fn saved_syn_ttl(socket: &impl AsFd) -> io::Result<Option<u8>> {
+    // More than IP and TCP headers have; the kernel refuses with EINVAL what is longer, by extension headers of IPv6.
+    let mut headers = [0u8; 512];
+    let mut length = headers.len() as libc::socklen_t;
+    // SAFETY: the pointer and length are those of `headers`, which is ours alone and outlives the call; the kernel writes
+    // at most `length` bytes. The descriptor is borrowed, hence open.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_SAVED_SYN,
+            headers.as_mut_ptr().cast::<c_void>(),
+            &raw mut length,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // From the network header on: octet 8 is the TTL of IPv4 (RFC 791 §3.1), octet 7 the hop limit of IPv6 (RFC 8200 §3).
+    Ok(match headers.get(..length as usize) {
+        Some([first, rest @ ..]) if first >> 4 == 4 => rest.get(7).copied(),
+        Some([first, rest @ ..]) if first >> 4 == 6 => rest.get(6).copied(),
+        _ => None,
+    })
 }
 
 /// linux/in6.h.
@@ -124,6 +165,22 @@ mod tests {
             let timeout = std::time::Duration::from_millis(300);
             let error = TcpStream::connect_timeout(&address, timeout).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{address}");
+        }
+    }
+
+    #[test]
+    fn how_far_a_connection_came_is_known() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let address = listener.local_addr().unwrap();
+            let _silent = TcpStream::connect(address).unwrap();
+            assert_eq!(saved_syn_ttl(&listener.accept().unwrap().0).unwrap(), None, "{address}");
+            save_syn(&listener).unwrap();
+            let _near = TcpStream::connect(address).unwrap();
+            let accepted = listener.accept().unwrap().0;
+            // Loopback's TTL is 64.
+            assert_eq!(saved_syn_ttl(&accepted).unwrap(), Some(64), "{address}");
+            assert_eq!(saved_syn_ttl(&accepted).unwrap(), None, "{address}");
         }
     }
 

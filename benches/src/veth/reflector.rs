@@ -85,6 +85,7 @@ fn open_ports(stage: &Stage, indices: [u32; 2]) -> Result<Opened, Error> {
             role,
             mac: link.near_mac,
             vteps: vec![vtep(Family::V4), vtep(Family::V6)],
+            answered: Vec::new(),
             blocks: blocks.to_vec(),
             queues: 1,
             frame_limit: ChunkSize::Small.max_frame() as u16,

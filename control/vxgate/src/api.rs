@@ -20,7 +20,8 @@ use tokio::time::timeout;
 use tracing::debug;
 use wire::Vni;
 
-use crate::bgp::{Bgp, Events, PathRow, PeerRow, RouteFilter};
+use crate::bfd::{Bfd, BfdView};
+use crate::bgp::{Bgp, EventRow, Events, PathRow, PeerRow, RouteFilter};
 use crate::config::Settings;
 use crate::observe::{self, Observe};
 
@@ -53,7 +54,7 @@ pub(crate) enum Request {
     Import(Vec<BindingRow>),
     /// To see packets: the answer is a stream.
     Observe(Observe),
-    /// To see events of BGP, one a line: those that are kept, and if it is to follow, those that come.
+    /// To see events of BGP and BFD, one a line: those that are kept, and if it is to follow, those that come.
     Events { follow: bool },
 }
 
@@ -85,6 +86,8 @@ pub(crate) enum Question {
     BgpPeers,
     /// Routes of BGP.
     BgpRoutes(RouteFilter),
+    /// The sessions of BFD.
+    Bfd,
 }
 
 /// What is answered.
@@ -103,6 +106,7 @@ pub(crate) enum Answer {
     Counters(Vec<CounterRow>),
     BgpPeers(Vec<PeerRow>),
     BgpRoutes(Vec<PathRow>),
+    Bfd(BfdView),
     /// The bindings were handed to the engine.
     Imported,
     /// The request was not understood.
@@ -192,11 +196,17 @@ pub(crate) struct Served<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) settings: &'a Settings,
     pub(crate) bgp: Option<&'a Bgp>,
+    pub(crate) bfd: Option<&'a Bfd>,
 }
 
 impl Served<'_> {
     fn bgp(&self) -> Result<&Bgp, String> {
         self.bgp.ok_or_else(|| "there is no [bgp] in the configuration".into())
+    }
+
+    async fn bfd(&self) -> Result<Answer, String> {
+        let bfd = self.bfd.ok_or("nothing in the configuration wants BFD: see bfd of [[bgp.peer]]")?;
+        bfd.view().await.map(Answer::Bfd).ok_or_else(|| "the thread of BFD has ended".into())
     }
 }
 
@@ -214,6 +224,7 @@ async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()>
             Ok(bgp) => Ok(Answer::BgpRoutes(bgp.routes(filter).await)),
             Err(error) => Err(error),
         },
+        Ok(Request::Show(Question::Bfd)) => served.bfd().await,
         Ok(Request::Show(question)) => show(question, engine, served.settings),
         Ok(Request::Events { follow }) => match served.bgp() {
             Ok(bgp) => return tell_events(stream, bgp.events(), follow).await,
@@ -250,8 +261,12 @@ async fn tell_events(mut stream: BufReader<UnixStream>, events: &Events, follow:
                     line.push(b'\n');
                     timeout(PATIENCE, stream.write_all(&line)).await??;
                 }
-                // It reads too slowly, and has what is still kept.
-                Err(RecvError::Lagged(_)) => {}
+                // It reads too slowly; `vxgate events` again has what is still kept.
+                Err(RecvError::Lagged(missed)) => {
+                    let mut line = serde_json::to_vec(&EventRow::missed(missed))?;
+                    line.push(b'\n');
+                    timeout(PATIENCE, stream.write_all(&line)).await??;
+                }
                 Err(RecvError::Closed) => break,
             },
             said = stream.read(&mut unexpected) => if said? == 0 { break },
@@ -299,7 +314,9 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             Answer::Counters(of_workers.chain(deeds).collect())
         }
         // Answered where one can wait.
-        Question::BgpPeers | Question::BgpRoutes(_) => return Err("the speaker was not asked".into()),
+        Question::BgpPeers | Question::BgpRoutes(_) | Question::Bfd => {
+            return Err("whoever knows was not asked".into());
+        }
     })
 }
 

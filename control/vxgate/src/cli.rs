@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Cleanup(ConfigFile),
     /// Show the state of the running gateway.
     Show(Show),
-    /// Tell what happened to BGP sessions, and which routes were refused and why: a line of JSON each.
+    /// Tell what happened to BGP and BFD sessions, and which routes were refused and why: a line of JSON each.
     ///
     /// The last thousand are kept.
     Events(Events),
@@ -204,6 +204,8 @@ pub(crate) enum What {
     Taps,
     /// What happened to all frames, and what the slow path did, by name.
     Counters,
+    /// BFD: sessions, what was agreed, packets and why some were dropped, and when its own thread did not run.
+    Bfd,
     /// BGP: peers, and the routes that they told.
     #[command(subcommand)]
     Bgp(BgpWhat),

@@ -1,6 +1,7 @@
 //! The gateway's one binary: it runs the data plane, keeps it equal to the kernel's tables, and answers questions.
 
 mod api;
+mod bfd;
 mod bgp;
 mod blackhole;
 mod capture;

@@ -13,9 +13,10 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
 use crate::api::{self, Served, Server, SocketError, WorkerRow};
+use crate::bfd::{self, Bfd, News};
 use crate::bgp::{self, BgpError};
 use crate::blackhole::{self, InstallError};
-use crate::config::{ConfigError, Settings, role_name};
+use crate::config::{BgpSettings, ConfigError, Settings, role_name};
 use crate::mirror::netlink::{Netlink, NetlinkError};
 use crate::mirror::{Driver, Mirror, Questions};
 use crate::preflight::{self, Machine, Obstacles};
@@ -67,6 +68,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let config = preflight::prepare(settings, &machine)?;
     let server = Server::bind(&settings.socket)?;
     let bgp = settings.bgp.as_ref().map(|bgp| bgp::Ready::new(bgp, &config)).transpose()?;
+    let (bfd, news) = Bfd::start_for(settings.bgp.as_ref())?.unzip();
 
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
@@ -133,17 +135,21 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             };
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
-            let served = Served { engine: &engine, settings, bgp: bgp.as_ref() };
+            let served = Served { engine: &engine, settings, bgp: bgp.as_ref(), bfd: bfd.as_ref() };
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
                 () = server.serve(&served) => Ok(()),
                 () = follow(feed, bgp.as_ref(), &engine) => Ok(()),
+                outcome = watch(bfd.as_ref().zip(news), settings.bgp.as_ref(), bgp.as_ref()) => outcome,
                 () = any(&mut signals) => Ok(()),
             };
             info!("stopping");
             // Peers send elsewhere before nobody is here any longer.
             if let Some(bgp) = bgp {
                 bgp.leave().await;
+            }
+            if let Some(bfd) = bfd {
+                bfd.stop().await;
             }
             driver.clean_up().await;
             outcome
@@ -160,6 +166,18 @@ async fn follow(feed: Option<bgp::Feed>, bgp: Option<&bgp::Bgp>, engine: &Engine
     if let (Some(feed), Some(bgp)) = (feed, bgp) {
         feed.run(engine, bgp.events()).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
+    }
+    std::future::pending().await
+}
+
+/// Has BFD watch BGP peers; for ever.
+async fn watch(
+    bfd: Option<(&Bfd, mpsc::Receiver<News>)>,
+    settings: Option<&BgpSettings>,
+    bgp: Option<&bgp::Bgp>,
+) -> Result<(), NetlinkError> {
+    if let (Some((bfd, news)), Some(settings), Some(bgp)) = (bfd, settings, bgp) {
+        bfd::Clients::new(bfd, bfd::peer_sessions(settings))?.run(news, bgp).await;
     }
     std::future::pending().await
 }

@@ -48,6 +48,7 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Punts => Question::Punts,
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
+        What::Bfd => Question::Bfd,
         What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
         What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {
             family: family.clone(),
@@ -166,7 +167,7 @@ fn ask(path: &Path, request: Request) -> Result<Answer, ShowError> {
     }
 }
 
-/// The rows alone, one array.
+/// The rows alone, one array; of BFD, one object with them.
 fn json(answer: &Answer) -> io::Result<String> {
     match answer {
         Answer::Overlays(rows) => pretty(rows),
@@ -181,6 +182,7 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::Counters(rows) => pretty(rows),
         Answer::BgpPeers(rows) => pretty(rows),
         Answer::BgpRoutes(rows) => pretty(rows),
+        Answer::Bfd(view) => pretty(view),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),
     }

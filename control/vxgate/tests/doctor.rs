@@ -180,6 +180,7 @@ fn a_hook_that_is_taken() {
             role: PortRole::Uplink,
             mac: nic.mac,
             vteps: Vec::new(),
+            answered: Vec::new(),
             blocks: Vec::new(),
             queues: 1,
             frame_limit: 1500,

@@ -200,6 +200,7 @@ fn an_xdp_hook_in_use() {
                 role: PortRole::Uplink,
                 mac: nic.mac,
                 vteps: Vec::new(),
+                answered: Vec::new(),
                 blocks: Vec::new(),
                 queues: 1,
                 frame_limit: 1500,

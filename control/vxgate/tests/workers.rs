@@ -188,6 +188,7 @@ fn a_frame_ends_the_sleep() {
         role: PortRole::Uplink,
         mac: nic.mac,
         vteps: Vec::new(),
+        answered: Vec::new(),
         blocks: Scene::blocks(),
         queues: 1,
         frame_limit: 1514,

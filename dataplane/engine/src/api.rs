@@ -5,6 +5,8 @@
 //! tables, applies them. What the engine needs resolved it asks for with an [`Event`].
 
 mod announced;
+mod bindings;
+mod groups;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
@@ -16,6 +18,9 @@ use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 pub use announced::{AnnouncedStatistics, Announcement, EndpointStatus};
+pub(crate) use bindings::Place;
+pub use bindings::{BindingCursor, BindingPage};
+pub use groups::{Group, MAX_SHARDS, Responsibility, Shard};
 
 /// Index of a port in [`Config::ports`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +77,9 @@ pub struct Config {
     pub ports: Vec<PortConfig>,
     /// The VTEP addresses, at most one a family: VXLAN for them is taken at every underlay port, and sent from them.
     pub vteps: Vec<IpAddr>,
+    /// The shards of a cluster, at most [`MAX_SHARDS`], by number; this gateway owns none at the start. Empty: there is no
+    /// such cluster.
+    pub shards: Vec<Shard>,
     /// What workers do when there is nothing to do.
     pub polling: Polling,
     /// One worker each, pinned to this core if one is named. The n-th serves the n-th queue of each port.
@@ -112,9 +120,13 @@ pub struct Overlay {
     pub endpoints: Arc<[IpAddr]>,
     /// Largest IP packet inside the overlay, in bytes.
     pub mtu: u16,
-    /// Whether this gateway is the one that answers in the overlay, and sends with the shared MAC address. One that is
-    /// not resolves stations only in ways that leave their entry of the router untouched.
+    /// Whether this gateway is the one that answers in the overlay, and sends with the shared MAC address, until
+    /// [`Update::Responsibility`] says otherwise; counts for nothing in a shard. One that is not resolves stations only in
+    /// ways that leave their entry of the router untouched. It forwards what comes for the shared MAC address until an
+    /// update says that it is not the owner: then it is one of several, and the owner forwards that.
     pub owner: bool,
+    /// The shard that it is in, whose addresses are the overlay's; `None`: the overlay is a group of its own.
+    pub shard: Option<u16>,
     /// The gateway's own MAC address in the overlay, beside the shared one; needed where it is not the owner.
     pub own_mac: Option<MacAddr>,
     /// How stations are treated; shared by the overlays of a configuration table.
@@ -519,6 +531,9 @@ pub enum Update {
     Bindings(Vec<Binding>),
     /// What the network announces, changed; in order.
     Announced(Vec<Announcement>),
+    /// What this gateway is to these groups from now on. Costs as much as there are groups here, however many overlays are
+    /// in them.
+    Responsibility(Vec<(Group, Responsibility)>),
     /// A port's netdev changed its MAC address.
     PortMac {
         /// The port.

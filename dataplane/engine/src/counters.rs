@@ -54,8 +54,12 @@ reasons! {
     Egress Forwarded "egress"
     /// The same, from a station behind another endpoint than the one that it is known behind.
     EgressElsewhere Forwarded "egress_elsewhere"
+    /// The same, though another gateway is the overlay's owner: on its way while that changed.
+    EgressForOwner Forwarded "egress_for_owner"
     /// Routed into an overlay and encapsulated.
     Ingress Forwarded "ingress"
+    /// The same, though another gateway is the overlay's owner.
+    IngressForOwner Forwarded "ingress_for_owner"
     /// From an overlay into another, or back into the same, as rules allow.
     Across Forwarded "across"
     /// A frame of the slow path, sent: an answer, a question, or a packet that waited for its neighbour.
@@ -69,6 +73,8 @@ reasons! {
     ToRouter Punted "to_router"
     /// DHCP of a station that has no address yet.
     Dhcp Punted "dhcp"
+    /// ARP or neighbour solicitation on the link of a port, for an address of a shard.
+    ShardQuestion Punted "shard_question"
     /// For a neighbour on the uplink that is being asked for its MAC address: a few packets wait for it.
     Resolving Punted "resolving"
     /// For an address of an overlay that no station is known to have: a few packets wait while it is asked for.
@@ -105,6 +111,10 @@ reasons! {
     ForeignEndpoint Dropped "foreign_endpoint"
     /// An inner VLAN tag other than VID 0 (RFC 7348 section 6.1).
     InnerVlan Dropped "inner_vlan"
+    /// VXLAN to the VTEP address of another shard than that of its overlay.
+    ForeignVtep Dropped "foreign_vtep"
+    /// For the shared MAC address of an overlay that another gateway owns, and has too: all gateways get what is flooded.
+    NotOwner Dropped "not_owner"
     /// An inner frame that is not for the router: flooded, or for another station.
     NotForRouter Dropped "not_for_router"
     /// An inner source MAC that cannot be a station's: group, zero, or the router's own.
@@ -308,7 +318,14 @@ impl Counters {
     pub(crate) fn forwarded(&self, frame: &Forwarded) {
         self.count(frame.reason);
         if let Some(OverlayCells(cells)) = self.overlays.get(frame.overlay.0 as usize) {
-            let first = if matches!(frame.reason, Reason::Egress | Reason::EgressElsewhere) { 0 } else { 2 };
+            let first = if matches!(
+                frame.reason,
+                Reason::Egress | Reason::EgressElsewhere | Reason::EgressForOwner
+            ) {
+                0
+            } else {
+                2
+            };
             cells[first].add(1);
             cells[first + 1].add(frame.bytes.into());
         }

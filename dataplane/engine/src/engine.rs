@@ -1,6 +1,7 @@
 //! The running data plane: started, told of changes, asked how it is, stopped.
 
 mod start;
+mod traffic;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +16,8 @@ use sys::pages::Pages;
 use wire::{MacAddr, Vni};
 
 use crate::api::{
-    AnnouncedStatistics, EndpointStatus, NeighbourStatistics, NeighbourStatus, Overlay, PortConfig,
-    PortIndex, PuntClass, Role, Station, Update,
+    AnnouncedStatistics, BindingCursor, BindingPage, EndpointStatus, NeighbourStatistics, NeighbourStatus,
+    Overlay, PortConfig, PortIndex, PuntClass, Role, Station, Update,
 };
 use crate::counters::{Counter, Counters, OverlayTraffic, Reason, Traffic};
 use crate::slowpath::{Command, Deed, Tally};
@@ -58,7 +59,7 @@ pub struct PortStatus {
 /// An overlay, how many stations it has, and what went through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlayStatus {
-    /// As configured; its endpoints as they are now.
+    /// As configured; its endpoints, and whether this gateway is its owner, as they are now.
     pub overlay: Overlay,
     /// Packets and bytes, over all workers.
     pub traffic: OverlayTraffic,
@@ -131,6 +132,8 @@ pub struct Engine {
     polling: Polling,
     record_pages: Pages,
     zero_copy_refusal: Option<String>,
+    /// For `busiest_first`.
+    seen: Mutex<traffic::Seen>,
 }
 
 impl Engine {
@@ -169,6 +172,29 @@ impl Engine {
         self.slow_path.thread().unpark();
         // Fails only when the slow path is gone, that is, while stopping.
         answered.recv().unwrap_or_default()
+    }
+
+    /// A part of the bindings that were learned, from the cursor on: the slow path looks at `most` entries at once.
+    /// Changes are told in their order; `None` while stopping.
+    pub fn bindings(&self, cursor: BindingCursor, most: usize) -> Option<BindingPage> {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let _ = self.commands.send(Command::Bindings(cursor, most, answer));
+        self.slow_path.thread().unpark();
+        answered.recv().ok()
+    }
+
+    /// These overlays, those first that have carried most packets through this gateway since they were last asked about.
+    /// Those that are not configured are left out.
+    pub fn busiest_first(&self, overlays: &[Vni]) -> Vec<Vni> {
+        let tables = self.tables.load();
+        let packets = overlays.iter().filter_map(|&vni| {
+            let index = tables.overlays.by_vni(vni)?.0 as usize;
+            let traffic: OverlayTraffic =
+                self.worker_counters().map(|counters| counters.overlay(index)).sum();
+            Some((vni, traffic.egress_packets + traffic.ingress_packets))
+        });
+        // A panic elsewhere while it was held cannot have left it half-changed.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).busiest_first(packets)
     }
 
     /// How many addresses of stations are known and asked for, and how often a limit was met.
@@ -266,6 +292,7 @@ impl Engine {
             .map(|(index, overlay)| OverlayStatus {
                 overlay: Overlay {
                     endpoints: tables.members_of(OverlayIndex(index as u32)).collect(),
+                    owner: tables.overlays.is_owner(OverlayIndex(index as u32)),
                     ..overlay.clone()
                 },
                 traffic: self.worker_counters().map(|counters| counters.overlay(index)).sum(),

@@ -1,5 +1,6 @@
 //! What a worker may hand to the slow path: so much of each class for each overlay, and so much in all.
 
+use crate::api::PacketRate;
 use crate::api::{PuntClass, PuntLimits};
 use crate::counters::Reason;
 use crate::limit::Policer;
@@ -14,7 +15,12 @@ pub(crate) struct Police {
     all: [Policer; CLASSES],
     overlays: Vec<[u64; CLASSES]>,
     total: [u64; CLASSES],
+    link: Policer,
+    on_links: u64,
 }
+
+/// What is about no overlay: neighbours of ports that ask for shards, each twice a minute. Costs overlays nothing.
+const LINK: PacketRate = PacketRate { rate: 20_000, burst: 4_096 };
 
 impl Police {
     pub(crate) fn new(limits: &PuntLimits, overlays: usize) -> Self {
@@ -23,11 +29,16 @@ impl Police {
             all: limits.total.map(Policer::new),
             overlays: vec![[0; CLASSES]; overlays],
             total: [0; CLASSES],
+            link: Policer::new(LINK),
+            on_links: 0,
         }
     }
 
     /// Whether one more may be handed over. What an overlay has too much of takes nothing from the others.
     pub(crate) fn admits(&mut self, class: PuntClass, overlay: OverlayIndex, now: u64) -> bool {
+        if overlay == OverlayIndex::NONE {
+            return self.link.admits(&mut self.on_links, now);
+        }
         let index = class as usize;
         let Some(buckets) = self.overlays.get_mut(overlay.0 as usize) else { return false };
         self.each[index].admits(&mut buckets[index], now)
@@ -39,7 +50,7 @@ impl PuntClass {
     /// The class of what is handed over for `reason`.
     pub(crate) fn of(reason: Reason) -> Self {
         match reason {
-            Reason::Arp | Reason::Ndp => Self::Neighbour,
+            Reason::Arp | Reason::Ndp | Reason::ShardQuestion => Self::Neighbour,
             Reason::Resolving | Reason::Unresolved => Self::Resolve,
             Reason::UnknownStation => Self::Stranger,
             Reason::ToRouter | Reason::Dhcp | Reason::Fragmented => Self::Host,
@@ -71,5 +82,6 @@ mod tests {
         assert_eq!(admitted(PuntClass::Neighbour, 20), 0, "a hundred in all");
         assert_eq!(admitted(PuntClass::Error, 20), 5);
         assert_eq!(admitted(PuntClass::Error, 1_000_000), 0, "no overlay");
+        assert_eq!(admitted(PuntClass::Neighbour, OverlayIndex::NONE.0), 1000, "about none");
     }
 }

@@ -1,41 +1,66 @@
 //! The two tasks of a connection.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Happening, Key, LAST_WORDS};
+use super::happening::{Happening, Happenings};
+use super::{Key, LAST_WORDS};
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
 
-/// The way to a connection's peer.
+/// The way to a connection's peer. Dropped, it cuts the connection.
 #[derive(Debug)]
 pub(super) struct Writer {
     /// One piece that is being written, and last words.
     pieces: mpsc::Sender<Vec<u8>>,
     /// Nothing is being written.
     is_ready: bool,
-    task: JoinHandle<()>,
-    reader: AbortHandle,
+    input: Arc<Input>,
+    tasks: JoinSet<()>,
+}
+
+/// What is known of what a peer says.
+#[derive(Debug, Default)]
+struct Input {
+    /// Pieces that have been read and not taken in.
+    unread: AtomicUsize,
+    /// Nothing is to be taken in any longer.
+    closed: AtomicBool,
 }
 
 /// Starts the tasks.
-pub(super) fn spawn(key: Key, stream: TcpStream, happenings: mpsc::Sender<Happening>) -> Writer {
-    let (input, output) = stream.into_split();
+pub(super) fn spawn(key: Key, stream: TcpStream, happenings: &Happenings) -> Writer {
+    let (read_half, write_half) = stream.into_split();
     let (pieces, pieced) = mpsc::channel(2);
-    let reader = tokio::spawn(read(key, input, happenings.clone()));
-    let task = tokio::spawn(write(key, output, pieced, happenings));
-    Writer { pieces, is_ready: true, task, reader: reader.abort_handle() }
+    let input = Arc::new(Input::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(read(key, read_half, Arc::clone(&input), happenings.said()));
+    tasks.spawn(write(key, write_half, pieced, happenings.done()));
+    Writer { pieces, is_ready: true, input, tasks }
 }
 
 impl Writer {
     /// What was given is written.
     pub(super) fn ready(&mut self) {
         self.is_ready = true;
+    }
+
+    /// A piece has been taken in.
+    pub(super) fn taken_in(&self) {
+        self.input.unread.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether the peer has said what has not been taken in.
+    pub(super) fn has_unread(&self) -> bool {
+        self.input.unread.load(Ordering::Relaxed) > 0
     }
 
     /// Lets `fill` give bytes, if they can be written now; whether there were any.
@@ -53,36 +78,36 @@ impl Writer {
         !self.is_ready
     }
 
-    /// Last words, then the end, without waiting for it.
-    pub(super) fn close(self, last: Vec<u8>) {
+    /// Last words, then the end, when that has been waited for.
+    pub(super) fn close(self, last: Vec<u8>) -> impl Future<Output = ()> + Send + use<> {
         if !last.is_empty() {
             // There is always room for them.
             let _ = self.pieces.try_send(last);
         }
-        tokio::spawn(self.finish());
+        self.finish()
     }
 
-    /// Waits until all is written, but not for ever: a peer may read nothing.
+    /// Waits until all is written and the peer has closed its end: to close ours before, with something unread, would
+    /// reset the connection, and take back what is still on its way. But not for ever: a peer may read nothing.
     pub(super) async fn finish(self) {
-        let Self { pieces, mut task, reader, .. } = self;
+        let Self { pieces, input, mut tasks, .. } = self;
+        input.closed.store(true, Ordering::Relaxed);
         // The task ends when it has written what it was given.
         drop(pieces);
-        if timeout(LAST_WORDS, &mut task).await.is_err() {
-            task.abort();
-        }
-        reader.abort();
+        let _ = timeout(LAST_WORDS, async { while tasks.join_next().await.is_some() {} }).await;
     }
 }
 
-async fn read(key: Key, mut input: OwnedReadHalf, happenings: mpsc::Sender<Happening>) {
+async fn read(key: Key, mut stream: OwnedReadHalf, input: Arc<Input>, happenings: mpsc::Sender<Happening>) {
     loop {
         let mut piece = Vec::with_capacity(PIECE);
-        match input.read_buf(&mut piece).await {
+        match stream.read_buf(&mut piece).await {
             Ok(0) | Err(_) => break,
+            Ok(_) if input.closed.load(Ordering::Relaxed) => {}
             Ok(_) => {
-                if happenings.send(Happening::Data(key, piece)).await.is_err() {
-                    return;
-                }
+                input.unread.fetch_add(1, Ordering::Relaxed);
+                // An error: the driver has ended, and nothing is to be taken in any longer.
+                let _ = happenings.send(Happening::Data(key, piece)).await;
             }
         }
     }
@@ -101,8 +126,9 @@ async fn write(
         if output.write_all(&piece).await.is_err() {
             return;
         }
-        if !pieces.is_closed() && happenings.send(Happening::Written(key)).await.is_err() {
-            return;
+        if !pieces.is_closed() {
+            // The driver may have ended, with last words still to be written.
+            let _ = happenings.send(Happening::Written(key)).await;
         }
     }
     // The peer may be gone already.

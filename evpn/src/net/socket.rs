@@ -33,8 +33,26 @@ pub(super) fn listen(address: SocketAddr, speaker: &Speaker) -> io::Result<TcpLi
             tcp::set_md5_key(&socket, peer.address, password.as_bytes())?;
         }
     }
+    tcp::save_syn(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Turns away a connection whose first segment came over more hops than the peer may be away. What the peer sent before
+/// [`prepare`] was not checked by the kernel: the first segment answers for it (RFC 5082 §3).
+pub(super) fn check_distance(stream: &TcpStream, peer: &PeerConfig) -> io::Result<()> {
+    let Some(hops) = peer.transport.ttl_security else { return Ok(()) };
+    let (ttl, least) = (tcp::saved_syn_ttl(stream)?, min_ttl(hops));
+    match ttl {
+        Some(ttl) if ttl >= least => Ok(()),
+        Some(ttl) => Err(io::Error::other(format!(
+            "it connects with TTL {ttl}, and ttl-security = {hops} asks for {least} or more: the peer is further away, \
+             or does not send with TTL 255"
+        ))),
+        None => Err(io::Error::other(
+            "the kernel has not kept the TTL with which it connects, as in a flood of connections",
+        )),
+    }
 }
 
 /// Connects to a peer.
@@ -62,7 +80,7 @@ fn restrict(socket: &impl std::os::fd::AsFd, peer: &PeerConfig, internal: bool) 
     let (address, transport) = (peer.address, &peer.transport);
     match (transport.ttl_security, transport.ttl) {
         (Some(hops), _) => {
-            tcp::set_min_ttl(socket, address, FULL_TTL - hops + 1)?;
+            tcp::set_min_ttl(socket, address, min_ttl(hops))?;
             set_ttl(socket, address, FULL_TTL)
         }
         (None, Some(ttl)) => set_ttl(socket, address, ttl),
@@ -70,6 +88,10 @@ fn restrict(socket: &impl std::os::fd::AsFd, peer: &PeerConfig, internal: bool) 
         (None, None) if !internal => set_ttl(socket, address, 1),
         (None, None) => Ok(()),
     }
+}
+
+fn min_ttl(hops: u8) -> u8 {
+    FULL_TTL - hops + 1
 }
 
 fn set_ttl(socket: &impl std::os::fd::AsFd, address: IpAddr, ttl: u8) -> io::Result<()> {

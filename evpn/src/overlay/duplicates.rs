@@ -14,7 +14,7 @@ pub struct DuplicatePolicy {
     pub moves: u16,
     /// ... within this time: its place is then held.
     pub window: Duration,
-    /// After this time its routes count again. `None`: when told.
+    /// After this time its routes count again. `None`: when told, or when nobody announces it any longer.
     pub recovery: Option<Duration>,
 }
 
@@ -65,8 +65,8 @@ impl Duplicates {
     /// The station is about to move: whether that is one move too many, and it is held from now on.
     pub(crate) fn is_one_too_many(&mut self, key: Key, now: Instant) -> bool {
         let policy = self.policy;
-        // Made-up stations must not take all memory: those beyond may move as they like.
-        if self.moves.len() >= MOST && !self.moves.contains_key(&key) {
+        // Made-up stations must not take all memory: those beyond may move as they like. A timer outlives what it was for.
+        if self.moves.len().max(self.timers.len()) >= MOST && !self.moves.contains_key(&key) {
             return false;
         }
         let (timers, until) = (&mut self.timers, now + policy.window);
@@ -107,6 +107,12 @@ impl Duplicates {
             }
         }
         None
+    }
+
+    /// The station's last route is gone: ends a hold that nothing else would end; whether there was one.
+    pub(crate) fn forget_endless(&mut self, key: Key) -> bool {
+        let endless = self.moves.get(&key).is_some_and(|moves| moves.held && moves.until.is_none());
+        endless && self.clear(key)
     }
 
     /// Ends a hold by hand; whether there was one.
@@ -155,6 +161,20 @@ mod tests {
         }
         assert_eq!(duplicates.expire(start + Duration::from_secs(100_000)), None);
         assert!(duplicates.moves.is_empty() && duplicates.deadline().is_none());
+    }
+
+    #[test]
+    fn what_is_kept_of_those_that_come_and_go_is_bounded() {
+        let start = Instant::now();
+        let policy = DuplicatePolicy { moves: 1, recovery: None, ..DuplicatePolicy::default() };
+        let mut duplicates = Duplicates::new(policy);
+        for _ in 0..MOST {
+            assert!(duplicates.is_one_too_many(key(), start) && duplicates.forget_endless(key()));
+        }
+        assert!(!duplicates.is_one_too_many(key(), start), "it may move as it likes");
+        assert_eq!((duplicates.timers.len(), duplicates.moves.len()), (MOST, 0));
+        assert_eq!(duplicates.expire(start + policy.window), None);
+        assert!(duplicates.is_one_too_many(key(), start + policy.window));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -23,11 +23,17 @@ use crate::rib::table::{Entry, NONE, Path, RouteId, Table};
 /// Routes that a station may have: its addresses, times those who announce them. Each costs a step when one changes.
 const MOST_ROUTES: u16 = 64;
 
+/// How long after a crowded station has lost a route those that were refused are looked for. That takes a look at all
+/// routes, so that it is not done for each.
+const ROOM_PAUSE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 struct Station {
     /// The first of its routes; they are chained.
     first: RouteId,
     routes: u16,
+    /// Others were refused, since these are as many as may be.
+    crowded: bool,
     endpoint: IpAddr,
     sticky: bool,
     default_gateway: bool,
@@ -38,11 +44,13 @@ struct Station {
 pub(super) struct Stations {
     stations: HashMap<(Vni, MacAddr), Station, RandomState>,
     pub(super) duplicates: Duplicates,
+    /// When refused routes are to be looked at again: a crowded station has room.
+    pub(super) room: Option<Instant>,
 }
 
 impl Stations {
     pub(super) fn new(duplicates: Duplicates) -> Self {
-        Self { stations: HashMap::default(), duplicates }
+        Self { stations: HashMap::default(), duplicates, room: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -51,6 +59,13 @@ impl Stations {
 
     pub(super) fn is_full(&self, vni: Vni, mac: MacAddr) -> bool {
         self.stations.get(&(vni, mac)).is_some_and(|station| station.routes >= MOST_ROUTES)
+    }
+
+    /// A route was refused, since its station is full.
+    pub(super) fn crowd(&mut self, vni: Option<Vni>, mac: MacAddr) {
+        if let Some(station) = vni.and_then(|vni| self.stations.get_mut(&(vni, mac))) {
+            station.crowded = true;
+        }
     }
 
     /// A route counts, newly or with another best path.
@@ -79,7 +94,8 @@ impl Stations {
                 first = std::mem::replace(&mut station.first, id);
                 station.routes += 1;
             } else {
-                let station = Station { first: id, routes: 1, endpoint, sticky, default_gateway };
+                let station =
+                    Station { first: id, routes: 1, crowded: false, endpoint, sticky, default_gateway };
                 self.stations.insert((vni, mac), station);
                 told.push_back(Told::Change(Change::Station { vni, mac, endpoint, sticky, default_gateway }));
             }
@@ -115,6 +131,9 @@ impl Stations {
         let (mac, ip) = (key.mac, key.ip());
         let Some(station) = self.stations.get_mut(&(vni, mac)) else { return };
         station.routes -= 1;
+        if std::mem::take(&mut station.crowded) {
+            self.room.get_or_insert(now + ROOM_PAUSE);
+        }
         if station.first == id {
             station.first = next;
         } else {
@@ -133,6 +152,9 @@ impl Stations {
         if first == NONE {
             self.stations.remove(&(vni, mac));
             told.push_back(Told::Change(Change::StationGone { vni, mac }));
+            if self.duplicates.forget_endless((vni, mac)) {
+                told.push_back(Told::Event(Event::Recovered { vni, mac }));
+            }
         } else {
             self.place(table, (vni, mac), rules, now, told);
         }

@@ -96,6 +96,18 @@ impl RouteTargets {
         }
     }
 
+    /// The VNI whose derived target this is, of whatever AS; none of [`Explicit`](Self::Explicit). (Derived ones have a
+    /// two-octet AS: another kind of target is never one, whatever its numbers.)
+    pub fn derived_vni(&self, target: RouteTarget) -> Option<Vni> {
+        let number =
+            (target.0 & !AS_PART).checked_sub(TWO_OCTET_AS).and_then(|rest| u32::try_from(rest).ok())?;
+        match self {
+            Self::Frr => Vni::new(number),
+            Self::Rfc8365 => Vni::new(number.checked_sub(RFC8365_VXLAN)?),
+            Self::Explicit { .. } => None,
+        }
+    }
+
     /// What routes of the overlay get.
     pub(crate) fn export(&self, vni: Vni, asn: u32) -> Vec<RouteTarget> {
         match self {
@@ -139,6 +151,17 @@ mod tests {
         assert!(explicit.imports(vni(5), &community(RouteTarget::two_octet(65000, 1))));
         assert!(explicit.imports(vni(5), &community(RouteTarget::four_octet(4_200_000_000, 7))));
         assert!(!explicit.imports(vni(5), &community(RouteTarget::two_octet(65001, 1))));
+    }
+
+    #[test]
+    fn a_derived_target_is_told_from_others() {
+        let derived = |targets: RouteTargets, text: &str| targets.derived_vni(text.parse().unwrap());
+        assert_eq!(derived(RouteTargets::Frr, "65001:3"), Some(vni(3)));
+        assert_eq!(derived(RouteTargets::Rfc8365, "65001:268435459"), Some(vni(3)));
+        assert_eq!(derived(RouteTargets::Rfc8365, "65001:3"), None);
+        // Of four octets: none that `imports` would take.
+        assert_eq!(derived(RouteTargets::Frr, "4200000000:3"), None);
+        assert_eq!(derived(RouteTargets::Frr, "65001:16777216"), None);
     }
 
     #[test]

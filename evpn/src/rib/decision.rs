@@ -9,6 +9,9 @@ use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
 use super::table::Path;
 use crate::attributes::mobility;
 
@@ -93,23 +96,39 @@ impl Rules<'_> {
     ///
     /// MED is compared within a neighbouring AS only, which alone would make "better" go in circles. So each AS's best is
     /// found first, and then the best of those (what FRR calls deterministic MED).
-    pub(crate) fn best<'p>(&self, paths: impl Iterator<Item = &'p Path> + Clone) -> Option<usize> {
-        let mut best: Option<(usize, &Path)> = None;
-        for (place, path) in paths.clone().enumerate() {
-            let beaten = paths.clone().any(|other| {
-                other.attributes.neighbour_as() == path.attributes.neighbour_as()
-                    && self.compare(other, path, true).0 == Ordering::Greater
-            });
-            let wins = best.is_none_or(|(_, best)| self.compare(path, best, false).0 == Ordering::Greater);
-            if !beaten && wins {
-                best = Some((place, path));
+    /// Each path is compared once with the best of its AS, and the latter once with the best of all.
+    pub(crate) fn best<'p>(&self, paths: impl Iterator<Item = &'p Path>) -> Option<usize> {
+        // Most often all are of one AS, as those of an internal peer are: the map is for the others.
+        let mut first: Option<(usize, &Path)> = None;
+        let mut others: HashMap<Option<u32>, (usize, &Path), RandomState> = HashMap::default();
+        let better = |best: &mut (usize, &'p Path), (place, path): (usize, &'p Path)| {
+            if self.compare(path, best.1, true).0 == Ordering::Greater {
+                *best = (place, path);
+            }
+        };
+        for found in paths.enumerate() {
+            let neighbour = found.1.attributes.neighbour_as();
+            match &mut first {
+                None => first = Some(found),
+                Some(best) if best.1.attributes.neighbour_as() == neighbour => better(best, found),
+                Some(_) => {
+                    others.entry(neighbour).and_modify(|best| better(best, found)).or_insert(found);
+                }
             }
         }
+        let best = others.into_values().chain(first).reduce(|a, b| {
+            match self.compare(a.1, b.1, false).0.then(b.0.cmp(&a.0)) {
+                Ordering::Less => b,
+                Ordering::Equal | Ordering::Greater => a,
+            }
+        });
         best.map(|(place, _)| place)
     }
 
     /// `Greater`: the first is better. And the step that says so.
     pub(crate) fn compare(&self, a: &Path, b: &Path, med: bool) -> (Ordering, Step) {
+        #[cfg(test)]
+        tests::COMPARISONS.set(tests::COMPARISONS.get() + 1);
         let (x, y) = (&*a.attributes, &*b.attributes);
         let steps: [(Step, &dyn Fn() -> Ordering); 11] = [
             (Step::Sticky, &|| {
@@ -169,5 +188,55 @@ impl Rules<'_> {
     /// RFC 4456 §9: ORIGINATOR_ID stands for the identifier.
     fn router_id(&self, path: &Path) -> Ipv4Addr {
         path.attributes.originator.unwrap_or_else(|| self.peer(path).router_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::attributes::Attributes;
+    use crate::event::PeerId;
+
+    thread_local! {
+        pub(super) static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    fn path(asn: u32, med: u32) -> Path {
+        let attributes = Attributes {
+            next_hop: IpAddr::from([10, 0, 0, 1]),
+            origin: 0,
+            local_pref: 100,
+            med,
+            as_path: vec![asn].into(),
+            as_path_length: 1,
+            originator: None,
+            cluster_list: Box::default(),
+            communities: Box::default(),
+            large_communities: Box::default(),
+            extended: Box::default(),
+            replication: None,
+        };
+        let (attributes, extended) = (Arc::new(attributes), Arc::default());
+        Path { attributes, extended, extra: None, label: 7, peer: PeerId(0), epoch: 0 }
+    }
+
+    #[test]
+    fn the_cost_is_linear_in_the_number_of_paths() {
+        let peer = Neighbour {
+            address: IpAddr::from([10, 0, 0, 1]),
+            router_id: Ipv4Addr::LOCALHOST,
+            internal: false,
+        };
+        let rules = Rules { mac: true, peers: &[peer] };
+        for systems in [1, 8, 64] {
+            let paths: Vec<Path> = (0..64).map(|number| path(number % systems, 64 - number)).collect();
+            COMPARISONS.set(0);
+            // Of each AS the last has the lowest MED; and the first of those is as good as any.
+            assert_eq!(rules.best(paths.iter()), Some(64 - systems as usize));
+            assert!(COMPARISONS.get() < 64, "{systems} ASes: {} comparisons", COMPARISONS.get());
+        }
     }
 }

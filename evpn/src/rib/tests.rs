@@ -110,7 +110,7 @@ fn play<'s>(rib: &mut Rib, all: impl Iterator<Item = &'s Said>) -> Summary {
                 None => rib.withdraw(PeerId(said.peer), &nlri, now),
             }
         }
-        while let Some(Told::Change(change)) = rib.poll(now) {
+        while let Some(Told::Change(change)) = rib.poll() {
             match change {
                 Change::Station { endpoint, .. } => station = Some(endpoint),
                 Change::StationGone { .. } => station = None,
@@ -134,6 +134,50 @@ fn play<'s>(rib: &mut Rib, all: impl Iterator<Item = &'s Said>) -> Summary {
 fn last_words(all: &[Said], key: impl Fn(&Said) -> (u16, u8, Option<u8>)) -> Vec<Said> {
     let last: BTreeMap<_, _> = all.iter().map(|said| (key(said), said.clone())).collect();
     last.into_values().filter(|said| said.attributes.is_some()).collect()
+}
+
+#[test]
+fn an_endless_hold_ends_with_the_last_route() {
+    let now = Instant::now();
+    let policy = DuplicatePolicy { moves: 1, recovery: None, ..DuplicatePolicy::default() };
+    let mut rib = Rib { overlays: Overlays::new(Identity::default(), policy), ..rib() };
+    rib.set_overlays([(Vni::new(VNI).unwrap(), RouteTargets::Frr)]);
+    let attributes = |endpoint: u8, sequence: u32| Attributes {
+        next_hop: IpAddr::from([10, 0, 0, endpoint]),
+        origin: 0,
+        local_pref: 100,
+        med: 0,
+        as_path: Box::default(),
+        as_path_length: 0,
+        originator: None,
+        cluster_list: Box::default(),
+        communities: Box::default(),
+        large_communities: Box::default(),
+        extended: vec![
+            ExtendedCommunity::new(0x0002_fde8_0000_0000 | u64::from(VNI)),
+            ExtendedCommunity::mac_mobility(false, sequence),
+        ]
+        .into(),
+        replication: None,
+    };
+    let events = |rib: &mut Rib| {
+        std::iter::from_fn(|| rib.poll()).filter(|told| matches!(told, Told::Event(_))).collect::<Vec<_>>()
+    };
+    for round in 0..3 {
+        for (peer, sequence) in [(0, 0), (1, 1)] {
+            let said = Said { peer, rd: peer as u8, ip: None, attributes: None };
+            rib.announce(PeerId(peer), evpn_nlri(&said), attributes(1 + peer as u8, sequence), now);
+        }
+        let told = events(&mut rib);
+        assert!(matches!(told[..], [Told::Event(Event::Duplicate { .. })]), "{round}: {told:?}");
+        for peer in [0, 1] {
+            let said = Said { peer, rd: peer as u8, ip: None, attributes: None };
+            rib.withdraw(PeerId(peer), &evpn_nlri(&said), now);
+            let told = events(&mut rib);
+            assert_eq!(told.len(), peer.into(), "{round}: {told:?}");
+        }
+        assert!(!rib.clear_duplicate(Vni::new(VNI).unwrap(), MacAddr([2, 0, 0, 0, 0, 1]), now), "forgotten");
+    }
 }
 
 proptest! {
@@ -178,7 +222,8 @@ proptest! {
                 first.sweep_stale(peer, family);
             }
         }
-        while first.poll(now).is_some() {}
+        while first.sweep(now) {}
+        while first.poll().is_some() {}
         prop_assert_eq!((first.evpn.len(), first.unicast.len(), first.stations(), first.pool.len() + first.extended.len()), (0, 0, 0, 0));
         prop_assert!((0..PEERS).all(|peer| Family::ALL.into_iter().all(|family| first.routes_of(PeerId(peer), family) == 0)));
     }

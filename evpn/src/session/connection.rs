@@ -182,6 +182,13 @@ impl Connection {
         !self.control.is_empty()
     }
 
+    /// The hold time begins anew, if it runs.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let (Some(hold), Some(negotiated)) = (&mut self.hold, &self.negotiated) {
+            *hold = now + Duration::from_secs(negotiated.hold_time.into());
+        }
+    }
+
     /// When [`timeout`](Self::expire) is to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.hold, self.keepalive, self.send_hold_deadline()].into_iter().flatten().min()

@@ -6,10 +6,11 @@ use rustbgpd_fsm::NegotiatedSession;
 use rustbgpd_wire::{Afi, Safi};
 
 use crate::config::Local;
+use crate::event::DownReason;
 use crate::family::Family;
 use crate::out::encode::Recipient;
 use crate::out::journal::Version;
-use crate::session::{ConnectionId, Session, families};
+use crate::session::{ConnectionId, Session, SessionState, families};
 
 /// How far a peer has been told of a family.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +35,12 @@ pub(super) struct Peer {
     pub(super) progress: [Progress; 3],
     /// When stale routes of a family go, if the peer does not confirm them.
     pub(super) keep_stale: [Option<Instant>; 3],
+    /// When its session came to the state that it is in.
+    pub(super) since: Option<Instant>,
+    /// Why its last session, or attempt at one, ended.
+    pub(super) last_down: Option<DownReason>,
+    /// States without a connection that it went through in a row.
+    tries: u32,
     enhanced_refresh: bool,
 }
 
@@ -45,8 +52,18 @@ impl Peer {
             families: Vec::new(),
             progress: Default::default(),
             keep_stale: [None; 3],
+            since: None,
+            last_down: None,
+            tries: 0,
             enhanced_refresh: false,
         }
+    }
+
+    /// Whether a new state is to be told. That a peer which is not there is tried once more is not.
+    pub(super) fn is_news(&mut self, state: SessionState) -> bool {
+        let is_try = matches!(state, SessionState::Active | SessionState::Connect);
+        self.tries = if is_try { self.tries.saturating_add(1) } else { 0 };
+        self.tries <= 2
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -1,12 +1,13 @@
 //! What a speaker shows.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use wire::{MacAddr, Vni};
 
 use super::Speaker;
 use crate::PeerConfig;
-use crate::event::PeerId;
+use crate::event::{DownReason, PeerId};
 use crate::family::Family;
 use crate::overlay::StationView;
 use crate::rib::show::RouteView;
@@ -21,6 +22,10 @@ pub struct PeerView {
     pub address: IpAddr,
     /// State of the session.
     pub state: SessionState,
+    /// Since when; `None`: it was never started.
+    pub since: Option<Instant>,
+    /// Why its last session, or attempt at one, ended.
+    pub last_down: Option<DownReason>,
     /// Its AS number and identifier, once up.
     pub identity: Option<(u32, Ipv4Addr)>,
     /// Agreed hold time in seconds.
@@ -44,6 +49,8 @@ impl Speaker {
                 id,
                 address: peer.session.config().address,
                 state: peer.session.state(),
+                since: peer.since,
+                last_down: peer.last_down.clone(),
                 identity: negotiated.map(|negotiated| (negotiated.peer_asn, negotiated.peer_router_id)),
                 hold_time: negotiated.map(|negotiated| negotiated.hold_time),
                 routes: Family::ALL.map(|family| (family, self.rib.routes_of(id, family))).to_vec(),

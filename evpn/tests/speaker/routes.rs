@@ -335,6 +335,47 @@ fn a_station_has_no_more_routes_than_are_kept() {
 }
 
 #[test]
+fn routes_that_were_too_many_count_when_there_is_room() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    let route = |number: u8| mac_route(1, STATION, Some(Ipv4Addr::new(10, 1, 0, number).into()), PEER.into());
+    // Another that does not count, and never will.
+    scripted.update(&mac_route(9, STATION, None, PEER.into()));
+    (0..67).for_each(|number| scripted.update(&route(number)));
+    assert_eq!(scripted.rejections(), [Rejection::TooManyRoutes; 3]);
+    let withdraw = |scripted: &mut Scripted, number: u8| {
+        let mut routes = route(number);
+        let Some(PathAttribute::MpReachNlri(reach)) = routes.pop() else { panic!() };
+        scripted.update(&[PathAttribute::MpUnreachNlri(Box::new(rustbgpd_wire::MpUnreachNlri {
+            afi: reach.afi,
+            safi: reach.safi,
+            withdrawn: Vec::new(),
+            flowspec_withdrawn: Vec::new(),
+            evpn_withdrawn: reach.evpn_announced,
+            bgpls_withdrawn: Vec::new(),
+            vpn_withdrawn: Vec::new(),
+            labeled_withdrawn: Vec::new(),
+            rtc_withdrawn: Vec::new(),
+        }))]);
+    };
+    let come = |scripted: &Scripted| {
+        scripted.changes.iter().filter(|change| matches!(change, Change::Address { .. })).count()
+    };
+    // However often there is room: all routes are looked at after a while, and not each time.
+    (0..2).for_each(|number| withdraw(&mut scripted, number));
+    assert_eq!(come(&scripted), 64);
+    scripted.wait(Duration::from_secs(6));
+    assert_eq!(come(&scripted), 66, "two of the three");
+    // It is still crowded.
+    withdraw(&mut scripted, 2);
+    scripted.wait(Duration::from_secs(6));
+    assert_eq!(come(&scripted), 67);
+    // And then no longer.
+    withdraw(&mut scripted, 3);
+    let next = scripted.now + Duration::from_secs(10);
+    assert!(scripted.speaker.deadline().is_none_or(|due| due > next));
+}
+
+#[test]
 fn the_router_flag_is_told_to_those_alone_who_take_it() {
     for takes in [false, true] {
         let mut scripted = Scripted::up(|config| config.announce_router_flag = takes, |_| {});

@@ -285,6 +285,17 @@ fn leaving_withdraws_before_it_ends() {
 }
 
 #[test]
+fn leaving_is_told_in_order_and_once() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    scripted.speaker.join_flood(vni(1), PEER.into());
+    scripted.heard();
+    scripted.speaker.shut_down("moved", scripted.now);
+    let heard = scripted.heard();
+    assert!(matches!(&heard[..], [Message::Update(_), Message::Notification(_)]), "{heard:?}");
+    assert!(scripted.closed && scripted.speaker.is_idle());
+}
+
+#[test]
 fn two_that_connect_at_once_keep_one_connection() {
     for seed in 0..50 {
         let mut sim = Sim::new(seed);
@@ -331,4 +342,56 @@ fn external_peers_put_their_as_first_and_loops_are_seen() {
         assert_eq!(scripted.rejections().first().copied(), refused);
         assert_eq!(scripted.speaker.stations(), usize::from(refused.is_none()));
     }
+}
+
+#[test]
+fn a_peer_that_is_not_there_is_told_of_once() {
+    let mut scripted = Scripted::connected(|config| config.passive = false);
+    scripted.lose_connection();
+    let fail = |scripted: &mut Scripted, why: &str| {
+        scripted.dialled = None;
+        scripted.wait(seconds(200));
+        // In that time it is tried again and again: what was not answered is given up.
+        let (peer, dialled, now) = (scripted.peer, scripted.dialled.unwrap(), scripted.now);
+        scripted.speaker.connect_failed(peer, dialled, why.into(), now);
+        scripted.follow();
+    };
+    let told = |scripted: &Scripted| {
+        let why = |event: &Event| match event {
+            Event::Down { reason: DownReason::Transport { detail }, .. } => Some(detail.clone()),
+            _ => None,
+        };
+        scripted.events.iter().filter_map(why).collect::<Vec<_>>()
+    };
+    let states = |scripted: &Scripted| {
+        scripted.events.iter().filter(|event| matches!(event, Event::Session { .. })).count()
+    };
+    scripted.events.clear();
+    scripted.wait(seconds(200));
+    assert_eq!(told(&scripted).len(), 1);
+    assert!(told(&scripted)[0].contains("no answer"), "{:?}", told(&scripted));
+    assert!(states(&scripted) <= 2, "{:?}", scripted.events);
+    let view = scripted.speaker.peers().next().unwrap();
+    assert!(matches!(view.last_down, Some(DownReason::Transport { .. })), "{view:?}");
+    // Another reason is news, and so is a session, and its end.
+    fail(&mut scripted, "Connection refused");
+    assert!(told(&scripted)[1..].contains(&"Connection refused".to_owned()), "{:?}", told(&scripted));
+    let before = states(&scripted);
+    scripted.again(|_| {});
+    assert_eq!(scripted.state(), SessionState::Established);
+    assert_eq!(scripted.speaker.peers().next().unwrap().since, Some(scripted.now));
+    assert!(states(&scripted) > before);
+}
+
+#[test]
+fn one_that_is_turned_away_is_told_of_and_harms_no_session() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    let peer = scripted.speaker.peer_at(PEER.into()).unwrap();
+    for _ in 0..3 {
+        scripted.speaker.turned_away(peer, "too far".into());
+    }
+    scripted.follow();
+    assert_eq!(scripted.down(), Some(&DownReason::Transport { detail: "too far".into() }));
+    let downs = scripted.events.iter().filter(|event| matches!(event, Event::Down { .. })).count();
+    assert_eq!((downs, scripted.state()), (1, SessionState::Established));
 }

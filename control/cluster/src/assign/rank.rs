@@ -53,7 +53,7 @@ impl Members {
     pub fn rank(&self, key: Key) -> Vec<GatewayId> {
         let mut draws: Vec<Draw> = self.as_slice().iter().map(|&member| Draw::new(key, member)).collect();
         draws.sort_unstable();
-        draws.iter().map(|draw| draw.id).collect()
+        draws.into_iter().map(|draw| draw.id).collect()
     }
 
     /// The place of one gateway in [`rank`](Self::rank), 0 for the winner; none if it is no member.

@@ -1,6 +1,6 @@
 //! What happens to sessions and routes, for the operator: in the log, and for `vxgate events`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
+use crate::bfd::News;
+
 /// Events that are kept for who asks later, and that a slow follower may be behind.
 const KEPT: usize = 1024;
-/// Events of refused routes that are told in a second; the others are counted. A peer can send millions.
-const REFUSALS: u32 = 50;
+/// Events of one peer's routes, and of its sessions, that are told in a [`PERIOD`]; the others are counted. A peer can send
+/// millions of bad routes, and connect thousands of times, and that hides nothing of other peers.
+const A_PERIOD: u32 = 500;
+const PERIOD: Duration = Duration::from_secs(10);
 
 /// An event, as a line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -22,7 +26,8 @@ const REFUSALS: u32 = 50;
 pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
-    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `suppressed`.
+    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`,
+    /// `suppressed`; of BFD `bfd`, `bfd-stolen`.
     pub(crate) event: String,
     /// The peer that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -36,8 +41,24 @@ pub(crate) struct EventRow {
     /// The route that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) route: Option<String>,
+    /// The segment of a BFD session: an interface, or `multihop`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) segment: Option<String>,
+    /// What made a BFD session change.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) cause: Option<String>,
+    /// Microseconds since a BFD session had heard its peer; or in which the thread of BFD did not run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) silence_us: Option<u64>,
     /// The state of a session, or why.
     pub(crate) detail: String,
+}
+
+impl EventRow {
+    /// Says that a follower was too slow for so many.
+    pub(crate) fn missed(events: u64) -> Self {
+        row("suppressed", format!("{events} events came faster than they were read"))
+    }
 }
 
 /// All events, bounded.
@@ -51,16 +72,55 @@ pub(crate) struct Events {
 #[derive(Debug)]
 struct State {
     kept: VecDeque<EventRow>,
-    /// The second, how many refusals were told in it, and how many were not.
-    second: Instant,
+    budgets: BTreeMap<(Option<PeerId>, About), Budget>,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Routes,
+    Sessions,
+    Bfd,
+}
+
+/// How much is told: since when, how many events were told since then, and how many were not.
+#[derive(Debug)]
+struct Budget {
+    start: Instant,
     told: u32,
     suppressed: u64,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self { start: now, told: 0, suppressed: 0 }
+    }
+
+    /// How many were not told in a period that is over.
+    fn settle(&mut self, now: Instant) -> Option<u64> {
+        if now.saturating_duration_since(self.start) < PERIOD {
+            return None;
+        }
+        let suppressed = std::mem::replace(self, Self::new(now)).suppressed;
+        (suppressed > 0).then_some(suppressed)
+    }
+
+    /// Whether one more is told.
+    fn take(&mut self) -> bool {
+        let is_told = self.told < A_PERIOD;
+        if is_told {
+            self.told += 1;
+        } else {
+            self.suppressed += 1;
+        }
+        is_told
+    }
 }
 
 impl Events {
     /// Events about these peers, by their numbers.
     pub(super) fn new(peers: Vec<IpAddr>) -> Self {
-        let state = State { kept: VecDeque::new(), second: Instant::now(), told: 0, suppressed: 0 };
+        let state = State { kept: VecDeque::new(), budgets: BTreeMap::new() };
         Self { peers, state: Mutex::new(state), followers: broadcast::channel(KEPT).0 }
     }
 
@@ -75,32 +135,73 @@ impl Events {
         self.tell_at(event, Instant::now());
     }
 
-    fn tell_at(&self, event: Event, now: Instant) {
+    /// Says how many events of the last period were not told, if that is over. To be called now and then: nothing else
+    /// may happen.
+    pub(super) fn settle(&self) {
+        self.settle_at(Instant::now());
+    }
+
+    fn settle_at(&self, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(event, Event::Rejected { .. } | Event::Malformed { .. } | Event::Duplicate { .. }) {
-            if now.saturating_duration_since(state.second) >= Duration::from_secs(1) {
-                (state.second, state.told) = (now, 0);
-                let suppressed = std::mem::take(&mut state.suppressed);
-                if suppressed > 0 {
-                    let detail = format!("{suppressed} events of refused routes were not told");
-                    self.publish(&mut state, row("suppressed", detail));
-                }
-            }
-            if state.told >= REFUSALS {
-                state.suppressed += 1;
-                return;
-            }
-            state.told += 1;
+        let budgets: Vec<_> =
+            state.budgets.iter_mut().filter_map(|(&of, budget)| Some((of, budget.settle(now)?))).collect();
+        for (of, count) in budgets {
+            let row = self.suppressed(of, count);
+            self.publish(&mut state, row);
         }
-        let row = self.row(event);
-        self.publish(&mut state, row);
+    }
+
+    fn suppressed(&self, (peer, about): (Option<PeerId>, About), count: u64) -> EventRow {
+        let about = match about {
+            About::Routes => "routes",
+            About::Sessions => "sessions",
+            About::Bfd => "BFD",
+        };
+        let row = row("suppressed", format!("{count} events of {about} were not told"));
+        EventRow { peer: peer.and_then(|peer| self.address(peer)), ..row }
+    }
+
+    fn tell_at(&self, event: Event, now: Instant) {
+        self.settle_at(now);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = match event {
+            Event::Session { peer, .. } | Event::Down { peer, .. } | Event::EndOfRib { peer, .. } => {
+                (Some(peer), About::Sessions)
+            }
+            Event::Rejected { peer, .. } | Event::Malformed { peer, .. } => (Some(peer), About::Routes),
+            Event::Duplicate { .. } | Event::Recovered { .. } => (None, About::Routes),
+            // One a second at most.
+            Event::NotAccepting { .. } => (None, About::Sessions),
+        };
+        let is_told = state.budgets.entry(of).or_insert_with(|| Budget::new(now)).take();
+        if is_told {
+            let row = self.row(event);
+            self.publish(&mut state, row);
+        }
+    }
+
+    fn address(&self, PeerId(number): PeerId) -> Option<IpAddr> {
+        self.peers.get(usize::from(number)).copied()
+    }
+
+    /// A BFD session changed, or the thread of BFD did not run.
+    pub(crate) fn tell_bfd(&self, news: &News) {
+        let now = Instant::now();
+        self.settle_at(now);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody on the link may have sessions without a key flap as fast as he can send.
+        if let Some(row) = bfd_row(news)
+            && state.budgets.entry((None, About::Bfd)).or_insert_with(|| Budget::new(now)).take()
+        {
+            self.publish(&mut state, row);
+        }
     }
 
     fn publish(&self, state: &mut State, row: EventRow) {
         // What is made of texts and numbers is always JSON.
         let line = serde_json::to_string(&row).unwrap_or_default();
         match row.event.as_str() {
-            "session" | "end-of-rib" | "recovered" => info!("event {line}"),
+            "session" | "end-of-rib" | "recovered" | "bfd" => info!("event {line}"),
             _ => warn!("event {line}"),
         }
         if state.kept.len() == KEPT {
@@ -112,10 +213,7 @@ impl Events {
     }
 
     fn row(&self, event: Event) -> EventRow {
-        let of = |PeerId(number): PeerId, row: EventRow| EventRow {
-            peer: self.peers.get(usize::from(number)).copied(),
-            ..row
-        };
+        let of = |peer: PeerId, row: EventRow| EventRow { peer: self.address(peer), ..row };
         match event {
             Event::Session { peer, state, router_id } => {
                 let id = router_id.map_or_else(String::new, |id| format!(", router id {id}"));
@@ -127,6 +225,9 @@ impl Events {
                 of(peer, EventRow { route: Some(route), ..row })
             }
             Event::Malformed { peer, detail } => of(peer, row("malformed", detail)),
+            Event::NotAccepting { error } => {
+                row("not-accepting", format!("peers cannot connect for now: {error}"))
+            }
             Event::EndOfRib { peer, family } => of(peer, row("end-of-rib", family.to_string())),
             Event::Duplicate { vni, mac, held, other, recovery } => {
                 let until = recovery
@@ -146,10 +247,54 @@ impl Events {
     }
 }
 
+/// The time of day so long ago.
+fn time_ago(ago: Duration) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
+    format!("{}.{:03}", now.as_secs(), now.subsec_millis())
+}
+
 fn row(event: &str, detail: String) -> EventRow {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = format!("{}.{:03}", now.as_secs(), now.subsec_millis());
-    EventRow { time, event: event.into(), peer: None, vni: None, mac: None, route: None, detail }
+    let time = time_ago(Duration::ZERO);
+    EventRow {
+        time,
+        event: event.into(),
+        peer: None,
+        vni: None,
+        mac: None,
+        route: None,
+        segment: None,
+        cause: None,
+        silence_us: None,
+        detail,
+    }
+}
+
+/// Pauses of the thread are told from here on: it is as long as the shortest detection time that is usual.
+const LONG_PAUSE: Duration = Duration::from_millis(30);
+
+fn bfd_row(news: &News) -> Option<EventRow> {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    match news {
+        News::Change { peer, segment, change } => {
+            let standing = change.standing;
+            let text =
+                format!("{} to {}: {standing}, diagnostic {}", change.from, change.to, change.diagnostic);
+            Some(EventRow {
+                time: time_ago(change.at.elapsed()),
+                peer: Some(*peer),
+                segment: Some(segment.clone()),
+                cause: Some(change.cause.to_string()),
+                silence_us: change.silence.map(micros),
+                ..row("bfd", text)
+            })
+        }
+        News::Stolen { time, until } if *time >= LONG_PAUSE => Some(EventRow {
+            time: time_ago(until.elapsed()),
+            silence_us: Some(micros(*time)),
+            ..row("bfd-stolen", format!("the thread of BFD did not run for {} ms", time.as_millis()))
+        }),
+        News::Stolen { .. } => None,
+    }
 }
 
 #[cfg(test)]
@@ -159,9 +304,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_few_and_the_others_counted() {
-        let peer: IpAddr = "192.0.2.9".parse().unwrap();
-        let events = Events::new(vec![peer]);
+    fn events_of_a_peer_are_few_and_the_others_counted() {
+        let peers: [IpAddr; 2] = ["192.0.2.9", "2001:db8::9"].map(|peer| peer.parse().unwrap());
+        let events = Events::new(peers.to_vec());
         let start = Instant::now();
         let rejected = |route: u32| Event::Rejected {
             peer: PeerId(0),
@@ -169,24 +314,57 @@ mod tests {
             route: route.to_string(),
         };
         (0..1000).for_each(|route| events.tell_at(rejected(route), start));
-        assert_eq!(events.follow().0.len(), REFUSALS as usize);
+        assert_eq!(events.follow().0.len(), A_PERIOD as usize);
+        // Nothing of its sessions, nor of another peer, is hidden by that.
+        let down = |peer| Event::Down { peer: PeerId(peer), reason: evpn::DownReason::HoldTimer };
+        (0..1000).for_each(|_| events.tell_at(down(0), start));
+        events.tell_at(down(1), start);
+        let rows = events.follow().0;
+        assert_eq!(rows.len(), 2 * A_PERIOD as usize + 1);
+        assert_eq!(rows.last().unwrap().peer, Some(peers[1]));
         let (_, mut follower) = events.follow();
-        events.tell_at(rejected(1), start + Duration::from_secs(1));
+        events.tell_at(rejected(1), start + PERIOD);
         let suppressed = follower.try_recv().unwrap();
-        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", None));
-        assert!(suppressed.detail.starts_with("950 "), "{suppressed:?}");
+        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", Some(peers[0])));
+        assert_eq!(suppressed.detail, "500 events of routes were not told");
+        assert_eq!(follower.try_recv().unwrap().detail, "500 events of sessions were not told");
         let row = follower.try_recv().unwrap();
-        assert_eq!((row.peer, row.route.as_deref(), &*row.detail), (Some(peer), Some("1"), "VNI 0"));
+        assert_eq!((row.peer, row.route.as_deref(), &*row.detail), (Some(peers[0]), Some("1"), "VNI 0"));
         let line = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<EventRow>(&line).unwrap(), row);
         assert!(!line.contains("null"), "{line}");
     }
 
     #[test]
+    fn a_peer_that_flaps_is_told_of_now_and_then_and_others_as_ever() {
+        let (flapping, other): (IpAddr, IpAddr) =
+            ("192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap());
+        let events = Events::new(vec![flapping, other]);
+        let start = Instant::now();
+        let down = |peer| Event::Down { peer: PeerId(peer), reason: evpn::DownReason::Closed };
+        (0..1000).for_each(|_| events.tell_at(down(0), start));
+        events.tell_at(down(1), start);
+        let (told, mut follower) = events.follow();
+        assert_eq!(told.len(), A_PERIOD as usize + 1);
+        assert_eq!(told.last().unwrap().peer, Some(other));
+        // Though nothing else happens.
+        events.settle_at(start + PERIOD - Duration::from_millis(1));
+        assert!(follower.try_recv().is_err());
+        events.settle_at(start + PERIOD);
+        let suppressed = follower.try_recv().unwrap();
+        assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", Some(flapping)));
+        assert!(suppressed.detail.starts_with("500 "), "{suppressed:?}");
+        events.settle_at(start + 2 * PERIOD);
+        assert!(follower.try_recv().is_err(), "told once");
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let events = Events::new(Vec::new());
-        for _ in 0..2 * KEPT {
-            events.tell(Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn });
+        let start = Instant::now();
+        for second in 0..2 * KEPT as u64 {
+            let event = Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn };
+            events.tell_at(event, start + Duration::from_secs(second));
         }
         assert_eq!(events.follow().0.len(), KEPT);
     }

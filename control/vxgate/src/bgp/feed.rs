@@ -1,6 +1,7 @@
 //! What the network says, on its way to the engine and to the operator.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::{Announcement, Engine, Update};
 use evpn::Change;
@@ -16,11 +17,25 @@ const BATCH: usize = 1024;
 /// holds the peers back.
 const IN_FLIGHT: usize = 4;
 
+/// How often it is said what was not told.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events: &Events) {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
-    while told.recv_many(&mut batch, BATCH).await > 0 {
+    let mut second = tokio::time::interval(SECOND);
+    loop {
+        let count = tokio::select! {
+            count = told.recv_many(&mut batch, BATCH) => count,
+            _ = second.tick() => {
+                events.settle();
+                continue;
+            }
+        };
+        if count == 0 {
+            break;
+        }
         let mut announcements = Vec::with_capacity(batch.len());
         for told in batch.drain(..) {
             match told {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use engine::{Config, Engine};
 use evpn::net::{Driver, Handle, Told};
-use evpn::{Identity, Speaker};
+use evpn::{Identity, PeerId, Speaker};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::{BgpProblem, BgpSettings, PasswordError};
-pub(crate) use events::Events;
+pub(crate) use events::{EventRow, Events};
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -134,6 +134,11 @@ impl Bgp {
     /// What happened.
     pub(crate) fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// BFD says that a peer is dead: its routes go at once.
+    pub(crate) async fn peer_down(&self, peer: PeerId) {
+        self.handle.call(move |speaker: &mut Speaker, now| speaker.peer_down(peer, now)).await;
     }
 
     /// Withdraws all, and ends the sessions in order. What peers still say is not heard.

@@ -1,6 +1,7 @@
 //! What the speaker knows, as `vxgate show bgp` tells it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use evpn::{Family, PathView, PeerView, RouteView, Speaker};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,10 @@ pub(crate) struct PeerRow {
     pub(crate) address: IpAddr,
     /// `Idle`, `Active`, `Connect`, `OpenSent`, `OpenConfirm`, `Established` (RFC 4271 §8.2.2).
     pub(crate) state: String,
+    /// For how many seconds.
+    pub(crate) state_age: Option<u64>,
+    /// Why its last session, or attempt at one, ended.
+    pub(crate) last_down: Option<String>,
     /// The peer's, once known.
     pub(crate) asn: Option<u32>,
     pub(crate) router_id: Option<Ipv4Addr>,
@@ -96,9 +101,9 @@ fn name(family: Family) -> &'static str {
 impl Bgp {
     /// The peers; none once the speaker has ended.
     pub(crate) async fn peers(&self) -> Vec<PeerRow> {
-        let rows = |speaker: &mut Speaker, _| {
+        let rows = |speaker: &mut Speaker, now| {
             let announced = Family::ALL.map(|family| speaker.announced(family)).iter().sum();
-            speaker.peers().map(|view| peer_row(speaker, view, announced)).collect()
+            speaker.peers().map(|view| peer_row(speaker, view, announced, now)).collect()
         };
         self.handle.call(rows).await.unwrap_or_default()
     }
@@ -122,11 +127,14 @@ impl Bgp {
     }
 }
 
-fn peer_row(speaker: &Speaker, view: PeerView, announced: usize) -> PeerRow {
-    let PeerView { id, address, state, identity, hold_time, families, routes, told_all } = view;
+fn peer_row(speaker: &Speaker, view: PeerView, announced: usize, now: Instant) -> PeerRow {
+    let PeerView { id, address, state, since, last_down, identity, hold_time, families, routes, told_all } =
+        view;
     PeerRow {
         address,
         state: state.to_string(),
+        state_age: since.map(|since| now.saturating_duration_since(since).as_secs()),
+        last_down: last_down.map(|reason| reason.to_string()),
         asn: identity.map(|(asn, _)| asn).or(speaker.config(id).asn),
         router_id: identity.map(|(_, id)| id),
         hold_time,

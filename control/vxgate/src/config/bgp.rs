@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use evpn::{DuplicatePolicy, Family, Local, PeerConfig, RouteTarget, RouteTargets, Transport};
 use thiserror::Error;
@@ -38,7 +39,23 @@ pub(crate) struct PeerSettings {
     place: Place,
     config: PeerConfig,
     password_file: Option<PathBuf>,
+    bfd: Option<BfdSettings>,
 }
+
+/// How a peer's death is noticed by BFD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BfdSettings {
+    pub(crate) timing: bfd::Timing,
+    /// Over several hops, with the lowest TTL that is taken.
+    pub(crate) multihop: Option<u8>,
+}
+
+/// Between packets, where nothing else is said, and how many may be missed.
+const BFD_INTERVAL: u32 = 50;
+const BFD_MULTIPLIER: u8 = 3;
+
+/// The lowest TTL over several hops, where nothing else is said: one router between, as FRR has it.
+const BFD_MIN_TTL: u8 = 254;
 
 /// What `[bgp]` says that cannot be. The messages end with the remedy.
 #[derive(Debug, Error, PartialEq)]
@@ -68,6 +85,13 @@ pub(crate) enum BgpProblem {
          give each overlay a target of its own"
     )]
     TargetClash { target: RouteTarget, vni: Vni, other: Vni, place: Place },
+    #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
+    Bfd(bfd::ConfigError),
+    #[error(
+        "bfd of peer {address} has minimum-ttl, which is for several hops, and goes over one: remove it, or write \
+         multihop = true"
+    )]
+    BfdMinimumTtl { address: IpAddr },
     #[error("route-targets is for BGP, and there is no [bgp]: add that, or remove route-targets")]
     TargetsWithoutBgp,
 }
@@ -113,6 +137,16 @@ impl PeerSettings {
         self.config.families.contains(&Family::Evpn) && !self.config.announce_ipv6_vtep
     }
 
+    /// What BFD is to do for it.
+    pub(crate) fn bfd(&self) -> Option<BfdSettings> {
+        self.bfd
+    }
+
+    /// The address from which its session goes, if that is configured.
+    pub(crate) fn local_address(&self) -> Option<IpAddr> {
+        self.config.transport.local
+    }
+
     /// Its address.
     pub(crate) fn address(&self) -> IpAddr {
         self.config.address
@@ -153,7 +187,8 @@ pub(super) fn expand(
     };
     let (place, bgp) = placed(table, lines);
     let local = local(&bgp, lines)?;
-    let explicit = explicit(targets, bgp.route_target, overlays, groups)?;
+    let derived = RouteTargets::from(bgp.route_target);
+    let explicit = explicit(targets, &derived, overlays, groups)?;
     let mut peers: Vec<PeerSettings> = Vec::new();
     for table in bgp.peer {
         let address = *table.get_ref().address.get_ref();
@@ -161,7 +196,7 @@ pub(super) fn expand(
             let place = lines.place(table.span().start);
             return fail(place, BgpProblem::PeerTwice { address, place: other.place }.into());
         }
-        peers.push(peer(table, own, directory, lines)?);
+        peers.push(peer(table, &local, own, directory, lines)?);
     }
     if peers.is_empty() {
         return fail(place, BgpProblem::NoPeers.into());
@@ -172,14 +207,7 @@ pub(super) fn expand(
         window: bgp.duplicates.window.map_or(default.window, |file::Seconds(time)| time),
         recovery: bgp.duplicates.recovery.map_or(default.recovery, |file::Recovery(time)| time),
     };
-    Ok(Some(BgpSettings {
-        local,
-        derived: bgp.route_target.into(),
-        explicit,
-        duplicates,
-        listen: bgp.listen,
-        peers,
-    }))
+    Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen: bgp.listen, peers }))
 }
 
 fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
@@ -196,6 +224,7 @@ fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
 
 fn peer(
     table: Spanned<file::Peer>,
+    us: &Local,
     own: &[IpAddr],
     directory: Option<&Path>,
     lines: &Lines,
@@ -244,7 +273,39 @@ fn peer(
     // As seen from the configuration file.
     let password_file =
         peer.password_file.map(|path| directory.unwrap_or(Path::new("")).join(path.into_inner()));
-    Ok(PeerSettings { place, config, password_file })
+    let bfd = match peer.bfd {
+        Some(table) => bfd_of(placed(table, lines), &config, us)?,
+        None => None,
+    };
+    Ok(PeerSettings { place, config, password_file, bfd })
+}
+
+/// As FRR does it, an internal peer may be several hops away, and an external one is if its BGP session may be.
+fn bfd_of(
+    (place, choice): Placed<file::PeerBfd>,
+    peer: &PeerConfig,
+    us: &Local,
+) -> Result<Option<BfdSettings>, Fault> {
+    let table = match choice {
+        file::PeerBfd::Plain(false) => return Ok(None),
+        file::PeerBfd::Plain(true) => file::PeerBfdTable::default(),
+        file::PeerBfd::Table(table) => table,
+    };
+    let address = peer.address;
+    let interval = Duration::from_millis(table.interval.unwrap_or(BFD_INTERVAL).into());
+    let timing = bfd::Timing::symmetric(interval, table.multiplier.unwrap_or(BFD_MULTIPLIER));
+    if let Err(problem) = timing.check() {
+        return fail(place, BgpProblem::Bfd(problem).into());
+    }
+    let is_far = |hops: Option<u8>| hops.is_some_and(|hops| hops > 1);
+    let multihop = table.multihop.unwrap_or_else(|| {
+        peer.is_internal(us) || is_far(peer.transport.ttl) || is_far(peer.transport.ttl_security)
+    });
+    if table.minimum_ttl.is_some() && !multihop {
+        return fail(place, BgpProblem::BfdMinimumTtl { address }.into());
+    }
+    let min_ttl = table.minimum_ttl.map_or(BFD_MIN_TTL, std::num::NonZeroU8::get);
+    Ok(Some(BfdSettings { timing, multihop: multihop.then_some(min_ttl) }))
 }
 
 fn families(
@@ -268,7 +329,7 @@ fn families(
 /// any AS is imported.)
 fn explicit(
     named: Vec<(Vni, Placed<file::ExplicitTargets>)>,
-    derived: file::DerivedTarget,
+    derived: &RouteTargets,
     overlays: &[OverlaySettings],
     groups: &[OverlayGroup],
 ) -> Result<HashMap<Vni, RouteTargets>, Fault> {
@@ -289,7 +350,7 @@ fn explicit(
                 clash(other, place_of_other)?;
             }
             owners.insert(target, (vni, place));
-            let others = derived_of(target, derived).filter(|other| !names.contains_key(other));
+            let others = derived.derived_vni(target).filter(|other| !names.contains_key(other));
             if let Some(other) = others
                 && let Ok(at) = overlays.binary_search_by_key(&other, |overlay| overlay.vni)
             {
@@ -299,15 +360,4 @@ fn explicit(
         explicit.insert(vni, RouteTargets::Explicit { import, export });
     }
     Ok(explicit)
-}
-
-/// The overlay whose derived target this is.
-fn derived_of(target: RouteTarget, derived: file::DerivedTarget) -> Option<Vni> {
-    let text = target.to_string();
-    let number: u32 = text.split_once(':')?.1.parse().ok()?;
-    let vni = match derived {
-        file::DerivedTarget::Frr => number,
-        file::DerivedTarget::Rfc8365 => number.checked_sub(0x1000_0000)?,
-    };
-    Vni::new(vni)
 }

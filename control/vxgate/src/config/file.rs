@@ -18,7 +18,9 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-pub(super) use bgp::{Bgp, DerivedTarget, ExplicitTargets, FamilyName, Peer, Recovery, Seconds, TargetText};
+pub(super) use bgp::{
+    Bgp, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds, TargetText,
+};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{

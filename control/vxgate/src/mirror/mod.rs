@@ -19,7 +19,7 @@ use tracing::{debug, error, warn};
 
 use kernel::{NeighbourKey, Notice};
 use neighbours::Refusal;
-use netlink::{Netlink, NetlinkError};
+pub(crate) use netlink::{Netlink, NetlinkError};
 pub(crate) use state::Mirror;
 
 /// How long changes are collected before the tables are read anew.

@@ -1,5 +1,7 @@
 //! The kernel's side of the mirror: rtnetlink messages from and to plain values.
 
+mod way;
+
 use std::io;
 use std::net::IpAddr;
 

@@ -181,7 +181,7 @@ mod tests {
             let rates = Rates::with_mean(MEAN_RATE, sigma);
             assert!((rates.moment(1.0) - MEAN_RATE).abs() < 1e-9, "{rates:?}");
             let mut rng = Rng::with_seed(1);
-            let count = 1_000_000;
+            let count = 200_000;
             let mean = (0..count).map(|_| rates.draw(&mut rng)).sum::<f64>() / f64::from(count);
             let deviation = (rates.moment(2.0) - MEAN_RATE * MEAN_RATE).sqrt() / f64::from(count).sqrt();
             assert!((mean - MEAN_RATE).abs() < 5.0 * deviation, "{sigma}: {mean} within {deviation}");

@@ -1,5 +1,6 @@
 //! Answers as tables.
 
+mod bfd;
 mod bgp;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub(super) fn table(answer: &Answer, with_why: bool) -> String {
         ),
         Answer::Taps(rows) => columns(&["FRAMES", "LOST", "FILTER"], &[0, 1], rows.iter().map(tap_cells)),
         Answer::Counters(rows) => counters(rows),
+        Answer::Bfd(view) => bfd::sessions(view),
         Answer::BgpPeers(rows) => bgp::peers(rows),
         Answer::BgpRoutes(rows) => bgp::routes(rows, with_why),
         Answer::Imported => String::new(),

@@ -3,16 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lab::{Endpoint, Family, Frr, Host, OverlayLink, ROUTER_MAC, SteadyProbe, wait_until};
+use lab::{Endpoint, Family, Frr, Host, ROUTER_MAC, wait_until};
 use wire::MacAddr;
 
-use crate::stage::{OWN_MAC, PATIENCE, REFLECTOR, Stage, underlay};
+use crate::stage::{OWN_MAC, PATIENCE, REFLECTOR, Stage, Streams, underlay};
 
 const ENDPOINTS: [u8; 2] = [11, 13];
 const STATIONS: [u8; 2] = [10, 20];
 const INTERVAL: Duration = Duration::from_millis(1);
-/// Datagrams that show that a way is open.
-const ENOUGH: u64 = 100;
 
 fn mac(number: u8) -> MacAddr {
     MacAddr([2, 0, 1, 0, 0, number])
@@ -37,14 +35,6 @@ fn daemon(endpoint: &Endpoint, number: u8) -> Frr {
          neighbor {peer} activate\n  advertise-all-vni\n exit-address-family\n"
     );
     Frr::start(&endpoint.namespace, &config).unwrap()
-}
-
-fn station(stage: &Stage, link: &OverlayLink, number: u8) -> Host {
-    let addresses = Family::BOTH.map(|family| {
-        let length = if family == Family::V4 { 24 } else { 64 };
-        ipnet::IpNet::new_assert(stage.site.address(family, number), length)
-    });
-    link.station(&stage.topology.lab, &format!("station{number}"), mac(number), &addresses).unwrap()
 }
 
 /// The forwarding entries of an endpoint's kernel toward the gateway.
@@ -73,16 +63,6 @@ fn router_entries(station: &Host, routers: [IpAddr; 2]) -> Vec<String> {
     entries
 }
 
-fn wait_received(probes: &[SteadyProbe]) {
-    let before: Vec<u64> = probes.iter().map(SteadyProbe::received).collect();
-    wait_until("datagrams on all ways", PATIENCE, || {
-        let now: Vec<u64> = probes.iter().map(SteadyProbe::received).collect();
-        let all = now.iter().zip(&before).all(|(now, before)| *now >= before + ENOUGH);
-        if all { Ok(()) } else { Err(format!("{before:?}, then {now:?}")) }
-    })
-    .unwrap();
-}
-
 #[test]
 fn stations_are_reached_where_frr_says_they_are() {
     let mut stage = Stage::new();
@@ -98,8 +78,8 @@ fn stations_are_reached_where_frr_says_they_are() {
                 .unwrap();
         }
     }
-    let mut roamer = station(&stage, &one_link, STATIONS[0]);
-    let stayer = station(&stage, &other_link, STATIONS[1]);
+    let mut roamer = stage.station(&one_link, mac(STATIONS[0]), STATIONS[0]);
+    let stayer = stage.station(&other_link, mac(STATIONS[1]), STATIONS[1]);
     // One whose address is announced, and one whose address the gateway has to ask for.
     let address = stage.site.address(Family::V4, STATIONS[0]);
     one.namespace
@@ -114,25 +94,18 @@ fn stations_are_reached_where_frr_says_they_are() {
     let before = router_entries(&roamer, stage.site.routers());
     assert_eq!(before.len(), 2, "{before:?}");
     assert!(before.iter().all(|entry| entry.contains(&ROUTER_MAC.to_string())), "{before:?}");
-    let mut probes = Vec::new();
-    for family in Family::BOTH {
-        let (inside, outside) = (&roamer.namespace, &stage.outer.namespace);
-        let (near, far) = (stage.site.address(family, STATIONS[0]), stage.outer_address(family));
-        probes.push(SteadyProbe::start(inside, outside, far, INTERVAL).unwrap());
-        probes.push(SteadyProbe::start(outside, inside, near, INTERVAL).unwrap());
-    }
-    wait_received(&probes);
+    let streams = Streams::start(&stage, &roamer, STATIONS[0], INTERVAL);
+    streams.wait();
     one.namespace.ip(&format!("neighbour del {address} dev br101")).unwrap();
     other_link.roam(&mut roamer).unwrap();
     stage.wait_station(mac(STATIONS[0]), other.vtep);
-    wait_received(&probes);
+    streams.wait();
     wait_until("the same router as before", PATIENCE, || {
         let now = router_entries(&roamer, stage.site.routers());
         if now == before { Ok(()) } else { Err(now.join("; ")) }
     })
     .unwrap();
-    for probe in probes {
-        let report = probe.stop().unwrap();
+    for report in streams.stop() {
         eprintln!(
             "=== roamed: {} of {} lost, longest gap {:?} ===",
             report.lost(),

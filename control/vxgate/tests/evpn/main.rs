@@ -1,5 +1,9 @@
 //! EVPN with real daemons: FRR and GoBGP as reflectors and endpoints, the kernel's VXLAN behind them. Needs root.
 
+mod bad_peers;
 mod frr;
 mod gobgp;
+mod liar;
 mod stage;
+mod transport;
+mod watch;

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Attach, Endpoint, Family, Gateway, Host, Lab, Namespace, Ping, ROUTER_MAC, Scene, Site, Topology};
-use lab::{TopologyOptions, wait_until};
+use lab::{
+    Attach, Endpoint, Family, Gateway, Host, Lab, Namespace, Overlay, Ping, ROUTER_MAC, Scene, Site,
+    SteadyProbe, SteadyReport, Topology, TopologyOptions, wait_until,
+};
 use serde_json::Value;
 use wire::MacAddr;
 
@@ -14,6 +16,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Number of the route reflector on the underlay.
 pub(crate) const REFLECTOR: u8 = 9;
+
+/// Datagrams that show that a way is open.
+const ENOUGH: u64 = 100;
 
 /// MAC address of the gateway alone.
 pub(crate) const OWN_MAC: &str = "02:00:5e:00:01:07";
@@ -39,18 +44,24 @@ impl Stage {
 
     /// Starts the gateway with a session to the reflector, and more keys for that.
     pub(crate) fn start(&mut self, peer: &str) {
+        self.start_with(&peer_table(
+            underlay(REFLECTOR),
+            &format!("hold-time = 3\nconnect-retry = 1\n{peer}"),
+        ));
+    }
+
+    /// Starts the gateway with these peers.
+    pub(crate) fn start_with(&mut self, peers: &str) {
         let Site { vni, v4, v6, .. } = self.site;
         let config = format!(
             "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\npolling = \"adaptive\"\n\n\
              [[port]]\ninterface = \"underlay0\"\nrole = \"underlay\"\n\n\
              [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n\
              [[overlay]]\nvni = {vni}\nsubnets = [\"{v4}\", \"{v6}\"]\nown-mac = \"{OWN_MAC}\"\n\n\
-             [bgp]\nasn = 65000\nrouter-id = \"{}\"\ncluster-number = 1\n\n\
-             [[bgp.peer]]\naddress = \"{}\"\nremote-asn = 65000\nhold-time = 3\nconnect-retry = 1\n{peer}\n",
+             [bgp]\nasn = 65000\nrouter-id = \"{}\"\ncluster-number = 1\n\n{peers}",
             Scene::BLOCKS,
             self.gateway.socket().display(),
             underlay(Topology::GATEWAY),
-            underlay(REFLECTOR),
         );
         self.gateway.configure(&config).unwrap();
         self.gateway.start().unwrap();
@@ -61,6 +72,34 @@ impl Stage {
         let endpoint = self.topology.endpoint(name, number, Family::V4).unwrap();
         let link = endpoint.join_evpn(self.site.vni, &self.site.routers()).unwrap();
         (endpoint, link)
+    }
+
+    /// An endpoint that no routing daemon tells of others: its kernel is told by hand where the gateway is.
+    pub(crate) fn static_endpoint(
+        &self,
+        name: &str,
+        number: u8,
+        family: Family,
+    ) -> (Endpoint, lab::OverlayLink) {
+        let endpoint = self.topology.endpoint(name, number, family).unwrap();
+        let overlay = Overlay {
+            vni: self.site.vni,
+            gateway: self.topology.gateway_vtep(family),
+            router_mac: ROUTER_MAC,
+            routers: self.site.routers().to_vec(),
+            remotes: Vec::new(),
+        };
+        let link = endpoint.join(&overlay).unwrap();
+        (endpoint, link)
+    }
+
+    /// A station with addresses of both families in the overlay.
+    pub(crate) fn station(&self, link: &lab::OverlayLink, mac: MacAddr, number: u8) -> Host {
+        let addresses = Family::BOTH.map(|family| {
+            let length = if family == Family::V4 { 24 } else { 64 };
+            ipnet::IpNet::new_assert(self.site.address(family, number), length)
+        });
+        link.station(&self.topology.lab, &format!("station{number}"), mac, &addresses).unwrap()
     }
 
     pub(crate) fn outer_address(&self, family: Family) -> IpAddr {
@@ -94,6 +133,42 @@ impl Stage {
             wait_ping(inside, self.outer_address(family));
             wait_ping(outside, self.site.address(family, number));
         }
+    }
+}
+
+/// A `[[bgp.peer]]` in the gateway's own AS, with more keys.
+pub(crate) fn peer_table(address: IpAddr, keys: &str) -> String {
+    format!("[[bgp.peer]]\naddress = \"{address}\"\nremote-asn = 65000\n{keys}\n\n")
+}
+
+/// Streams of datagrams between a station and the outer host: both families, both ways.
+pub(crate) struct Streams(Vec<SteadyProbe>);
+
+impl Streams {
+    pub(crate) fn start(stage: &Stage, station: &Host, number: u8, interval: Duration) -> Self {
+        let mut probes = Vec::new();
+        for family in Family::BOTH {
+            let (inside, outside) = (&station.namespace, &stage.outer.namespace);
+            let (near, far) = (stage.site.address(family, number), stage.outer_address(family));
+            probes.push(SteadyProbe::start(inside, outside, far, interval).unwrap());
+            probes.push(SteadyProbe::start(outside, inside, near, interval).unwrap());
+        }
+        Self(probes)
+    }
+
+    /// Waits until datagrams have come on all ways.
+    pub(crate) fn wait(&self) {
+        let before: Vec<u64> = self.0.iter().map(SteadyProbe::received).collect();
+        wait_until("datagrams on all ways", PATIENCE, || {
+            let now: Vec<u64> = self.0.iter().map(SteadyProbe::received).collect();
+            let all = now.iter().zip(&before).all(|(now, before)| *now >= before + ENOUGH);
+            if all { Ok(()) } else { Err(format!("{before:?}, then {now:?}")) }
+        })
+        .unwrap();
+    }
+
+    pub(crate) fn stop(self) -> Vec<SteadyReport> {
+        self.0.into_iter().map(|probe| probe.stop().unwrap()).collect()
     }
 }
 

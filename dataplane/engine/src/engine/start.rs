@@ -1,6 +1,7 @@
 //! How the engine starts: programs, sockets and threads, all or nothing.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use port::{
 use thiserror::Error;
 
 use super::{AttachedPort, Engine, RunningWorker};
-use crate::api::{Config, Event, MAX_PORTS, PortConfig, Role};
+use crate::api::{Config, Event, MAX_PORTS, PortConfig, Role, Shard};
 use crate::counters::Counters;
 use crate::pipeline::Scratch;
 use crate::police::Police;
@@ -172,6 +173,7 @@ impl Engine {
             polling,
             record_pages,
             zero_copy_refusal,
+            seen: Mutex::default(),
         };
         match attach {
             Ok(()) => Ok(engine),
@@ -217,7 +219,8 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
                 Role::Both => PortRole::Both,
             },
             mac: port.mac,
-            vteps: config.vteps.clone(),
+            vteps: config.vteps.iter().copied().chain(config.shards.iter().flat_map(Shard::vteps)).collect(),
+            answered: answered(&config.shards, port.role),
             blocks: config.blocks.clone(),
             queues: config.workers.len() as u32,
             frame_limit: frame_limit as u16,
@@ -226,6 +229,13 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
             .map_err(|cause| StartError::Xdp { interface: port.interface.clone(), cause })
     };
     config.ports.iter().map(load).collect()
+}
+
+/// The addresses of shards that only the engine answers for at a port of this role.
+fn answered(shards: &[Shard], role: Role) -> Vec<IpAddr> {
+    let vteps = shards.iter().flat_map(Shard::vteps).filter(|_| role.is_underlay());
+    let uplinks = shards.iter().flat_map(Shard::uplinks).filter(|_| role.is_uplink());
+    vteps.chain(uplinks).collect()
 }
 
 /// Chunks that hold the frames of all ports.

@@ -37,6 +37,7 @@ pub(crate) fn config() -> Config {
             port("uplink0", 2, Role::Uplink, ["198.18.1.1", "2001:db8:0:2::1"], UPLINK_MAC, 1500),
         ],
         vteps: ["198.18.0.1", "2001:db8:0:1::1"].map(|address| address.parse().unwrap()).to_vec(),
+        shards: Vec::new(),
         polling: Polling::Busy,
         workers: vec![None],
         router_mac: ROUTER_MAC,
@@ -66,6 +67,7 @@ fn overlay(vni: u32, prefixes: [&str; 2], endpoints: &[&str]) -> Overlay {
         endpoints: endpoints.iter().map(|address| address.parse().unwrap()).collect::<Arc<[_]>>(),
         mtu: 1500,
         owner: true,
+        shard: None,
         own_mac: None,
         policy: Arc::default(),
     }

@@ -15,7 +15,7 @@ use super::lane::take;
 use super::link::Link;
 use crate::api::PortIndex;
 use crate::counters::Reason;
-use crate::tables::Fixed;
+use crate::tables::{ShardTable, Snapshot};
 
 /// A VXLAN packet for one of our VTEP addresses.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub(crate) struct Outer {
     pub(crate) vni: Vni,
     /// The endpoint that says it sent it.
     pub(crate) endpoint: IpAddr,
+    /// Whether the address that it was sent to is not the gateway's own, but a shard's.
+    pub(crate) is_to_shard: bool,
+    /// Where that address is: read only if it is a shard's.
+    vtep_at: u16,
     /// What the underlay says about congestion (RFC 6040).
     pub(crate) ecn: u8,
     /// Where the inner frame starts.
@@ -32,17 +36,20 @@ pub(crate) struct Outer {
 }
 
 /// What VXLAN at a port must be for.
-pub(crate) struct Expected {
+pub(crate) struct Expected<'a> {
     port_mac: MacAddr,
     /// The same as [bits](mac_bits).
     port_mac_bits: u64,
     pub(crate) router_mac: MacAddr,
     vtep_v4: Option<Ipv4Addr>,
     vtep_v6: Option<Ipv6Addr>,
+    has_shards: bool,
+    shards: &'a ShardTable,
 }
 
-impl Expected {
-    pub(crate) fn new(fixed: &Fixed, port: PortIndex) -> Self {
+impl<'a> Expected<'a> {
+    pub(crate) fn new(tables: &'a Snapshot, port: PortIndex) -> Self {
+        let fixed = &tables.fixed;
         let v4 = |address: &IpAddr| if let IpAddr::V4(address) = address { Some(*address) } else { None };
         let v6 = |address: &IpAddr| if let IpAddr::V6(address) = address { Some(*address) } else { None };
         let port_mac = fixed.port_mac(port);
@@ -52,7 +59,23 @@ impl Expected {
             router_mac: fixed.router_mac,
             vtep_v4: fixed.vteps.iter().find_map(v4),
             vtep_v6: fixed.vteps.iter().find_map(v6),
+            has_shards: !tables.overlays.shards.is_empty(),
+            shards: &tables.overlays.shards,
         }
+    }
+
+    /// Whether this is the gateway's own VTEP address.
+    #[inline(always)]
+    fn is_own(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.vtep_v4 == Some(address),
+            IpAddr::V6(address) => self.vtep_v6 == Some(address),
+        }
+    }
+
+    /// Whether this is a VTEP address of the gateway's or of any shard.
+    fn is_vtep(&self, address: IpAddr) -> bool {
+        self.is_own(address) || self.shards.is_vtep(address)
     }
 }
 
@@ -62,46 +85,64 @@ pub(super) const COMMON_V4: usize =
 pub(super) const COMMON_V6: usize =
     ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN + vxlan::HEADER_LEN;
 
+/// Where destinations are in the common frames.
+const VTEP_V4: u16 = 30;
+const VTEP_V6: u16 = 38;
+
 impl Outer {
     /// None, where one will be.
     pub(crate) const NONE: Self = Self {
         vni: Vni::new(1).unwrap(),
         endpoint: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        is_to_shard: false,
+        vtep_at: 0,
         ecn: NOT_ECT,
         inner: 0,
         end: 0,
     };
 
+    /// The address that it was sent to, in the frame that this was read from.
+    pub(crate) fn vtep(&self, frame: &[u8]) -> IpAddr {
+        let bytes = frame.get(usize::from(self.vtep_at)..).unwrap_or_default();
+        match self.endpoint {
+            IpAddr::V4(_) => Ipv4Addr::from_octets(take(bytes)).into(),
+            IpAddr::V6(_) => Ipv6Addr::from_octets(take(bytes)).into(),
+        }
+    }
+
     /// Reads the outer headers. The outer UDP checksum is not verified: an endpoint may leave it out (RFC 7348 §5,
     /// RFC 6935), and the inner packets have their own.
     #[inline]
-    pub(crate) fn parse(expected: &Expected, frame: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn parse(expected: &Expected<'_>, frame: &[u8]) -> Result<Self, Reason> {
         let common = match frame.get(ethernet::HEADER_LEN).map(|first| first >> 4) {
             Some(4) => Self::parse_common_v4(expected, frame),
             Some(6) => Self::parse_common_v6(expected, frame),
             _ => None,
         };
+        let common = common.filter(|outer| !outer.is_to_shard || expected.shards.is_vtep(outer.vtep(frame)));
         common.map_or_else(|| Self::parse_any(expected, frame), Ok)
     }
 
-    /// What nearly all frames are, with every field at a place known beforehand. `None`: not that, or something is
-    /// wrong with it, and [`parse_any`](Self::parse_any) finds out what.
+    /// What nearly all frames are, with every field at a place known beforehand, but that where there are shards it may
+    /// have been sent to any address. `None`: not that, or something is wrong with it, and [`parse_any`](Self::parse_any) finds out what.
     #[inline(always)]
-    pub(super) fn parse_common_v4(expected: &Expected, frame: &[u8]) -> Option<Self> {
+    pub(super) fn parse_common_v4(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V4] = frame.first_chunk()?;
         let ip: [u8; ipv4::HEADER_LEN] = take(&headers[14..]);
         // Several fields at a time: EtherType, version and header length; fragment and protocol.
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([0x08, 0x00, 0x45, 0])
-            && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17])
-            && expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
-        if !is_plain || !checksum::is_valid_header(&ip) {
+            && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17]);
+        let is_own = expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
+        if !is_plain || !(is_own || expected.has_shards) || !checksum::is_valid_header(&ip) {
             return None;
         }
         let udp_len = word(headers, 16).wrapping_sub(ipv4::HEADER_LEN as u16);
         Some(Self {
             vni: vni_of(&take(&headers[34..]), udp_len)?,
             endpoint: Ipv4Addr::from_octets(take(&headers[26..])).into(),
+            is_to_shard: !is_own,
+            vtep_at: VTEP_V4,
             ecn: headers[15] & ECN,
             inner: COMMON_V4 as u16,
             end: end_of(frame, (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16, udp_len)?,
@@ -109,19 +150,21 @@ impl Outer {
     }
 
     #[inline(always)]
-    pub(super) fn parse_common_v6(expected: &Expected, frame: &[u8]) -> Option<Self> {
+    pub(super) fn parse_common_v6(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V6] = frame.first_chunk()?;
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xf0, 0]) == u32::from_ne_bytes([0x86, 0xdd, 0x60, 0])
-            && headers[20] == u8::from(IpProtocol::Udp)
-            && expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
-        if !is_plain {
+            && headers[20] == u8::from(IpProtocol::Udp);
+        let is_own = expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
+        if !is_plain || !(is_own || expected.has_shards) {
             return None;
         }
         let udp_len = word(headers, 18);
         Some(Self {
             vni: vni_of(&take(&headers[54..]), udp_len)?,
             endpoint: Ipv6Addr::from_octets(take(&headers[22..])).into(),
+            is_to_shard: !is_own,
+            vtep_at: VTEP_V6,
             ecn: headers[15] >> 4 & ECN,
             inner: COMMON_V6 as u16,
             end: end_of(frame, (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u16, udp_len)?,
@@ -130,7 +173,7 @@ impl Outer {
 
     /// Header by header, whatever there is.
     #[cold]
-    fn parse_any(expected: &Expected, frame: &[u8]) -> Result<Self, Reason> {
+    fn parse_any(expected: &Expected<'_>, frame: &[u8]) -> Result<Self, Reason> {
         let link = Link::parse(frame, Reason::Vlan)?;
         if link.destination != expected.port_mac {
             return Err(Reason::ForeignMac);
@@ -170,11 +213,7 @@ impl Outer {
             }
             _ => return Err(Reason::NotVxlan),
         };
-        let is_ours = match destination {
-            IpAddr::V4(destination) => expected.vtep_v4 == Some(destination),
-            IpAddr::V6(destination) => expected.vtep_v6 == Some(destination),
-        };
-        if protocol != IpProtocol::Udp || !is_ours {
+        if protocol != IpProtocol::Udp || !expected.is_vtep(destination) {
             return Err(Reason::NotVxlan);
         }
         let udp = UdpPacket::new_checked(&packet[udp_offset..ip_len])?;
@@ -186,6 +225,10 @@ impl Outer {
         Ok(Self {
             vni,
             endpoint,
+            is_to_shard: !expected.is_own(destination),
+            // Destinations are the last fields of both headers.
+            vtep_at: if endpoint.is_ipv4() { VTEP_V4 } else { VTEP_V6 } - ethernet::HEADER_LEN as u16
+                + link.payload,
             ecn: traffic_class & ECN,
             // A frame is shorter than 64 KB by far.
             inner: (udp_start + udp::HEADER_LEN + vxlan::HEADER_LEN) as u16,
@@ -261,7 +304,10 @@ mod tests {
                 frame[24..26].copy_from_slice(&check.to_be_bytes());
             }
             frame.truncate(len.max(40));
+            let shards = ShardTable::default();
             let expected = Expected {
+                has_shards: false,
+            shards: &shards,
                 port_mac: UNDERLAY_MAC,
                 port_mac_bits: mac_bits(UNDERLAY_MAC),
                 router_mac: ROUTER_MAC,
@@ -279,7 +325,10 @@ mod tests {
     #[test]
     fn plain_frames_go_the_short_way() {
         let inner = Udp::from_station("10.0.1.10", "203.0.113.5").frame();
+        let shards = ShardTable::default();
         let expected = Expected {
+            has_shards: false,
+            shards: &shards,
             port_mac: UNDERLAY_MAC,
             port_mac_bits: mac_bits(UNDERLAY_MAC),
             router_mac: ROUTER_MAC,

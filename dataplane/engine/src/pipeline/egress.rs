@@ -70,7 +70,7 @@ impl Arrival {
 
     /// Reads the headers, outer and inner.
     #[inline]
-    pub(crate) fn read(&mut self, expected: &Expected, frame: &[u8]) -> Result<(), Reason> {
+    pub(crate) fn read(&mut self, expected: &Expected<'_>, frame: &[u8]) -> Result<(), Reason> {
         self.key = FlowKey::NOBODY;
         self.outer = Outer::parse(expected, frame)?;
         let inner_frame = &frame[self.outer.inner.into()..self.outer.end.into()];
@@ -139,8 +139,11 @@ pub(crate) fn decide<'a>(
 ) -> Result<Decision<'a>, Stop> {
     let tables = context.tables;
     let Arrival { outer, packet, audience, header, .. } = arrival;
-    let Some(station) = station else { return Err(stranger(tables, arrival)) };
+    let Some(station) = station else { return Err(stranger(tables, arrival, frame)) };
     let overlay = OverlayIndex(station.overlay);
+    if !tables.is_vtep_of(overlay, outer, frame) {
+        return Err(Reason::ForeignVtep.into());
+    }
     // The endpoint that a station is known behind belongs to the overlay; any other must be asked about.
     let elsewhere = tables.endpoints.get(station.endpoint).address != outer.endpoint;
     if elsewhere {
@@ -148,6 +151,11 @@ pub(crate) fn decide<'a>(
     }
     if *audience == Audience::Another && !is_for_own_mac(tables, overlay, outer, frame) {
         return Err(Reason::NotForRouter.into());
+    }
+    // The address that this gateway alone has is always its own.
+    let for_owner = *audience == Audience::Router && !tables.overlays.is_owner(overlay);
+    if for_owner && !tables.overlays.forwards_for_owner(overlay) {
+        return Err(Reason::NotOwner.into());
     }
     match arrival.content {
         Content::Ip => {}
@@ -193,7 +201,11 @@ pub(crate) fn decide<'a>(
     let Some(destination) = destination else { return Err(Stop::punt(Reason::Resolving, overlay)) };
     tables.overlays.limit_egress(overlay, header.len)?;
     let link = LinkAddresses { destination, source: tables.fixed.port_mac(port) };
-    let reason = if elsewhere { Reason::EgressElsewhere } else { Reason::Egress };
+    let reason = match (for_owner, elsewhere) {
+        (true, _) => Reason::EgressForOwner,
+        (false, true) => Reason::EgressElsewhere,
+        (false, false) => Reason::Egress,
+    };
     Ok(Decision::Out(Egress { packet: *packet, header, ecn, overlay, reason, port, link }))
 }
 
@@ -220,7 +232,9 @@ fn local<'a>(
         return Err(Reason::BadDestination.into());
     }
     if tables.fixed.blocks.lookup(destination).is_none() {
-        let ours = tables.host.contains(&destination) || tables.fixed.vteps.contains(&destination);
+        let ours = tables.host.contains(&destination)
+            || tables.fixed.vteps.contains(&destination)
+            || tables.overlays.shards.contains(destination);
         return Err(if ours { Reason::ToHost } else { Reason::BadDestination }.into());
     }
     let Some(other) = tables.overlays.by_address(destination) else {
@@ -249,10 +263,20 @@ fn local<'a>(
 
 /// Why a frame without a known sender is not forwarded.
 #[cold]
-fn stranger(tables: &Snapshot, Arrival { outer, content, key, .. }: &Arrival) -> Stop {
+fn stranger(tables: &Snapshot, arrival: &Arrival, frame: &[u8]) -> Stop {
+    let Arrival { outer, content, key, audience, .. } = arrival;
     let Some(overlay) = tables.overlays.by_vni(outer.vni) else { return Reason::UnknownVni.into() };
     if let Err(reason) = admit_endpoint(tables, overlay, outer.endpoint) {
         return reason.into();
+    }
+    if !tables.is_vtep_of(overlay, outer, frame) {
+        return Reason::ForeignVtep.into();
+    }
+    if *audience == Audience::Router
+        && !tables.overlays.is_owner(overlay)
+        && !tables.overlays.forwards_for_owner(overlay)
+    {
+        return Reason::NotOwner.into();
     }
     match content {
         Content::Bad(reason) if *key == FlowKey::NOBODY => (*reason).into(),

@@ -3,7 +3,7 @@
 use wire::checksum::{self, Sum};
 use wire::{MacAddr, Vni, ethernet, udp, vxlan};
 
-use crate::tables::OuterHeader;
+use crate::tables::{OuterHeader, ShardRecord};
 
 /// MAC addresses of a frame that goes out of a port.
 #[derive(Clone, Copy)]
@@ -50,17 +50,19 @@ pub(crate) fn overhead(outer: &OuterHeader) -> usize {
 
 /// What outer headers say that differs from packet to packet.
 #[derive(Clone, Copy)]
-pub(crate) struct Label {
+pub(crate) struct Label<'a> {
     pub(crate) vni: Vni,
     /// Entropy.
     pub(crate) source_port: u16,
     /// DSCP and ECN.
     pub(crate) traffic_class: u8,
+    /// The shard whose address it is sent from; `None`: the gateway's own.
+    pub(crate) shard: Option<&'a ShardRecord>,
 }
 
 /// Writes Ethernet, IP, UDP and VXLAN headers at the start of `frame`, which is [`overhead`] bytes of room and then the
 /// inner frame.
-pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, label: Label) {
+pub(crate) fn write(frame: &mut [u8], outer: &OuterHeader, link: LinkAddresses, label: Label<'_>) {
     let inner = match outer {
         OuterHeader::V4 { .. } => Sum::default(),
         OuterHeader::V6 { .. } => Sum::default().bytes(frame.get(overhead(outer)..).unwrap_or_default()),
@@ -74,15 +76,20 @@ pub(super) fn write_before(
     frame: &mut [u8],
     outer: &OuterHeader,
     link: LinkAddresses,
-    label: Label,
+    label: Label<'_>,
     inner_sum: Sum,
 ) {
-    let Label { source_port, traffic_class, .. } = label;
+    let Label { source_port, traffic_class, shard, .. } = label;
     match outer {
         OuterHeader::V4 { header, sum } => {
             let Some((room, inner)) = frame.split_first_chunk_mut() else { return };
             *room = *header;
             link.write(room);
+            let mut sum = *sum;
+            if let Some(source) = shard.and_then(|shard| shard.v4) {
+                room[26..30].copy_from_slice(&source.address.octets());
+                sum += source.change;
+            }
             let total_len = (room.len() - ethernet::HEADER_LEN + inner.len()) as u16;
             let sum = sum + u32::from(total_len) + u32::from(traffic_class);
             room[15] = traffic_class;
@@ -95,6 +102,11 @@ pub(super) fn write_before(
             let Some((room, inner)) = frame.split_first_chunk_mut() else { return };
             *room = *header;
             link.write(room);
+            let mut sum = *sum;
+            if let Some(source) = shard.and_then(|shard| shard.v6) {
+                room[22..38].copy_from_slice(&source.address.octets());
+                sum += source.change;
+            }
             room[14] |= traffic_class >> 4;
             room[15] |= traffic_class << 4;
             let udp_len = write_udp_and_vxlan(room, inner.len(), label);
@@ -116,7 +128,7 @@ pub(super) fn write_before(
 
 /// Writes what differs from packet to packet in the last two of the headers; the length of the datagram.
 #[inline(always)]
-fn write_udp_and_vxlan<const N: usize>(headers: &mut [u8; N], inner_len: usize, label: Label) -> u16 {
+fn write_udp_and_vxlan<const N: usize>(headers: &mut [u8; N], inner_len: usize, label: Label<'_>) -> u16 {
     let (udp, vxlan) = (N - vxlan::HEADER_LEN - udp::HEADER_LEN, N - vxlan::HEADER_LEN);
     let udp_len = (udp::HEADER_LEN + vxlan::HEADER_LEN + inner_len) as u16;
     headers[udp..udp + 2].copy_from_slice(&label.source_port.to_be_bytes());

@@ -9,7 +9,7 @@ use super::{Stop, ecn, flow};
 use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::tables::flow::{Flow, FlowKey};
-use crate::tables::{Onward, OuterHeader, OverlayIndex, Snapshot, Way};
+use crate::tables::{Onward, OuterHeader, OverlayIndex, ShardRecord, Snapshot, Way};
 
 /// A packet from the outer network, read as far as the tables are not needed.
 pub(crate) struct Arrival {
@@ -58,6 +58,8 @@ pub(crate) struct Ingress<'a> {
     pub(crate) port: PortIndex,
     pub(crate) link: LinkAddresses,
     pub(crate) outer: &'a OuterHeader,
+    /// The overlay's shard, from whose address the frame is sent.
+    pub(crate) shard: Option<&'a ShardRecord>,
     pub(crate) source_port: u16,
     pub(crate) traffic_class: u8,
 }
@@ -122,13 +124,15 @@ pub(crate) fn toward<'a>(
         header,
         ecn: None,
         overlay,
-        reason: Reason::Ingress,
+        reason: if treatment.is_owned() { Reason::Ingress } else { Reason::IngressForOwner },
         vni: station.vni,
         station: station.mac,
-        source: if treatment.is_owned() { tables.fixed.router_mac } else { tables.overlays.own_mac(overlay) },
+        // In a shard a frame is the same whoever sends it.
+        source: if treatment.shard.is_some() { tables.fixed.router_mac } else { tables.sender(overlay) },
         port,
         link: LinkAddresses { destination: neighbour, source: tables.fixed.port_mac(port) },
         outer: &endpoint.outer,
+        shard: treatment.shard,
         source_port: entropy.source_port(),
         traffic_class: ecn::encapsulated(treatment.dscp(), header.traffic_class),
     })

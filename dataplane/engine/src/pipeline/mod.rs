@@ -22,6 +22,7 @@ mod ingress;
 pub(crate) mod ip;
 pub(crate) mod lane;
 pub(crate) mod link;
+pub(crate) mod question;
 
 use port::{BATCH, Batch, Frame, Umem};
 use wire::ethernet::{self, EthernetRepr};
@@ -204,8 +205,8 @@ impl Ingress<'_> {
         let bytes = umem.data_mut(frame);
         EthernetRepr { dst: self.station, src: self.source, ethertype: self.header.ethertype() }
             .emit(&mut bytes[overhead..]);
-        let Self { vni, source_port, traffic_class, .. } = *self;
-        encapsulate::write(bytes, self.outer, self.link, Label { vni, source_port, traffic_class });
+        let Self { vni, source_port, traffic_class, shard, .. } = *self;
+        encapsulate::write(bytes, self.outer, self.link, Label { vni, source_port, traffic_class, shard });
         Verdict::Transmit(Forwarded {
             port: self.port,
             reason: self.reason,

@@ -3,7 +3,9 @@
 
 mod across;
 mod multipath;
+mod owners;
 mod sent;
+mod shards;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -579,14 +581,16 @@ fn any_neighbour_frame() -> impl Strategy<Value = (bool, Vec<u8>)> {
 #[test]
 fn isolation_and_accounting_hold_for_any_frames() {
     let gateway = RefCell::new(Harness::new());
+    let of_a_cluster = RefCell::new(crate::testing::shards::gateway());
     let seen = RefCell::new(HashMap::<Sent, u64>::new());
     let noise = (any::<bool>(), proptest::collection::vec(any::<u8>(), 0..200));
     let frames = prop_oneof![8 => any_frame(), 1 => any_neighbour_frame(), 1 => noise];
     let mut runner = TestRunner::new(ProptestConfig::with_cases(20_000));
     let checked = runner.run(&frames, |(underlay, frame)| {
+        let port = if underlay { UNDERLAY } else { UPLINK };
+        shards::is_counted_once(&mut of_a_cluster.borrow_mut(), port, &frame);
         let mut gateway = gateway.borrow_mut();
         let before = gateway.total();
-        let port = if underlay { UNDERLAY } else { UPLINK };
         let mut out = gateway.send(port, &frame);
         // What was given back may have come to the slow path again.
         while gateway.slow_path.take_punts() {

@@ -64,7 +64,7 @@ struct Schedule {
 }
 
 impl Advertiser {
-    /// Advertises in all overlays that are to have it, from `now` on. The same seed gives the same times.
+    /// Advertises in all overlays that are to have it and that this gateway owns then, from `now` on. The same seed gives the same times.
     pub(super) fn new(overlays: &OverlayTable, seed: u64, now: Instant) -> Self {
         let mut random = Rng::with_seed(seed);
         let overlays: HashMap<_, _, _> = overlays
@@ -104,8 +104,14 @@ impl Advertiser {
             if schedule.initial > 0 {
                 interval = interval.min(MAX_INITIAL_INTERVAL);
             }
-            (schedule.due, schedule.last) = (now + interval, Some(now));
+            schedule.due = now + interval;
             self.queue.insert((schedule.due, index));
+            // The owner advertises now, with the same content: the times go on, for when this gateway is that.
+            if !tables.overlays.is_owner(index) {
+                frames += 1;
+                continue;
+            }
+            schedule.last = Some(now);
             self.next_group = now + PACE;
             frames += tables.members.of(index).len().max(1);
             tally.count(Deed::AdvertisementSent);
@@ -142,7 +148,7 @@ impl Advertiser {
                 return None;
             }
         };
-        let policy = advertisement_of(overlay)?;
+        let policy = advertisement_of(overlay).filter(|_| tables.overlays.is_owner(index))?;
         let (destination, mac) = if source.is_unspecified() {
             if !self.may_send_to_all(index, now) {
                 return None;
@@ -174,10 +180,10 @@ impl Advertiser {
     }
 }
 
-/// What the overlay's advertisements say; `None` if this gateway sends none there.
+/// What the overlay's advertisements say, whoever is the owner; `None` if there are none.
 fn advertisement_of(overlay: &Overlay) -> Option<&RouterAdvertisement> {
     let has_v6 = overlay.subnets.iter().any(|subnet| subnet.router.is_ipv6());
-    overlay.policy.advertisement.as_ref().filter(|_| overlay.owner && has_v6)
+    overlay.policy.advertisement.as_ref().filter(|_| has_v6)
 }
 
 /// The shortest and the longest time between two that nobody asked for.

@@ -48,13 +48,14 @@ fn frame(tables: &Snapshot, punted: &Punted, received: &Received<'_>, piece: &[u
 
 /// `inner` in VXLAN from the endpoint, with what the underlay had said about congestion.
 fn encapsulated(tables: &Snapshot, punted: &Punted, endpoint: IpAddr, inner: &[u8]) -> Option<FrameCopy> {
-    let arrived = Outer::parse(&Expected::new(&tables.fixed, punted.port), punted.frame.bytes()).ok()?;
+    let arrived = Outer::parse(&Expected::new(tables, punted.port), punted.frame.bytes()).ok()?;
     let vtep = tables.fixed.vteps.iter().find(|vtep| vtep.is_ipv4() == endpoint.is_ipv4())?;
     let header = OuterHeader::new(&[endpoint], *vtep)?;
     let mac = tables.fixed.port_mac(punted.port);
     let link = LinkAddresses { destination: mac, source: mac };
     // What the port says means nothing here.
-    let label = Label { vni: arrived.vni, source_port: vxlan::UDP_PORT, traffic_class: arrived.ecn };
+    let (vni, traffic_class) = (arrived.vni, arrived.ecn);
+    let label = Label { vni, source_port: vxlan::UDP_PORT, traffic_class, shard: None };
     let overhead = overhead(&header);
     let mut frame = vec![0; overhead + inner.len()];
     frame[overhead..].copy_from_slice(inner);

@@ -6,6 +6,7 @@ mod arp;
 mod dhcp;
 mod fragment;
 mod icmp;
+mod learned;
 mod link;
 mod ndp;
 mod neighbours;
@@ -14,6 +15,7 @@ mod received;
 mod resolve;
 mod solicit;
 mod strangers;
+mod takeover;
 mod tally;
 mod waiting;
 
@@ -25,17 +27,22 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::api::{AnnouncedStatistics, Event, NeighbourStatistics, NeighbourStatus, PortIndex, Update};
+use crate::api::{
+    AnnouncedStatistics, BindingCursor, BindingPage, Event, NeighbourStatistics, NeighbourStatus, PortIndex,
+    Update,
+};
 use crate::counters::Reason;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
 use crate::tables::{OverlayIndex, Writer};
 use advertise::Advertiser;
 use announced::Announced;
+use learned::Learned;
 use neighbours::{Limits, Neighbours};
 use outbox::{Outbox, Output};
 use received::{Origin, Received};
 use strangers::Strangers;
+use takeover::Takeovers;
 use waiting::WaitingPackets;
 
 pub(crate) use link::{RING, WorkerLink};
@@ -61,6 +68,8 @@ pub(crate) enum Command {
     NeighbourStatistics(Sender<NeighbourStatistics>),
     /// To tell how much is announced, and what there was no room for.
     AnnouncedStatistics(Sender<AnnouncedStatistics>),
+    /// To tell so many bindings from here on.
+    Bindings(BindingCursor, usize, Sender<BindingPage>),
     /// To call when readers see what the commands before this one changed.
     Settle(Box<dyn FnOnce() + Send>),
 }
@@ -131,6 +140,8 @@ pub(crate) struct SlowPath {
     announced: Announced,
     neighbours: Neighbours<Box<Punted>>,
     advertiser: Advertiser,
+    takeovers: Takeovers,
+    learned: Learned,
 }
 
 impl SlowPath {
@@ -158,6 +169,8 @@ impl SlowPath {
             announced: Announced::default(),
             neighbours: Neighbours::new(limits, fastrand::u64(..), Instant::now()),
             advertiser,
+            takeovers: Takeovers::new(Instant::now()),
+            learned: Learned::default(),
         }
     }
 
@@ -187,6 +200,11 @@ impl SlowPath {
                     self.announced(&some, now);
                     announcements += some.len();
                 }
+                Command::Update(Update::Responsibility(changes)) => self.change_responsibility(&changes, now),
+                Command::Update(update @ Update::PortMac { .. }) => {
+                    self.writer.apply(update);
+                    self.announce_again(now);
+                }
                 Command::Update(update) => self.writer.apply(update),
                 Command::Neighbours(vni, answer) => {
                     // Who asked may have gone.
@@ -197,6 +215,9 @@ impl SlowPath {
                 }
                 Command::AnnouncedStatistics(answer) => {
                     let _ = answer.send(self.announced_statistics());
+                }
+                Command::Bindings(cursor, most, answer) => {
+                    let _ = answer.send(self.bindings(cursor, most, now));
                 }
                 Command::Settle(then) => settled.push(then),
             }
@@ -251,6 +272,7 @@ impl SlowPath {
         self.carry_out(actions, now);
         let advertisements = self.advertiser.poll(self.writer.current(), &self.tally, now);
         self.send(advertisements, now);
+        self.poll_takeovers(now);
         self.wake_workers();
     }
 
@@ -268,8 +290,12 @@ impl SlowPath {
         if self.workers.iter().any(WorkerLink::has_backlog) {
             return RETRY;
         }
-        let deadlines =
-            [self.strangers.deadline(), self.neighbours.next_deadline(), self.advertiser.deadline()];
+        let deadlines = [
+            self.strangers.deadline(),
+            self.neighbours.next_deadline(),
+            self.advertiser.deadline(),
+            self.takeovers.deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         deadline.map_or(SLEEP, |deadline| deadline.saturating_duration_since(now).min(SLEEP))
     }
@@ -297,6 +323,9 @@ impl SlowPath {
     fn handle(&mut self, punted: Punted, now: Instant) {
         if punted.reason == Reason::Unresolved {
             return self.resolve_station(punted.overlay, punted, now);
+        }
+        if punted.reason == Reason::ShardQuestion {
+            return self.answer_shard_question(&punted, now);
         }
         let Some(received) = Received::read(self.writer.current(), &punted) else { return };
         match punted.reason {

@@ -131,7 +131,8 @@ impl SlowPath {
     }
 }
 
-fn advertise(advertisement: &NeighbourAdvertisement, destination: Ipv6Addr) -> Vec<u8> {
+/// An advertisement as an IPv6 packet.
+pub(super) fn advertise(advertisement: &NeighbourAdvertisement, destination: Ipv6Addr) -> Vec<u8> {
     let header = Ipv6Repr {
         src: advertisement.target,
         dst: destination,

@@ -16,7 +16,7 @@ use crate::tables::{Onward, OverlayIndex, Snapshot};
 
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §4.2.3.3): what is shorter is padded, because a bridge behind the
 /// endpoint may send it as it is.
-const MIN_FRAME: usize = 60;
+pub(super) const MIN_FRAME: usize = 60;
 
 /// What a packet's Ethernet header says of it.
 fn ethertype(packet: &[u8]) -> EtherType {
@@ -32,6 +32,8 @@ pub(super) enum Output {
     Flood { overlay: OverlayIndex, mac: MacAddr, ethertype: EtherType, payload: Vec<u8> },
     /// An IP packet of the router's own, to the outer network.
     Outer(Vec<u8>),
+    /// A frame of the gateway's own, on the link of a port.
+    Link { port: PortIndex, frame: Vec<u8> },
     /// A frame through the pipeline once more, as if it had just arrived.
     Again { port: PortIndex, frame: Box<FrameCopy> },
 }
@@ -68,6 +70,7 @@ impl Outbox<'_> {
                 }
             }
             Output::Outer(packet) => self.forward(&packet),
+            Output::Link { port, frame } => self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) }),
             Output::Again { port, frame } => self.hand(Answer::Again { port, frame: *frame }),
         }
     }
@@ -82,7 +85,7 @@ impl Outbox<'_> {
     ) -> Vec<u8> {
         let len = (ethernet::HEADER_LEN + payload.len()).max(MIN_FRAME);
         let mut frame = vec![0; len];
-        let src = self.tables.overlays.get(overlay).sender(self.tables.fixed.router_mac);
+        let src = self.tables.sender(overlay);
         EthernetRepr { dst: destination, src, ethertype }.emit(&mut frame);
         frame[ethernet::HEADER_LEN..][..payload.len()].copy_from_slice(payload);
         frame
@@ -119,7 +122,9 @@ impl Outbox<'_> {
         let mut frame = vec![0; overhead + inner.len()];
         frame[overhead..].copy_from_slice(inner);
         let source_port = 0xc000 | flow & 0x3fff;
-        let label = Label { vni: tables.overlays.get(overlay).vni, source_port, traffic_class };
+        // As itself the gateway sends from its own address, so that the answer comes back to it.
+        let shard = tables.overlays.shard_of(overlay).filter(|shard| shard.state.is_owner());
+        let label = Label { vni: tables.overlays.get(overlay).vni, source_port, traffic_class, shard };
         encapsulate::write(&mut frame, &endpoint.outer, link, label);
         self.hand(Answer::Send { port, frame: FrameCopy::of(&frame) });
     }

@@ -48,7 +48,7 @@ impl<'a> Received<'a> {
     /// `None` only for what the pipeline would not have handed over.
     pub(super) fn read(tables: &Snapshot, punted: &'a Punted) -> Option<Self> {
         let bytes = punted.frame.bytes();
-        let expected = Expected::new(&tables.fixed, punted.port);
+        let expected = Expected::new(tables, punted.port);
         let is_vxlan = tables.fixed.port(punted.port).role.is_underlay();
         let (origin, frame) = match Outer::parse(&expected, bytes).ok().filter(|_| is_vxlan) {
             Some(outer) => {

@@ -112,7 +112,7 @@ impl SlowPath {
         if let Some(own) = overlay.own_mac.filter(|own| IpAddr::V6(own.link_local()) == target) {
             return Some(own);
         }
-        if !overlay.owner {
+        if !tables.overlays.is_owner(index) {
             return None;
         }
         if overlay.is_router(target, tables.fixed.router_link_local) {
@@ -144,6 +144,7 @@ impl SlowPath {
                 Action::Bind(key, mac) => {
                     if self.writer.bind(key.overlay, key.address, mac).is_ok() {
                         self.tally.count(Deed::Learned);
+                        self.learned.push(key);
                     } else {
                         // What workers cannot find must not count as known: its packets would come back for ever.
                         self.tally.count(Deed::TableFull);
@@ -190,7 +191,11 @@ impl SlowPath {
             let key = NeighbourKey { overlay: index, address };
             if fits && is_station && self.known_for_certain(key).is_none() {
                 self.neighbours.import(key, mac, age, limit, now, &mut actions);
+                let is_new = actions.iter().any(|action| matches!(action, Action::Bind(..)));
                 self.carry_out(std::mem::take(&mut actions), now);
+                if is_new {
+                    self.learned.drop_last(key);
+                }
             }
         }
     }

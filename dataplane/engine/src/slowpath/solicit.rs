@@ -34,11 +34,11 @@ pub(super) fn one(tables: &Snapshot, key: NeighbourKey, mac: MacAddr, endpoint: 
 
 fn question(tables: &Snapshot, key: NeighbourKey, station: Option<MacAddr>) -> (EtherType, Vec<u8>) {
     let overlay = tables.overlays.get(key.overlay);
-    let sender = overlay.sender(tables.fixed.router_mac);
+    let sender = tables.sender(key.overlay);
     match key.address {
         IpAddr::V4(target_ip) => {
             let router = match overlay.router_for(key.address) {
-                Some(IpAddr::V4(router)) if overlay.owner => router,
+                Some(IpAddr::V4(router)) if tables.overlays.is_owner(key.overlay) => router,
                 _ => Ipv4Addr::UNSPECIFIED,
             };
             let request = ArpRepr {

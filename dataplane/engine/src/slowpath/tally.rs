@@ -71,6 +71,12 @@ deeds! {
     StrangerAdmitted "stranger_admitted"
     /// Frames of stations that are not known, dropped.
     StrangerRefused "stranger_refused"
+    /// ARP requests and neighbour solicitations at ports for addresses of shards that this gateway owns, answered.
+    ShardAnswered "shard_answered"
+    /// The same for addresses of other shards, for their owners to answer; and announcements of those.
+    ShardNotAnswered "shard_not_answered"
+    /// Announcements at ports that this gateway has the address of a shard now, sent.
+    ShardAnnounced "shard_announced"
     /// Frames that no worker had room for.
     AnswerFull "answer_full"
     /// Addresses that could not be entered in the flow table.

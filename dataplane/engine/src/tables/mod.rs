@@ -8,11 +8,13 @@ mod endpoint;
 mod fib;
 #[allow(dead_code, unused_imports)]
 pub(crate) mod flow;
+mod group;
 mod lpm;
 mod members;
 mod multipath;
 mod overlay;
 pub(crate) mod rules;
+mod shards;
 mod way;
 mod writer;
 
@@ -32,11 +34,13 @@ use members::Members;
 pub(crate) use multipath::Multipath;
 pub(crate) use overlay::{OverlayIndex, OverlayTable};
 use rules::Rules;
+pub(crate) use shards::{ShardRecord, ShardTable};
 pub(crate) use way::{Onward, Way};
 pub use writer::TablesError;
 pub(crate) use writer::{NoEndpoint, NotPlaced, Writer};
 
 use crate::api::{NextHop, PortConfig, PortIndex, Role};
+use crate::pipeline::decapsulate::Outer;
 
 /// All tables at one moment, but for the flow table and the overlays' members, which change in place.
 #[derive(Clone, Debug)]
@@ -59,6 +63,18 @@ impl Snapshot {
     #[cold]
     pub(crate) fn admits(&self, overlay: OverlayIndex, endpoint: IpAddr) -> bool {
         self.endpoints.index_of(endpoint).is_some_and(|index| self.members.contains(overlay, index))
+    }
+
+    /// What the gateway sends from in an overlay: as its owner, or as itself.
+    pub(crate) fn sender(&self, overlay: OverlayIndex) -> MacAddr {
+        self.overlays.sender(overlay, self.fixed.router_mac)
+    }
+
+    /// Whether VXLAN of an overlay may have been sent where it was: to the gateway's own address, or that of the overlay's
+    /// shard. Those of other shards are no way into the overlay.
+    #[inline(always)]
+    pub(crate) fn is_vtep_of(&self, overlay: OverlayIndex, outer: &Outer, frame: &[u8]) -> bool {
+        !outer.is_to_shard || self.overlays.is_shard_vtep(overlay, outer.vtep(frame))
     }
 
     /// Addresses of the endpoints that take part in an overlay.

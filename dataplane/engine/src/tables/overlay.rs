@@ -2,20 +2,28 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use wire::{MacAddr, Vni};
 
+use super::group::GroupState;
 use super::lpm::Lpm;
 use super::members::Set;
-use crate::api::{Dscp, Overlay, RateLimit, Subnet};
+use super::shards::{NO_SHARD, ShardRecord, ShardTable};
+use crate::api::{Dscp, Overlay, RateLimit, Responsibility, Subnet};
 use crate::counters::Reason;
 use crate::limit::{self, Limiter};
 
 /// Index of an overlay in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct OverlayIndex(pub(crate) u32);
+
+impl OverlayIndex {
+    /// No overlay's.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
 
 /// All overlays.
 #[derive(Debug)]
@@ -24,58 +32,85 @@ pub(crate) struct OverlayTable {
     sources: Vec<SourceCheck>,
     by_vni: HashMap<Vni, OverlayIndex, RandomState>,
     by_prefix: Lpm<OverlayIndex>,
-    treatments: Vec<Treatment>,
+    treatments: Vec<TreatmentRecord>,
+    pub(crate) shards: ShardTable,
     /// Egress and ingress; empty if no overlay has a limit.
     limiters: Vec<[Limiter; 2]>,
 }
 
 /// What must be known of an overlay for each packet into it: so small that all of them stay in a cache.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Treatment(u16);
+#[derive(Debug)]
+struct TreatmentRecord {
+    /// Of [`Treatment`]; whether it is owned changes, as the overlay's [`SourceCheck::own`] does.
+    flags: AtomicU16,
+    /// The overlay's shard, whose state counts then; or [`NO_SHARD`].
+    shard: u16,
+}
 
-impl Treatment {
+impl TreatmentRecord {
+    fn new(overlay: &Overlay) -> Self {
+        let owned = if overlay.shard.is_none() && overlay.owner { Treatment::OWNED } else { 0 };
+        let limited =
+            if overlay.policy.ingress_limit == RateLimit::default() { 0 } else { Treatment::LIMITED };
+        let dscp = match overlay.policy.dscp {
+            Dscp::Copy => 0,
+            Dscp::Set(dscp) => Treatment::SETS_DSCP | u16::from(dscp) << Treatment::DSCP_SHIFT,
+        };
+        let flags = AtomicU16::new(owned | limited | dscp);
+        Self { flags, shard: overlay.shard.unwrap_or(NO_SHARD) }
+    }
+
+    fn set_owned(&self, is_owner: bool) {
+        let flags = self.flags.load(Ordering::Relaxed) & !Treatment::OWNED;
+        self.flags.store(flags | if is_owner { Treatment::OWNED } else { 0 }, Ordering::Relaxed);
+    }
+}
+
+/// How a packet into an overlay is treated, at this moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Treatment<'a> {
+    flags: u16,
+    /// The shard of the overlay, which the outer source address is of.
+    pub(crate) shard: Option<&'a ShardRecord>,
+}
+
+impl Treatment<'_> {
     const OWNED: u16 = 1;
     const LIMITED: u16 = 2;
     const SETS_DSCP: u16 = 4;
     const DSCP_SHIFT: u32 = 8;
 
-    fn new(overlay: &Overlay) -> Self {
-        let owned = if overlay.owner { Self::OWNED } else { 0 };
-        let limited = if overlay.policy.ingress_limit == RateLimit::default() { 0 } else { Self::LIMITED };
-        let dscp = match overlay.policy.dscp {
-            Dscp::Copy => 0,
-            Dscp::Set(dscp) => Self::SETS_DSCP | u16::from(dscp) << Self::DSCP_SHIFT,
-        };
-        Self(owned | limited | dscp)
-    }
-
     /// Whether this gateway is the overlay's owner, and there is no limit to what enters it.
     #[inline]
     pub(crate) fn is_usual(self) -> bool {
-        self.0 & (Self::OWNED | Self::LIMITED) == Self::OWNED
+        self.flags & (Self::OWNED | Self::LIMITED) == Self::OWNED
     }
 
     /// Whether this gateway is the overlay's owner.
     #[inline]
     pub(crate) fn is_owned(self) -> bool {
-        self.0 & Self::OWNED != 0
+        self.flags & Self::OWNED != 0
     }
 
     #[inline]
     pub(crate) fn dscp(self) -> Dscp {
-        if self.0 & Self::SETS_DSCP == 0 { Dscp::Copy } else { Dscp::Set((self.0 >> Self::DSCP_SHIFT) as u8) }
+        if self.flags & Self::SETS_DSCP == 0 {
+            Dscp::Copy
+        } else {
+            Dscp::Set((self.flags >> Self::DSCP_SHIFT) as u8)
+        }
     }
 }
 
 impl OverlayTable {
-    pub(crate) fn build(overlays: Vec<Overlay>) -> Self {
+    pub(crate) fn build(overlays: Vec<Overlay>, shards: ShardTable) -> Self {
         let index_of = |(index, overlay): (usize, &Overlay)| (overlay.vni, OverlayIndex(index as u32));
         let by_vni = overlays.iter().enumerate().map(index_of).collect();
         let by_prefix = Lpm::build(overlays.iter().enumerate().flat_map(|(index, overlay)| {
             overlay.subnets.iter().map(move |subnet| (subnet.prefix, OverlayIndex(index as u32)))
         }));
         let sources = overlays.iter().map(SourceCheck::new).collect();
-        let treatments = overlays.iter().map(Treatment::new).collect();
+        let treatments = overlays.iter().map(TreatmentRecord::new).collect();
         let is_limited = |overlay: &Overlay| {
             [overlay.policy.egress_limit, overlay.policy.ingress_limit] != [RateLimit::default(); 2]
         };
@@ -86,12 +121,24 @@ impl OverlayTable {
                 .collect(),
             false => Vec::new(),
         };
-        Self { overlays, sources, by_vni, by_prefix, treatments, limiters }
+        Self { overlays, sources, by_vni, by_prefix, treatments, shards, limiters }
     }
 
-    #[inline]
-    pub(crate) fn treatment(&self, index: OverlayIndex) -> Treatment {
-        self.treatments[index.0 as usize]
+    #[inline(always)]
+    pub(crate) fn treatment(&self, index: OverlayIndex) -> Treatment<'_> {
+        let record = &self.treatments[index.0 as usize];
+        let flags = record.flags.load(Ordering::Relaxed);
+        // An overlay in a shard never has the flag of its own.
+        if flags & Treatment::OWNED != 0 {
+            return Treatment { flags, shard: None };
+        }
+        match self.shards.get(record.shard) {
+            None => Treatment { flags, shard: None },
+            Some(shard) => {
+                let owned = if shard.state.is_owner() { Treatment::OWNED } else { 0 };
+                Treatment { flags: flags | owned, shard: Some(shard) }
+            }
+        }
     }
 
     /// Hints that [`treatment`](Self::treatment) will be asked.
@@ -100,10 +147,45 @@ impl OverlayTable {
         sys::prefetch::read_at(&self.treatments, index.0 as usize);
     }
 
-    /// What the router's side of an overlay that this gateway does not own sends from.
+    /// Whether this gateway is the overlay's owner.
+    #[inline(always)]
+    pub(crate) fn is_owner(&self, index: OverlayIndex) -> bool {
+        let check = &self.sources[index.0 as usize];
+        check.own.is_owner() || self.shards.get(check.shard).is_some_and(|shard| shard.state.is_owner())
+    }
+
+    /// Whether frames for the shared MAC address are forwarded here, though this gateway is not the owner. In a shard
+    /// they were sent to the shard's address, and no other gateway has them. Without shards all have what is flooded, and
+    /// only who was the owner until now forwards it for a while.
     #[cold]
-    pub(crate) fn own_mac(&self, index: OverlayIndex) -> MacAddr {
-        self.get(index).own_mac.unwrap_or_default()
+    pub(crate) fn forwards_for_owner(&self, index: OverlayIndex) -> bool {
+        let check = &self.sources[index.0 as usize];
+        self.shards.get(check.shard).is_some() || check.own.forwards()
+    }
+
+    /// The shard of the overlay.
+    pub(crate) fn shard_of(&self, index: OverlayIndex) -> Option<&ShardRecord> {
+        self.shards.get(self.sources[index.0 as usize].shard)
+    }
+
+    /// Whether this is the VTEP address of the overlay's shard.
+    #[inline(always)]
+    pub(crate) fn is_shard_vtep(&self, index: OverlayIndex, address: IpAddr) -> bool {
+        self.shards.get(self.sources[index.0 as usize].shard).is_some_and(|shard| shard.is_vtep(address))
+    }
+
+    /// Takes over what control says of an overlay that is in no shard.
+    pub(super) fn set(&self, index: OverlayIndex, responsibility: Responsibility, now: u64) {
+        let (check, treatment) = (&self.sources[index.0 as usize], &self.treatments[index.0 as usize]);
+        if check.shard == NO_SHARD {
+            check.own.set(responsibility, now);
+            treatment.set_owned(check.own.is_owner());
+        }
+    }
+
+    /// What the gateway sends from in an overlay: as its owner, or as itself.
+    pub(crate) fn sender(&self, index: OverlayIndex, router_mac: MacAddr) -> MacAddr {
+        if self.is_owner(index) { router_mac } else { self.get(index).own_mac.unwrap_or(router_mac) }
     }
 
     /// Counts a packet out of the overlay against its limit.
@@ -117,10 +199,10 @@ impl OverlayTable {
     pub(crate) fn limit_ingress(
         &self,
         index: OverlayIndex,
-        treatment: Treatment,
+        treatment: Treatment<'_>,
         bytes: u16,
     ) -> Result<(), Reason> {
-        if treatment.0 & Treatment::LIMITED != 0 { self.limit(index, 1, bytes) } else { Ok(()) }
+        if treatment.flags & Treatment::LIMITED != 0 { self.limit(index, 1, bytes) } else { Ok(()) }
     }
 
     fn limit(&self, index: OverlayIndex, way: usize, bytes: u16) -> Result<(), Reason> {
@@ -160,11 +242,12 @@ impl OverlayTable {
         if check.is_exact { check.passes(address) } else { self.passes_slowly(index, address) }
     }
 
-    /// The same where there is no limit to what leaves the overlay; `false` where there is.
+    /// The same where this gateway is the owner, and there is no limit to what leaves the overlay; `false` where not.
     #[inline(always)]
-    pub(crate) fn is_unlimited_station_source(&self, index: OverlayIndex, address: IpAddr) -> bool {
+    pub(crate) fn is_usual_station_source(&self, index: OverlayIndex, address: IpAddr) -> bool {
         let check = &self.sources[index.0 as usize];
         !check.is_limited
+            && self.is_owner(index)
             && if check.is_exact { check.passes(address) } else { self.passes_slowly(index, address) }
     }
 
@@ -209,7 +292,7 @@ impl OverlayTable {
             + self.sources.capacity() * size_of::<SourceCheck>()
             + self.by_vni.allocation_size()
             + self.by_prefix.memory_bytes()
-            + self.treatments.capacity() * size_of::<Treatment>()
+            + self.treatments.capacity() * size_of::<TreatmentRecord>()
             + self.limiters.capacity() * size_of::<[Limiter; 2]>()
     }
 }
@@ -228,6 +311,10 @@ struct SourceCheck {
     is_exact: bool,
     /// Whether there is a limit to what leaves the overlay.
     is_limited: bool,
+    /// The overlay's shard, whose state counts then; or [`NO_SHARD`].
+    shard: u16,
+    /// What this gateway is to an overlay that is in no shard; in one, not its owner.
+    own: GroupState,
 }
 
 impl SourceCheck {
@@ -242,6 +329,8 @@ impl SourceCheck {
             v6_len: 128,
             is_exact: true,
             is_limited: overlay.policy.egress_limit != RateLimit::default(),
+            shard: overlay.shard.unwrap_or(NO_SHARD),
+            own: GroupState::new(overlay.owner && overlay.shard.is_none()),
         };
         let (mut v4, mut v6) = (0, 0);
         for subnet in &overlay.subnets {
@@ -286,11 +375,6 @@ impl Overlay {
     #[inline]
     pub(crate) fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.prefix.contains(&address))
-    }
-
-    /// What the gateway sends from in this overlay.
-    pub(crate) fn sender(&self, router_mac: MacAddr) -> MacAddr {
-        if self.owner { router_mac } else { self.own_mac.unwrap_or(router_mac) }
     }
 
     /// Whether `address` is the network or broadcast address of an IPv4 subnet, or the subnet-router anycast address
@@ -342,7 +426,7 @@ mod tests {
                 Subnet { prefix, router: prefix.hosts().next().unwrap() }
             })
             .to_vec();
-        let table = OverlayTable::build(overlays);
+        let table = OverlayTable::build(overlays, ShardTable::default());
         let passes =
             |index, address: &str| table.is_station_source(OverlayIndex(index), address.parse().unwrap());
         for address in ["10.0.1.10", "10.0.1.254", "fd00:0:0:1::10", "fd00:0:0:1:ffff::"] {

@@ -4,6 +4,7 @@ mod endpoints;
 mod stations;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,14 +13,18 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 use sys::pages::Pages;
 use thiserror::Error;
+use wire::Vni;
 
 use super::flow::{self, Flow, FlowKey, TableFull};
 use super::members::{Members, Set};
 use super::{
     Adjacency, Endpoint, EndpointTable, Fib, Fixed, Lpm, MacCell, Multipath, OuterHeader, OverlayTable,
-    PortRecord, Snapshot, Way, never_forwarded, rules::Rules,
+    PortRecord, ShardTable, Snapshot, Way, never_forwarded, rules::Rules,
 };
-use crate::api::{Config, NextHop, Path, PortIndex, Update};
+use crate::api::{
+    Config, Group, MAX_SHARDS, NextHop, Overlay, Path, PortIndex, Responsibility, Shard, Update,
+};
+use crate::limit;
 use endpoints::Indices;
 pub(crate) use endpoints::NoEndpoint;
 pub(crate) use stations::NotPlaced;
@@ -33,6 +38,24 @@ pub enum TablesError {
     /// More endpoints than an index holds.
     #[error("{0} endpoints are configured, and the tables hold {max}: use fewer", max = u16::MAX)]
     Endpoints(usize),
+    /// More shards than there may be.
+    #[error("{0} shards are configured, and there may be {max}: use fewer", max = MAX_SHARDS)]
+    Shards(usize),
+    /// An address that two shards have, or a shard and the gateway.
+    #[error(
+        "{0} is an address of two shards, or of the gateway itself: give each shard addresses of its own"
+    )]
+    ShardAddress(IpAddr),
+    /// An overlay in a shard that there is not.
+    #[error("overlay {vni} is in shard {shard}, and there are only {shards}, from 0 on")]
+    NoShard {
+        /// The overlay.
+        vni: Vni,
+        /// Where it is to be.
+        shard: u16,
+        /// How many there are.
+        shards: usize,
+    },
     /// More stations and addresses than there is room for.
     #[error("the stations and their addresses do not fit the tables' {0} entries: raise max-flows")]
     Full(u32),
@@ -77,7 +100,8 @@ impl Writer {
             .filter(|(_, port)| port.role.is_uplink())
             .flat_map(|(index, port)| port.addresses.iter().map(move |&address| (index, address)))
             .collect();
-        let overlays = OverlayTable::build(config.overlays);
+        let shards = shards(&config.overlays, config.shards, &vteps)?;
+        let overlays = OverlayTable::build(config.overlays, shards);
         // An endpoint of a family in which we have no VTEP address can be neither sender nor receiver.
         let mut addresses: Vec<_> = overlays.endpoints().into_iter().collect();
         // So that they are flooded to in this order.
@@ -93,7 +117,7 @@ impl Writer {
             return Err(TablesError::Endpoints(endpoints.len()));
         }
         let ports = config.ports.iter().map(PortRecord::new).collect();
-        let addresses = vteps.iter().map(|address| IpNet::from(*address));
+        let addresses = vteps.iter().copied().chain(overlays.shards.all_addresses()).map(IpNet::from);
         let local = config.blocks.iter().copied().chain(addresses).chain(never_forwarded()).collect();
         let fixed = Fixed {
             ports,
@@ -202,7 +226,7 @@ impl Writer {
                 self.rebuild_fib();
             }
             // These change more than the tables.
-            Update::Bindings(_) | Update::Announced(_) => {}
+            Update::Bindings(_) | Update::Announced(_) | Update::Responsibility(_) => {}
             Update::PortMac { port, mac } => {
                 if let Some(port) = self.current.fixed.ports.get(usize::from(port.0)) {
                     port.mac.set(Some(mac));
@@ -212,6 +236,23 @@ impl Writer {
                 if let Some(port) = self.current.fixed.ports.get(usize::from(port.0)) {
                     port.set_up(is_up);
                 }
+            }
+        }
+    }
+
+    /// Takes over what this gateway is to a group, which workers see at once. Of a shard: whether it owned it before, and
+    /// does now. What control says of groups that are not configured is nobody's here.
+    pub(crate) fn set_responsibility(
+        &mut self,
+        group: Group,
+        responsibility: Responsibility,
+    ) -> Option<(bool, bool)> {
+        let (overlays, now) = (&self.current.overlays, limit::now());
+        match group {
+            Group::Shard(shard) => overlays.shards.set(shard, responsibility, now),
+            Group::Overlay(vni) => {
+                overlays.set(overlays.by_vni(vni)?, responsibility, now);
+                None
             }
         }
     }
@@ -292,6 +333,21 @@ impl Writer {
         self.neighbours
             .retain(|_, adjacency| Arc::strong_count(adjacency) > 1 || adjacency.mac.get().is_some());
     }
+}
+
+/// The shards, and that each overlay's is one of them.
+fn shards(overlays: &[Overlay], shards: Vec<Shard>, vteps: &[IpAddr]) -> Result<ShardTable, TablesError> {
+    if shards.len() > MAX_SHARDS {
+        return Err(TablesError::Shards(shards.len()));
+    }
+    let table = ShardTable::build(shards, vteps).map_err(TablesError::ShardAddress)?;
+    let shards = table.len();
+    for &Overlay { vni, shard, .. } in overlays {
+        if let Some(shard) = shard.filter(|&shard| usize::from(shard) >= shards) {
+            return Err(TablesError::NoShard { vni, shard, shards });
+        }
+    }
+    Ok(table)
 }
 
 #[cfg(test)]

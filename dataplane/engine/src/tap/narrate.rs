@@ -13,6 +13,7 @@ use crate::counters::Reason;
 use crate::pipeline::decapsulate::{Expected, Outer};
 use crate::pipeline::ip::IpHeader;
 use crate::pipeline::link::Link;
+use crate::pipeline::question::Question;
 use crate::pipeline::{Forwarded, Verdict, filter, flow};
 use crate::tables::flow::{Flow, FlowKey, View};
 use crate::tables::{Onward, OverlayIndex, Snapshot, Way};
@@ -36,6 +37,7 @@ pub(super) fn tell(
     let mut story = Story { scene, until: "", vni: None, flow: 0, steps: Vec::new() };
     // `None`: the story ended early, as most do.
     let _ = match story.is_from_underlay() {
+        _ if reason == Reason::ShardQuestion => story.tell_question(),
         true => story.tell_outward(reason),
         false => story.tell_inward(reason),
     };
@@ -50,6 +52,8 @@ pub(super) fn tell(
 fn last_step_out(reason: Reason, source: IpAddr) -> &'static str {
     match reason {
         Reason::UnknownVni => "overlay",
+        Reason::ForeignVtep => "vtep",
+        Reason::NotOwner => "owner",
         Reason::UnknownEndpoint | Reason::ForeignEndpoint | Reason::WrongEndpoint => "endpoint",
         Reason::UnknownStation => "station",
         Reason::SpoofedSource | Reason::Dhcp => "source",
@@ -99,7 +103,7 @@ impl<'a> Story<'a> {
             Role::Underlay => true,
             Role::Uplink => false,
             Role::Both => {
-                let expected = Expected::new(&tables.fixed, tapped.port);
+                let expected = Expected::new(tables, tapped.port);
                 !matches!(Outer::parse(&expected, &tapped.frame), Err(Reason::NotVxlan))
             }
         }
@@ -126,7 +130,7 @@ impl<'a> Story<'a> {
         let Scene { tables, flows, tapped, .. } = *self.scene;
         let frame = tapped.frame.as_slice();
         self.received()?;
-        let expected = Expected::new(&tables.fixed, tapped.port);
+        let expected = Expected::new(tables, tapped.port);
         let outer = match Outer::parse(&expected, frame) {
             Ok(outer) => outer,
             Err(reason) => return self.refused("decapsulate", reason),
@@ -148,6 +152,10 @@ impl<'a> Story<'a> {
         };
         let record = tables.overlays.get(overlay);
         self.step("overlay", describe_overlay(record))?;
+        if !tables.is_vtep_of(overlay, &outer, frame) {
+            return self
+                .step("vtep", format!("{} is that of another shard than the overlay's", outer.vtep(frame)));
+        }
         self.endpoint(overlay, outer.endpoint)?;
         let link = match link {
             Ok(link) => link,
@@ -162,6 +170,10 @@ impl<'a> Story<'a> {
         self.step("inner", format!("{} to {} ({audience})", link.source, link.destination))?;
         let station = flows.get(FlowKey::mac(outer.vni, link.source));
         self.step("station", self.describe_station(&link, &outer, station.as_ref()))?;
+        if link.destination == tables.fixed.router_mac && !tables.overlays.is_owner(overlay) {
+            let what = if reason == Reason::NotOwner { "forwards" } else { "is to forward" };
+            self.step("owner", format!("is another gateway, which {what} it"))?;
+        }
         let packet = link.payload_of(inner);
         let header = self.packet(&link, packet)?;
         if matches!(reason, Reason::Ndp | Reason::NotForRouter | Reason::BadSourceMac) {
@@ -212,6 +224,16 @@ impl<'a> Story<'a> {
         self.toward(&station, &header)?;
         let entered = tables.overlays.get(OverlayIndex(station.overlay));
         self.limit(&[("into", entered, entered.policy.ingress_limit)])
+    }
+
+    /// Of who asks on a port's link for the address of a shard.
+    fn tell_question(&mut self) -> Option<()> {
+        let Scene { tables, tapped, .. } = *self.scene;
+        self.received()?;
+        let question = Question::read(tables, tapped.port, &tapped.frame)?;
+        let is_owner = tables.overlays.shards.get(question.shard).is_some_and(|shard| shard.state.is_owner());
+        let whose = if is_owner { "this gateway's" } else { "another gateway's" };
+        self.step("question", format!("{} is of shard {}, {whose}", question.target, question.shard))
     }
 
     fn received(&mut self) -> Option<()> {

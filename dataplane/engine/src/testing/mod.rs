@@ -2,6 +2,7 @@
 
 pub(crate) mod multipath;
 pub(crate) mod packets;
+pub(crate) mod shards;
 
 use std::sync::{Arc, Mutex};
 

@@ -75,7 +75,11 @@ impl Udp {
 
 /// `inner` in VXLAN from an endpoint to the VTEP address of its family.
 pub(crate) fn vxlan(endpoint: &str, vni: u32, inner: &[u8]) -> Vec<u8> {
-    let vtep = if endpoint.contains(':') { "2001:db8:0:1::1" } else { "198.18.0.1" };
+    vxlan_to(if endpoint.contains(':') { "2001:db8:0:1::1" } else { "198.18.0.1" }, endpoint, vni, inner)
+}
+
+/// The same to any address of its family.
+pub(crate) fn vxlan_to(vtep: &str, endpoint: &str, vni: u32, inner: &[u8]) -> Vec<u8> {
     let mut payload = vec![8, 0, 0, 0];
     payload.extend_from_slice(&(vni << 8).to_be_bytes());
     payload.extend_from_slice(inner);

@@ -6,6 +6,9 @@
 //! - on an underlay port, VXLAN to one of the gateway's VTEP addresses;
 //! - on an uplink port, IP to one of the configured overlay blocks.
 //!
+//! So do ARP requests and neighbour solicitations, for that address or for a group, that ask for an address which no
+//! netdev has, because it belongs to a shard of a cluster of gateways: [`ClassifierConfig::answered`].
+//!
 //! Everything else belongs to the host and goes to the kernel, but for a few frames that the kernel must not get;
 //! [`Verdict`] names them all. What the kernel gets it also owns: ARP, neighbour discovery, SSH, BGP.
 //!
@@ -70,8 +73,11 @@ pub struct ClassifierConfig {
     pub role: PortRole,
     /// MAC address of the port's netdev.
     pub mac: MacAddr,
-    /// VTEP addresses of the gateway, of all ports.
+    /// VTEP addresses of the gateway, of all ports, and of all shards of its cluster.
     pub vteps: Vec<IpAddr>,
+    /// Addresses that the gateway has at this port and the kernel does not: ARP requests and neighbour solicitations for
+    /// them are the engine's.
+    pub answered: Vec<IpAddr>,
     /// Prefixes that hold all overlay prefixes.
     pub blocks: Vec<IpNet>,
     /// Receive queues of the netdev.
@@ -156,7 +162,7 @@ impl Classifier {
     /// Too few privileges; a kernel too old for the program.
     pub fn load(config: &ClassifierConfig) -> Result<Self, XdpError> {
         let maps = make_maps(config)?;
-        let text = program::assemble(config.role, config.frame_limit, &maps);
+        let text = program::assemble(config.role, config.frame_limit, !config.answered.is_empty(), &maps);
         let classifier = Self { hook: Hook::load("vxgate", &text)?, maps, queues: config.queues };
         classifier.set_mac(config.mac)?;
         Ok(classifier)
@@ -244,22 +250,29 @@ fn make_maps(config: &ClassifierConfig) -> Result<Maps, XdpError> {
     // The kernel makes no map of no entries.
     let room = |entries: usize| u32::try_from(entries.max(1)).unwrap_or(u32::MAX);
     let blocks = IpNet::aggregate(&config.blocks);
-    let [vteps, tries] = [config.vteps.len(), blocks.len()].map(room);
+    let [vteps, answered, tries] = [config.vteps.len(), config.answered.len(), blocks.len()].map(room);
     let maps = Maps {
         mac: make_map(MapKind::Array, "mac", 4, 8, 1)?,
         counters: make_map(MapKind::PerCpuArray, "counters", 4, 8, room(Verdict::ALL.len()))?,
         sockets: make_map(MapKind::XskMap, "sockets", 4, 4, config.queues)?,
         vteps4: make_map(MapKind::Hash, "vteps4", 4, PRESENT.len(), vteps)?,
         vteps6: make_map(MapKind::Hash, "vteps6", 16, PRESENT.len(), vteps)?,
+        answered4: make_map(MapKind::Hash, "answered4", 4, PRESENT.len(), answered)?,
+        answered6: make_map(MapKind::Hash, "answered6", 16, PRESENT.len(), answered)?,
         blocks4: make_map(MapKind::LpmTrie, "blocks4", 4 + 4, PRESENT.len(), tries)?,
         blocks6: make_map(MapKind::LpmTrie, "blocks6", 4 + 16, PRESENT.len(), tries)?,
     };
-    for vtep in &config.vteps {
-        let result = match vtep {
-            IpAddr::V4(address) => maps.vteps4.update(&address.octets(), &PRESENT),
-            IpAddr::V6(address) => maps.vteps6.update(&address.octets(), &PRESENT),
-        };
-        result.map_err(|source| XdpError::Map { map: "vteps", source })?;
+    for (map, addresses, [v4, v6]) in [
+        ("vteps", &config.vteps, [&maps.vteps4, &maps.vteps6]),
+        ("answered", &config.answered, [&maps.answered4, &maps.answered6]),
+    ] {
+        for address in addresses {
+            let result = match address {
+                IpAddr::V4(address) => v4.update(&address.octets(), &PRESENT),
+                IpAddr::V6(address) => v6.update(&address.octets(), &PRESENT),
+            };
+            result.map_err(|source| XdpError::Map { map, source })?;
+        }
     }
     for block in blocks {
         let length = u32::from(block.prefix_len()).to_ne_bytes();

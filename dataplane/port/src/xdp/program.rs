@@ -2,7 +2,7 @@
 //!
 //! One text for each role, with the configuration's constants as immediates. Registers through the whole program:
 //! `R6` the context, `R7` the start of the frame and then of the IP header, `R8` the end of the frame, `R9` what is
-//! amiss with the Ethernet header ([`FOREIGN`], [`TAGGED`], [`LONG`]): that counts only once the rest says that the
+//! amiss with the Ethernet header ([`FOREIGN`], [`GROUP`], [`TAGGED`], [`LONG`]): that counts only once the rest says that the
 //! frame is the gateway's. The stack holds the destination address as a key of the tries ([`KEY4`], [`KEY6`]).
 //!
 //! Reading a frame is safe by the verifier: it refuses the program if any load may lie outside of the frame.
@@ -28,6 +28,10 @@ pub(super) struct Maps {
     pub(super) vteps4: Map,
     /// Hash: IPv6 VTEP address → nothing.
     pub(super) vteps6: Map,
+    /// Hash: IPv4 address that the engine answers for → nothing.
+    pub(super) answered4: Map,
+    /// Hash: IPv6 address that the engine answers for → nothing.
+    pub(super) answered6: Map,
     /// Trie: IPv4 prefixes of overlays → nothing.
     pub(super) blocks4: Map,
     /// Trie: IPv6 prefixes of overlays → nothing.
@@ -36,6 +40,11 @@ pub(super) struct Maps {
 
 /// UDP port of VXLAN (RFC 7348 §5).
 const VXLAN_PORT: u16 = 4789;
+
+/// Operation of an ARP request (RFC 826).
+const ARP_REQUEST: u16 = 1;
+/// ICMPv6 type of a neighbour solicitation (RFC 4861 §4.3).
+const NEIGHBOUR_SOLICITATION: i32 = 135;
 
 // What a program returns (`enum xdp_action`).
 pub(super) const XDP_DROP: i32 = 1;
@@ -54,6 +63,9 @@ const TAGGED: i32 = 2;
 /// In `R9`: the frame does not fit the engine's memory.
 const LONG: i32 = 4;
 
+/// In `R9`, beside [`FOREIGN`]: the destination MAC address is that of a group.
+const GROUP: i32 = 8;
+
 /// Tags that are walked; the kernel strips any number of priority tags, so that a frame with more is not let through.
 pub(super) const TAGS: usize = 2;
 
@@ -61,6 +73,8 @@ pub(super) const TAGS: usize = 2;
 const KEY4: i16 = -8;
 /// Place of an IPv6 key on the stack: prefix length (4 bytes), address (16, aligned to 8).
 const KEY6: i16 = -20;
+/// Place of the target of a neighbour solicitation on the stack (16 bytes, aligned to 8).
+const TARGET6: i16 = -40;
 /// Place of a counter's key on the stack.
 pub(super) const COUNTER: i16 = -4;
 
@@ -84,6 +98,10 @@ struct Places {
     ipv4: Label,
     /// The IPv6 header.
     ipv6: Label,
+    /// ARP; `None` where the engine answers for no address.
+    arp: Option<Label>,
+    /// A question that the engine answers; `None` as well.
+    question: Option<Label>,
     /// What the engine takes.
     engine: Label,
     /// More tags than are walked.
@@ -100,8 +118,9 @@ struct Places {
     block: Label,
 }
 
-/// Writes the classifier for a port of `role` whose engine takes frames of at most `frame_limit` bytes.
-pub(super) fn assemble(role: PortRole, frame_limit: u16, maps: &Maps) -> Vec<Instruction> {
+/// Writes the classifier for a port of `role` whose engine takes frames of at most `frame_limit` bytes, and may answer for
+/// addresses there.
+pub(super) fn assemble(role: PortRole, frame_limit: u16, answers: bool, maps: &Maps) -> Vec<Instruction> {
     let mut asm = Assembler::default();
     let [ipv4, ipv6, engine, many_tags, pass, fragment] = asm.labels();
     let [first, second] = asm.labels();
@@ -113,10 +132,13 @@ pub(super) fn assemble(role: PortRole, frame_limit: u16, maps: &Maps) -> Vec<Ins
         PortRole::Uplink => (&[(first, Verdict::VxlanOnUplink)], first, first, engine),
         PortRole::Both => (&[(first, Verdict::FragmentVxlan)], engine, first, engine),
     };
-    let places = Places { ipv4, ipv6, engine, many_tags, pass, fragment, vxlan, vxlan_fragment, block };
+    let [arp, question] = asm.labels().map(|label| answers.then_some(label));
+    let places =
+        Places { ipv4, ipv6, arp, question, engine, many_tags, pass, fragment, vxlan, vxlan_fragment, block };
     write_ethernet(&mut asm, frame_limit, maps, places);
     write_ipv4(&mut asm, maps, places);
     write_ipv6(&mut asm, maps, places);
+    write_questions(&mut asm, maps, places);
     write_verdicts(&mut asm, maps, places, drops);
     asm.finish()
 }
@@ -156,6 +178,12 @@ fn write_ethernet(asm: &mut Assembler, frame_limit: u16, maps: &Maps, to: Places
     asm.jump_if(R2, Cond::Equal, R5, own);
     asm.bind(foreign);
     asm.alu(Alu::Or, R9, FOREIGN);
+    if to.question.is_some() {
+        asm.load(Byte, R1, R7, 0);
+        asm.alu(Alu::And, R1, 1);
+        asm.jump_if(R1, Cond::Equal, 0, own);
+        asm.alu(Alu::Or, R9, GROUP);
+    }
     asm.bind(own);
 
     let [fits] = asm.labels();
@@ -193,6 +221,9 @@ fn write_ethernet(asm: &mut Assembler, frame_limit: u16, maps: &Maps, to: Places
     asm.bind(protocol);
     asm.jump_if(R1, Cond::Equal, ether_type(EtherType::Ipv4), to.ipv4);
     asm.jump_if(R1, Cond::Equal, ether_type(EtherType::Ipv6), to.ipv6);
+    if let Some(arp) = to.arp {
+        asm.jump_if(R1, Cond::Equal, ether_type(EtherType::Arp), arp);
+    }
     asm.jump(to.pass);
 }
 
@@ -268,7 +299,21 @@ fn write_ipv6(asm: &mut Assembler, maps: &Maps, to: Places) {
     asm.jump_if(R2, Cond::Equal, protocol(IpProtocol::Fragment), fragment);
     asm.jump_if(R2, Cond::Equal, protocol(IpProtocol::HopByHop), options);
     asm.jump_if(R2, Cond::Equal, protocol(IpProtocol::DestOpts), options);
-    asm.jump(block);
+    if let Some(question) = to.question {
+        // A solicitation has no extension headers (RFC 6980).
+        asm.jump_if(R2, Cond::NotEqual, protocol(IpProtocol::Icmpv6), block);
+        need(asm, R1, 24, block);
+        asm.load(Byte, R2, R1, 0);
+        asm.jump_if(R2, Cond::NotEqual, NEIGHBOUR_SOLICITATION, block);
+        for half in [0, 8] {
+            asm.load(Double, R2, R1, 8 + half);
+            asm.store(Double, R10, TARGET6 + half, R2);
+        }
+        look_up(asm, &maps.answered6, TARGET6, block);
+        asm.jump(question);
+    } else {
+        asm.jump(block);
+    }
 
     asm.bind(udp);
     check_vxlan_port(asm, R1, block);
@@ -303,6 +348,29 @@ fn write_ipv6(asm: &mut Assembler, maps: &Maps, to: Places) {
     asm.bind(block);
     look_up(asm, &maps.blocks6, KEY6, to.pass);
     asm.jump(to.block);
+}
+
+/// ARP requests (RFC 826) and neighbour solicitations (RFC 4861) for an address that the engine answers for. To the port's
+/// own MAC address or to a group: all of a link hear of who takes an address over, and the kernel need not.
+fn write_questions(asm: &mut Assembler, maps: &Maps, to: Places) {
+    let (Some(arp), Some(question)) = (to.arp, to.question) else { return };
+    asm.bind(arp);
+    need(asm, R7, 28, to.pass);
+    asm.load(Half, R1, R7, 6);
+    asm.jump_if(R1, Cond::NotEqual, network(ARP_REQUEST), to.pass);
+    asm.load(Word, R1, R7, 24);
+    asm.store(Word, R10, KEY4 + 4, R1);
+    look_up(asm, &maps.answered4, KEY4 + 4, to.pass);
+
+    asm.bind(question);
+    // In another VLAN the address is another's.
+    asm.jump_if(R9, Cond::AnyBit, TAGGED, to.pass);
+    let [heard] = asm.labels();
+    asm.jump_if(R9, Cond::AnyBit, GROUP, heard);
+    asm.jump(to.engine);
+    asm.bind(heard);
+    asm.alu(Alu::And, R9, !FOREIGN);
+    asm.jump(to.engine);
 }
 
 /// What becomes of the frame, and its counter.

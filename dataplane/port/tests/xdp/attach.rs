@@ -61,6 +61,7 @@ fn load() -> Classifier {
         role: PortRole::Underlay,
         mac: MAC,
         vteps: vec![VTEP4.into()],
+        answered: Vec::new(),
         blocks: vec![],
         queues: 1,
         frame_limit: 1700,

@@ -17,6 +17,7 @@ fn config(role: PortRole) -> ClassifierConfig {
         role,
         mac: MAC,
         vteps: vec![VTEP4.into(), VTEP6.into()],
+        answered: Vec::new(),
         blocks: ["10.0.0.0/9", "10.128.0.0/9", "192.0.2.4/30", "fd00::/16"]
             .map(|p| p.parse().unwrap())
             .into(),

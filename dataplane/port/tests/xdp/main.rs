@@ -7,6 +7,7 @@ mod classifier;
 mod collector;
 mod frames;
 mod live;
+mod questions;
 
 /// For tests that start processes, and for those that close a descriptor and look at the effect: between fork and exec
 /// a child has a copy of every descriptor, so that closing has none.

@@ -364,7 +364,12 @@ impl Sim {
                 });
                 self.nodes[end.node].speaker.connected(end.peer, end.connection, now);
             }
-            None => self.nodes[end.node].speaker.connect_failed(end.peer, end.connection, now),
+            None => self.nodes[end.node].speaker.connect_failed(
+                end.peer,
+                end.connection,
+                "nobody listens".into(),
+                now,
+            ),
         }
         self.follow(to);
         self.follow(end.node);

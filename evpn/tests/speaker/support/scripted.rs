@@ -31,6 +31,8 @@ pub(crate) struct Scripted {
     /// What the speaker said and nobody has read yet.
     said: BytesMut,
     pub(crate) closed: bool,
+    /// The last connection that the speaker wanted to make.
+    pub(crate) dialled: Option<ConnectionId>,
 }
 
 impl Scripted {
@@ -49,7 +51,8 @@ impl Scripted {
         let (peer, connection) = speaker.accept(PEER.into(), now).unwrap();
         let (changes, events) = (Vec::new(), Vec::new());
         let said = BytesMut::new();
-        let mut scripted = Self { speaker, peer, connection, now, changes, events, said, closed: false };
+        let mut scripted =
+            Self { speaker, peer, connection, now, changes, events, said, closed: false, dialled: None };
         scripted.follow();
         scripted
     }
@@ -178,7 +181,7 @@ impl Scripted {
             match output {
                 Output::Change(change) => self.changes.push(change),
                 Output::Event(event) => self.events.push(event),
-                Output::Dial { .. } => {}
+                Output::Dial { connection, .. } => self.dialled = Some(connection),
                 Output::Close { connection, last, .. } => {
                     if connection == self.connection {
                         self.said.extend_from_slice(&last);

@@ -105,6 +105,29 @@ pub(in crate::config) struct Peer {
     pub(in crate::config) maximum_prefixes: Option<usize>,
     pub(in crate::config) maximum_prefixes_restart: Option<Seconds>,
     pub(in crate::config) graceful_restart: Option<u16>,
+    pub(in crate::config) bfd: Option<Spanned<PeerBfd>>,
+}
+
+/// `true`, or what is not as usual.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "true, or a table of interval, multiplier, multihop and minimum-ttl, is needed"
+)]
+pub(in crate::config) enum PeerBfd {
+    Plain(bool),
+    Table(PeerBfdTable),
+}
+
+/// `{ interval = 50, multiplier = 3 }`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(in crate::config) struct PeerBfdTable {
+    /// Milliseconds.
+    pub(in crate::config) interval: Option<u32>,
+    pub(in crate::config) multiplier: Option<u8>,
+    pub(in crate::config) multihop: Option<bool>,
+    pub(in crate::config) minimum_ttl: Option<std::num::NonZeroU8>,
 }
 
 /// An AS number, or `"external"`: any but our own.

@@ -118,6 +118,13 @@ fn who_we_are_must_be_possible() {
 #[test]
 fn a_peer_must_be_one_that_can_be_spoken_with() {
     bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["192.0.2.9", "twice", "keep one"]);
+    bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["also on line 58"]);
+    bad("2001:db8::9", "::ffff:192.0.2.9", "[[bgp.peer]]", &["::ffff:192.0.2.9", "write 192.0.2.9"]);
+    bad("2001:db8::9", "fe80::9", "[[bgp.peer]]", &["fe80::9", "link-local", "global address"]);
+    bad("2001:db8::9", "255.255.255.255", "[[bgp.peer]]", &["255.255.255.255", "unicast"]);
+    bad("hold-time = 9", "connect-retry = 0", "[[bgp.peer]]", &["0 s", "1 s or more"]);
+    bad("= 120", "= 5000", "[[bgp.peer]]", &["4095"]);
+    bad("ttl-security = 2", "ttl-security = 0", "[[bgp.peer]]", &["TTL of 0", "1 to 255"]);
     bad("2001:db8::9", "198.18.0.1", "\"198.18.0.1\"", &["own VTEP"]);
     bad("2001:db8::9", "ff02::1", "[[bgp.peer]]", &["ff02::1", "unicast"]);
     bad("hold-time = 9", "hold-time = 1", "[[bgp.peer]]", &["hold time", "3 s"]);
@@ -146,7 +153,20 @@ fn route_targets_must_not_clash() {
         "{message}"
     );
     assert!(message.starts_with("gw.toml:25:") && message.contains("(line 27)"), "{message}");
+    // Two that are both named.
+    let named = "route-targets = { import = [\"1:1\", \"1:2\"], export = \"1:1\" }";
+    let other = named.replace("1:1", "1:3");
+    let text = with_bgp("[bgp]", "[bgp]").replacen("mtu = 1400", named, 1);
+    let text = format!("{text}\n[[overlay]]\nvni = 200\nsubnets = [\"10.200.2.0/24\"]\n{other}\n");
+    let message = parse(&text).unwrap_err().to_string();
+    let line = |text: &str, part: &str| text[..text.rfind(part).unwrap()].matches('\n').count() + 1;
+    assert!(message.starts_with(&format!("gw.toml:{}:", line(&text, &other))), "{message}");
+    for word in ["1:2", "VNI 200", "VNI 100", &format!("(line {})", line(&text, named)), "of its own"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
     clash("frr", "65001:5").unwrap();
+    // Of a four-octet AS: no derived target.
+    clash("frr", "4200000000:3").unwrap();
     clash("frr", "65001:100").unwrap();
     clash("rfc8365", "65001:3").unwrap();
     clash("rfc8365", "65001:268435459").unwrap_err();

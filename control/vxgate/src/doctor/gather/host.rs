@@ -43,6 +43,7 @@ fn program_refusal() -> Option<String> {
         role: PortRole::Underlay,
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
         vteps: Vec::new(),
+        answered: Vec::new(),
         blocks: Vec::new(),
         queues: 1,
         frame_limit: port::MAX_FRAME as u16,

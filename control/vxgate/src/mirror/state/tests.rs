@@ -34,12 +34,14 @@ fn config() -> Config {
         endpoints: Arc::clone(&endpoints),
         mtu: 1500,
         owner: true,
+        shard: None,
         own_mac: None,
         policy: Arc::default(),
     };
     Config {
         ports: vec![port(10, Role::Underlay), port(11, Role::Uplink)],
         vteps: Vec::new(),
+        shards: Vec::new(),
         polling: Polling::Busy,
         workers: vec![None],
         router_mac: MacAddr([2, 0, 0x5e, 0, 0, 1]),
@@ -116,6 +118,7 @@ fn words(actions: Vec<Action>) -> Vec<String> {
             Action::Update(Update::HostAddresses(addresses)) => format!("host {addresses:?}"),
             Action::Update(Update::Announced(some)) => format!("{} announcements", some.len()),
             Action::Update(Update::Bindings(bindings)) => format!("{} bindings", bindings.len()),
+            Action::Update(Update::Responsibility(groups)) => format!("{} groups", groups.len()),
             Action::Update(Update::PortMac { port, mac }) => format!("port {} is {mac}", port.0),
             Action::Update(Update::PortState { port, is_up }) => {
                 format!("port {} is {}", port.0, if is_up { "up" } else { "down" })

@@ -18,12 +18,14 @@ pub(super) fn peers(rows: &[PeerRow]) -> String {
             or_dash(row.asn.map(|asn| asn.to_string())),
             or_dash(row.router_id.map(|id| id.to_string())),
             row.state.clone(),
+            or_dash(row.state_age.map(|age| age.to_string())),
             or_dash(row.hold_time.map(|time| time.to_string())),
             or_dash(Some(row.families.join(" ")).filter(|names| !names.is_empty())),
             or_dash(Some(received.join(" ")).filter(|counts| !counts.is_empty())),
             row.announced.to_string(),
             if row.told_all { "yes" } else { "no" }.into(),
             if row.announce_ipv6_vtep { "yes" } else { "no" }.into(),
+            or_dash(row.last_down.clone()),
         ]
     };
     columns(
@@ -32,14 +34,16 @@ pub(super) fn peers(rows: &[PeerRow]) -> String {
             "AS",
             "ROUTER ID",
             "STATE",
+            "SECONDS",
             "HOLD",
             "FAMILIES",
             "RECEIVED",
             "ANNOUNCED",
             "TOLD ALL",
             "IPV6 VTEP",
+            "LAST DOWN",
         ],
-        &[1, 4, 7],
+        &[1, 4, 5, 8],
         rows.iter().map(cells),
     )
 }

@@ -11,6 +11,7 @@ use crate::pipeline::decapsulate::{COMMON_V4, COMMON_V6, Expected, Outer};
 use crate::pipeline::egress::{self, Arrival, Decision};
 use crate::pipeline::encapsulate::{LinkAddresses, mac_bits};
 use crate::pipeline::ip::{IpHeader, NOT_ECT};
+use crate::pipeline::question::Question;
 use crate::pipeline::{Context, Forwarded, Stop, Verdict, ecn, filter};
 use crate::tables::OverlayIndex;
 use crate::tables::flow::{FlowKey, PackedFlow};
@@ -18,14 +19,15 @@ use crate::tables::flow::{FlowKey, PackedFlow};
 /// What comes from the underlay.
 pub(in crate::pipeline) struct FromUnderlay<'a> {
     context: Context<'a>,
-    expected: Expected,
+    port: PortIndex,
+    expected: Expected<'a>,
     router_mac: u64,
 }
 
 impl<'a> FromUnderlay<'a> {
     pub(in crate::pipeline) fn new(context: Context<'a>, port: PortIndex) -> Self {
-        let expected = Expected::new(&context.tables.fixed, port);
-        Self { context, router_mac: mac_bits(expected.router_mac), expected }
+        let expected = Expected::new(context.tables, port);
+        Self { context, port, router_mac: mac_bits(expected.router_mac), expected }
     }
 
     pub(super) fn bytes<'f>(&'f self, frame: &'f Frame) -> &'f [u8] {
@@ -62,13 +64,16 @@ impl<'a> FromUnderlay<'a> {
         verdict: &mut Verdict,
     ) -> Option<()> {
         let Context { tables, umem, .. } = self.context;
-        let inner = umem.data_mut(frame).get_mut(outer.inner.into()..outer.end.into())?;
         let overlay = OverlayIndex(flow.overlay());
+        if !tables.is_vtep_of(overlay, &outer, umem.data(frame)) {
+            return None;
+        }
+        let inner = umem.data_mut(frame).get_mut(outer.inner.into()..outer.end.into())?;
         let packet = P::read(inner)?;
         let is_admitted = packet.is_for(self.router_mac)
             && packet.is_from_station(self.router_mac)
             && tables.endpoints.get(flow.endpoint()).address == outer.endpoint
-            && tables.overlays.is_unlimited_station_source(overlay, packet.source())
+            && tables.overlays.is_usual_station_source(overlay, packet.source())
             && (outer.ecn == NOT_ECT || ecn::decapsulated(outer.ecn, packet.traffic_class()) == Ok(None))
             && packet.ttl() > 1;
         if !is_admitted {
@@ -142,6 +147,10 @@ impl Lane for FromUnderlay<'_> {
     #[inline(never)]
     fn decide(&self, frame: &mut Frame) -> Verdict {
         let Context { umem, flows, .. } = self.context;
+        let port = self.port;
+        if Question::read(self.context.tables, port, umem.data(frame)).is_some() {
+            return Stop::punt(Reason::ShardQuestion, OverlayIndex::NONE).into();
+        }
         let mut arrival = Arrival::NONE;
         let decision = match arrival.read(&self.expected, umem.data(frame)) {
             Ok(()) => {

@@ -12,6 +12,7 @@ use crate::api::PortIndex;
 use crate::counters::Reason;
 use crate::pipeline::encapsulate::{self, Label, LinkAddresses, mac_bits, overhead};
 use crate::pipeline::ingress::{self, Arrival, fits};
+use crate::pipeline::question::Question;
 use crate::pipeline::{Context, Forwarded, Stop, Verdict, ecn};
 use crate::tables::flow::{FlowKey, PackedFlow};
 use crate::tables::{Endpoint, OuterHeader, OverlayIndex, Way};
@@ -19,6 +20,7 @@ use crate::tables::{Endpoint, OuterHeader, OverlayIndex, Way};
 /// What comes from the outer network.
 pub(in crate::pipeline) struct FromUplink<'a> {
     context: Context<'a>,
+    port: PortIndex,
     port_mac: MacAddr,
     port_mac_bits: u64,
 }
@@ -26,7 +28,7 @@ pub(in crate::pipeline) struct FromUplink<'a> {
 impl<'a> FromUplink<'a> {
     pub(in crate::pipeline) fn new(context: Context<'a>, port: PortIndex) -> Self {
         let port_mac = context.tables.fixed.port_mac(port);
-        Self { context, port_mac, port_mac_bits: mac_bits(port_mac) }
+        Self { context, port, port_mac, port_mac_bits: mac_bits(port_mac) }
     }
 
     #[inline(always)]
@@ -54,6 +56,7 @@ impl<'a> FromUplink<'a> {
             vni: flow.vni(),
             source_port: packet.entropy().source_port(),
             traffic_class: ecn::encapsulated(treatment.dscp(), packet.traffic_class()),
+            shard: treatment.shard,
         };
         let inner_link = LinkAddresses { destination: flow.mac(), source: tables.fixed.router_mac };
         let inner_sum = match outer {
@@ -107,6 +110,9 @@ impl Lane for FromUplink<'_> {
     #[inline(never)]
     fn decide(&self, frame: &mut Frame) -> Verdict {
         let Context { tables, umem, flows, .. } = self.context;
+        if Question::read(tables, self.port, umem.data(frame)).is_some() {
+            return Stop::punt(Reason::ShardQuestion, OverlayIndex::NONE).into();
+        }
         let mut arrival = Arrival::NONE;
         let decision = match arrival.read(self.port_mac, umem.data(frame)) {
             Ok(()) => {

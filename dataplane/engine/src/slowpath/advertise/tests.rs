@@ -6,7 +6,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use wire::{MacAddr, Vni};
 
 use super::*;
-use crate::api::{Config, OverlayPolicy, Subnet};
+use crate::api::{Config, Group, OverlayPolicy, Responsibility, Subnet};
 use crate::counters::Reason;
 use crate::tables::Writer;
 use crate::testing::packets::{ip_frame, vxlan};
@@ -191,7 +191,8 @@ fn nothing_is_advertised_where_it_is_not_wanted() {
     let overlays = config.overlays.clone();
     let (writer, _) = Writer::new(config, 1).unwrap();
     let mut advertiser = Advertiser::new(&writer.current().overlays, 1, Instant::now());
-    assert_eq!(advertiser.overlays.keys().collect::<Vec<_>>(), [&OVERLAY]);
+    assert!(!advertiser.overlays.contains_key(&OverlayIndex(3)), "one without IPv6");
+    assert!(!advertiser.overlays.contains_key(&OverlayIndex(1)), "nor one without the wish");
     let (tally, frame) = (Tally::new(), solicitation("fe80::10", None));
     for index in 0..overlays.len() as u32 {
         let mut received = received(&frame);
@@ -199,6 +200,35 @@ fn nothing_is_advertised_where_it_is_not_wanted() {
         received.origin = Origin::Station { overlay, endpoint };
         let answer = advertiser.answer(writer.current(), &received, &tally, Instant::now());
         assert_eq!(answer.is_some(), overlay == OVERLAY);
+    }
+}
+
+/// An overlay is advertised in by its owner of the moment, and nothing is said on a change: the router lives on.
+#[test]
+fn the_owner_advertises() {
+    let mut config = advertising();
+    config.overlays[0].own_mac = Some(MacAddr([2, 0, 0, 0, 3, 3]));
+    let vni = config.overlays[0].vni;
+    let (mut writer, _) = Writer::new(config, 1).unwrap();
+    let (tally, start) = (Tally::new(), Instant::now());
+    let mut advertiser = Advertiser::new(&writer.current().overlays, 1, start);
+    let mut now = start;
+    for responsibility in
+        [Responsibility::Former, Responsibility::Owner, Responsibility::Other, Responsibility::Owner]
+    {
+        writer.set_responsibility(Group::Overlay(vni), responsibility);
+        let is_owner = responsibility == Responsibility::Owner;
+        let frame = solicitation("fe80::10", None);
+        let answer = advertiser.answer(writer.current(), &received(&frame), &tally, now);
+        assert_eq!(answer.is_some(), is_owner);
+        let mut sent = 0;
+        // Long enough for three at least.
+        for _ in 0..1800 {
+            sent += advertiser.poll(writer.current(), &tally, now).len();
+            now += Duration::from_secs(1);
+        }
+        assert_eq!(sent >= 3, is_owner, "{sent}");
+        assert!(is_owner || sent == 0);
     }
 }
 

@@ -75,11 +75,14 @@ pub(super) fn relay(
     let is_v4 = received.ethertype == EtherType::Ipv4;
     let relayed = match received.origin {
         Origin::Station { overlay, .. } => {
+            let is_owner = tables.overlays.is_owner(overlay);
             let overlay = tables.overlays.get(overlay);
             let outputs = match is_v4 {
                 true => v4::to_servers(tables, overlay, received),
                 false => v6::to_servers(tables, overlay, received),
-            };
+            }
+            // The owner has the request too.
+            .and_then(|outputs| if is_owner { Ok(outputs) } else { Err(Deed::NotServed) });
             outputs.map(|outputs| (Deed::DhcpRelayed, outputs))
         }
         Origin::Outer => {

@@ -36,7 +36,7 @@ pub(super) fn to_servers(
     dhcpv4::append_relay_agent(datagram.payload, &circuit_id(overlay.vni), &received.sender.0, &mut request)
         .map_err(unreadable)?;
 
-    let router = first_router(overlay).filter(|_| overlay.owner).ok_or(Deed::NotServed)?;
+    let router = first_router(overlay).ok_or(Deed::NotServed)?;
     let mut request = Dhcpv4Packet::new_checked(request).map_err(unreadable)?;
     request.set_hops(hops);
     request.set_relay_agent(router);

@@ -55,7 +55,7 @@ pub(super) fn to_servers(
     require(view.message_type().is_from_client())?;
     require(Dhcpv6Options::new(view.options()).all(|option| option.is_ok()))?;
 
-    let router = first_router(overlay).filter(|_| overlay.owner).ok_or(Deed::NotServed)?;
+    let router = first_router(overlay).ok_or(Deed::NotServed)?;
     let interface_id = InterfaceId { vni: overlay.vni, station: received.sender }.to_bytes();
     let forward = Dhcpv6RelayRepr::forward(message, router, client, &interface_id).map_err(unreadable)?;
     let mut request = vec![0; forward.buffer_len()];

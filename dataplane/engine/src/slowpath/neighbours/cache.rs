@@ -124,6 +124,17 @@ impl<P> Neighbours<P> {
         }
     }
 
+    /// What is known of an address.
+    pub(crate) fn get(&self, key: NeighbourKey, now: Instant) -> Option<Neighbour> {
+        Some(self.entries.get(self.entries.find(key)?).neighbour(now))
+    }
+
+    /// What is known of so many addresses, those of the entries from number `from` on; and the number to go on with.
+    pub(crate) fn page(&self, from: u32, most: usize, now: Instant) -> (Vec<Neighbour>, Option<u32>) {
+        let (entries, next) = self.entries.page(from, most);
+        (entries.map(|entry| entry.neighbour(now)).collect(), next)
+    }
+
     /// All entries, in no order.
     pub(crate) fn iter(&self, now: Instant) -> impl Iterator<Item = Neighbour> {
         self.entries.iter().map(move |entry| entry.neighbour(now))

@@ -118,6 +118,14 @@ impl Entries {
         self.by_key.iter().map(|&index| self.get(index))
     }
 
+    /// The entries that are in use of so many indices, from `from` on; and the index to go on with.
+    pub(super) fn page(&self, from: u32, most: usize) -> (impl Iterator<Item = &Entry>, Option<u32>) {
+        let end = from.saturating_add(most as u32).min(self.slab.len() as u32);
+        let is_used = |index: &u32| self.find(self.get(*index).key) == Some(*index);
+        let entries = (from..end).filter(is_used).map(|index| self.get(index));
+        (entries, (end < self.slab.len() as u32).then_some(end))
+    }
+
     /// Adds an entry under a key that has none.
     pub(super) fn insert(&mut self, key: NeighbourKey, state: State) -> u32 {
         let entry = Entry { key, state };

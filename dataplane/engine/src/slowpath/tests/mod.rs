@@ -2,6 +2,7 @@
 
 mod announced;
 mod announced_model;
+mod carried;
 mod claims;
 mod flooding;
 mod learning;
@@ -11,6 +12,7 @@ mod resolution;
 mod router;
 mod storms;
 mod strangers;
+mod takeover;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};

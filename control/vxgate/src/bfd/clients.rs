@@ -1,0 +1,192 @@
+//! Who wanted a session: BGP peers. A session goes where the kernel's route to the peer goes; while it is not up, that
+//! is looked up again each second, so that it follows a netdev or an address that comes late or changes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bfd::{Cause, Change, SessionId, Standing, State, Timing};
+use evpn::PeerId;
+use rustix::net::netdevice::index_to_name;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{Bfd, News, Wanted, Way};
+use crate::bgp::Bgp;
+use crate::config::BgpSettings;
+use crate::mirror::{Netlink, NetlinkError};
+
+/// How often what is not up is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The session that a BGP peer wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerSession {
+    pub(crate) id: PeerId,
+    pub(crate) address: IpAddr,
+    /// The address from which its BGP session goes, if that is configured.
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) timing: Timing,
+    /// Over several hops, with the lowest TTL that is taken.
+    pub(crate) multihop: Option<u8>,
+}
+
+/// The sessions that `[bgp]` wants.
+pub(crate) fn peer_sessions(bgp: &BgpSettings) -> Vec<PeerSession> {
+    let sessions = bgp.peers.iter().enumerate().filter_map(|(place, peer)| {
+        let bfd = peer.bfd()?;
+        Some(PeerSession {
+            id: PeerId(u16::try_from(place).ok()?),
+            address: peer.address(),
+            local: peer.local_address(),
+            timing: bfd.timing,
+            multihop: bfd.multihop,
+        })
+    });
+    sessions.collect()
+}
+
+/// The sessions of BGP peers.
+pub(crate) struct Clients<'a> {
+    bfd: &'a Bfd,
+    netlink: Netlink,
+    peers: Vec<(PeerSession, Option<(SessionId, Wanted)>)>,
+    /// What was warned of last, by peer.
+    warned: Vec<String>,
+}
+
+impl<'a> Clients<'a> {
+    /// Nothing is added before [`run`](Self::run).
+    pub(crate) fn new(bfd: &'a Bfd, peers: Vec<PeerSession>) -> Result<Self, NetlinkError> {
+        let warned = vec![String::new(); peers.len()];
+        let peers = peers.into_iter().map(|peer| (peer, None)).collect();
+        Ok(Self { bfd, netlink: Netlink::connect()?, peers, warned })
+    }
+
+    /// Adds sessions, and ends BGP sessions when theirs end; for ever.
+    pub(crate) async fn run(mut self, mut news: mpsc::Receiver<News>, bgp: &Bgp) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                told = news.recv() => match told {
+                    Some(told) => self.hear(told, bgp).await,
+                    None => break,
+                },
+                _ = look.tick() => self.place().await,
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn hear(&self, news: News, bgp: &Bgp) {
+        if let News::Change { change, .. } = &news
+            && ends(change)
+            && let Some((peer, _)) =
+                self.peers.iter().find(|(_, kept)| kept.as_ref().is_some_and(|(id, _)| *id == change.session))
+        {
+            bgp.peer_down(peer.id).await;
+        }
+        bgp.events().tell_bfd(&news);
+    }
+
+    /// Adds what is missing, and moves what is not up and should be elsewhere.
+    async fn place(&mut self) {
+        let Some(view) = self.bfd.view().await else { return };
+        let is_up = |id: SessionId| {
+            view.sessions.iter().any(|row| row.session == id.0 && row.state == State::Up.to_string())
+        };
+        for (place, (peer, kept)) in self.peers.iter_mut().enumerate() {
+            if kept.as_ref().is_some_and(|(id, _)| is_up(*id)) {
+                continue;
+            }
+            let wanted = match wanted(peer, &self.netlink).await {
+                Ok(wanted) => wanted,
+                Err(error) => {
+                    tell_once(&mut self.warned[place], format!("BFD: no way to {}: {error}", peer.address));
+                    continue;
+                }
+            };
+            if let Some((id, before)) = kept {
+                if *before == wanted {
+                    continue;
+                }
+                self.bfd.remove(*id).await;
+                *kept = None;
+            }
+            match self.bfd.add(wanted.clone()).await {
+                Ok(id) => *kept = Some((id, wanted)),
+                Err(error) => {
+                    tell_once(
+                        &mut self.warned[place],
+                        format!("BFD: no session with {}: {error}", peer.address),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Whether this is the death of what was alive. A peer that holds its session down says nothing about the path
+/// (RFC 5882 §3.2): BGP goes on by its own timers.
+fn ends(change: &Change) -> bool {
+    change.from == State::Up
+        && change.standing == Standing::Down
+        && matches!(change.cause, Cause::Expired | Cause::PeerSaid(_))
+}
+
+/// Where the kernel would send.
+async fn wanted(peer: &PeerSession, netlink: &Netlink) -> Result<Wanted, String> {
+    let way = netlink.way_to(peer.address).await.map_err(|error| error.to_string())?;
+    let link = way.link.ok_or("its route has no interface")?;
+    let local = peer.local.or(way.source).ok_or("its route has no source address")?;
+    let way = match peer.multihop {
+        Some(min_ttl) => Way::MultiHop { min_ttl },
+        None if way.gateway.is_some() => {
+            return Err(format!("{} is behind a router: write bfd = {{ multihop = true }}", peer.address));
+        }
+        None => Way::SingleHop { interface: name(link)? },
+    };
+    Ok(Wanted { peer: peer.address, local, way, timing: peer.timing, keys: Vec::new() })
+}
+
+fn name(index: u32) -> Result<String, String> {
+    let named = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| Ok(index_to_name(&socket, index)?));
+    named.map_err(|error| format!("interface {index}: {error}"))
+}
+
+fn tell_once(before: &mut String, text: String) {
+    if *before != text {
+        warn!("{text}");
+        *before = text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bfd::Diagnostic;
+
+    use super::*;
+
+    #[test]
+    fn bgp_outlives_a_peer_that_holds_its_session_down() {
+        let change = |from, standing, cause| Change {
+            session: SessionId(0),
+            from,
+            to: State::Down,
+            standing,
+            diagnostic: Diagnostic::None,
+            cause,
+            silence: None,
+            at: Instant::now(),
+        };
+        assert!(ends(&change(State::Up, Standing::Down, Cause::Expired)));
+        assert!(ends(&change(State::Up, Standing::Down, Cause::PeerSaid(State::Down))));
+        let held = Cause::PeerSaid(State::AdminDown);
+        assert!(!ends(&change(State::Up, Standing::PeerAdminDown, held)));
+        assert!(!ends(&change(State::Init, Standing::Down, Cause::Expired)));
+        assert!(!ends(&change(State::Up, Standing::NotYetUp, Cause::HeldDown)));
+    }
+}

@@ -1,0 +1,41 @@
+//! Real-time priority (sched(7)).
+
+use std::io;
+use std::mem::zeroed;
+
+/// Has the calling thread run before all ordinary ones (SCHED_FIFO), until it sleeps. `priority` is from 1 to 99; the
+/// kernel's own interrupt threads have 50.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_NICE or a limit (RLIMIT_RTPRIO) that allows it, or in a control group without real-time
+/// budget; `EINVAL` for other priorities.
+pub fn set_realtime(priority: i32) -> io::Result<()> {
+    // SAFETY: `sched_param` is integers; all zeros is a value of it (musl's has more fields than the one).
+    let mut parameters: libc::sched_param = unsafe { zeroed() };
+    parameters.sched_priority = priority;
+    // SAFETY: 0 is the calling thread; the pointer is to our own value, which is only read.
+    let result = unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameters)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calling_thread_alone_gets_it() {
+        assert_eq!(set_realtime(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let policy = || {
+            // SAFETY: no pointers; 0 is the calling thread.
+            unsafe { libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK }
+        };
+        let got = std::thread::spawn(move || set_realtime(1).map(|()| policy())).join().unwrap();
+        match got {
+            Ok(policy) => assert_eq!(policy, libc::SCHED_FIFO),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+        assert_eq!(policy(), libc::SCHED_OTHER);
+    }
+}
