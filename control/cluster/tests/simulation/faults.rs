@@ -61,10 +61,8 @@ impl World {
             Fault::Cut { pairs, segments, cut } => {
                 for (a, b) in pairs {
                     let link = &mut self.links[a.min(b)][a.max(b)];
-                    for segment in 0..2 {
-                        if segments[segment] {
-                            link.cut[segment] = cut;
-                        }
+                    for (way, _) in link.cut.iter_mut().zip(segments).filter(|(_, chosen)| *chosen) {
+                        *way = cut;
                     }
                     self.recheck_pair(a, b);
                 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cluster::assign::{GatewayId, Weight};
 use cluster::membership::Reflectors;
 use cluster::message::{Health, Message};
-use cluster::{Action, Cause, Group, Heard, Member, Mode, Output, Segment, Settings, Stage};
+use cluster::{Action, Group, Heard, Member, Mode, Output, Segment, Settings, Stage};
 
 use crate::neighbours::Neighbours;
 
@@ -503,12 +503,11 @@ impl World {
 
     fn drain(&mut self, at: usize) {
         loop {
-            let time = self.time();
             let Some(member) = &mut self.gateways[at].member else { return };
             let Some(output) = member.poll() else { break };
             self.note(|| format!("{at}: {output:?}"));
             match output {
-                Output::ReleaseAll { cause } => self.release_all(at, cause),
+                Output::ReleaseAll { .. } => self.release_all(at),
                 Output::AdminDown(down) => {
                     self.gateways[at].admin_down = down;
                     for other in (0..self.gateways.len()).filter(|&other| other != at) {
@@ -517,9 +516,8 @@ impl World {
                     }
                 }
                 Output::CloseSession(peer) => {
-                    let member_says_so = place(peer);
-                    if self.links[at][member_says_so].epoch.is_some() {
-                        self.close(at, member_says_so);
+                    if self.links[at][place(peer)].epoch.is_some() {
+                        self.close(at, place(peer));
                     }
                 }
                 Output::Left => {
@@ -531,7 +529,6 @@ impl World {
                 }
                 Output::UplinkRoutes(_) | Output::Event(_) => {}
             }
-            _ = time;
         }
         self.pull_moves(at);
         for other in 0..self.gateways.len() {
@@ -588,7 +585,7 @@ impl World {
         }
     }
 
-    fn release_all(&mut self, at: usize, _: Cause) {
+    fn release_all(&mut self, at: usize) {
         let owned: Vec<u32> = (0..self.groups()).filter(|&group| self.checks.owns(at, group)).collect();
         for &group in &owned {
             self.checks.lost(at, group, self.now);
