@@ -86,6 +86,7 @@ impl World {
         let able = |at: &usize| {
             self.runs(*at)
                 && self.stage(*at) == Some(Stage::Serving)
+                && self.gateways[*at].since + bound <= self.now
                 && self.gateways[*at].healthy
                 && self.gateways[*at].ports == [true; 2]
         };

@@ -89,6 +89,8 @@ pub(crate) struct Gateway {
     pub(crate) ports: [bool; 2],
     pub(crate) reflector_cut: bool,
     pub(crate) leaving: bool,
+    /// Since when it is at its stage.
+    pub(crate) since: u64,
     woken: Option<Instant>,
     pacing: bool,
 }
@@ -183,6 +185,7 @@ impl World {
                     ports: [true; 2],
                     reflector_cut: false,
                     leaving: false,
+                    since: 0,
                     woken: None,
                     pacing: false,
                 })
@@ -527,6 +530,7 @@ impl World {
                     self.recheck(at);
                     return;
                 }
+                Output::Event(cluster::Event::Stage { .. }) => self.gateways[at].since = self.now,
                 Output::UplinkRoutes(_) | Output::Event(_) => {}
             }
         }
