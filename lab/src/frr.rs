@@ -83,7 +83,7 @@ impl Frr {
 
     /// What bgpd has logged so far.
     pub fn log(&self) -> String {
-        self.bgpd.log()
+        self.daemons.iter().find(|(name, _)| *name == "bgpd").map(|(_, bgpd)| bgpd.log()).unwrap_or_default()
     }
 
     /// Kills bgpd (SIGKILL): its connections are reset by the kernel.
