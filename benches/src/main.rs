@@ -32,9 +32,10 @@ fn main() -> ExitCode {
         ["rules"] => pin().and_then(rules),
         ["veth"] => veth(),
         ["veth", "--short"] => vxgate().and_then(|vxgate| veth::short(&vxgate)),
-        ["bgp"] => pin().and_then(bgp),
+        ["bgp"] => bgp(None),
+        ["bgp", part @ ("offline" | "reflector" | "forwarding")] => bgp(Some(part)),
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp|pktgen|veth [--short]".into()),
+        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp [PART]|pktgen|veth [--short]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,8 +64,17 @@ fn rules(cores: Cores) -> Result<(), Error> {
     Report::new(cores.own.id, rules::modes(), rules::figures()?).publish("rules")
 }
 
-fn bgp(cores: Cores) -> Result<(), Error> {
-    Report::new(cores.own.id, bgp::modes(), bgp::figures()?).publish("bgp")
+/// All of it, or one part alone, in a file of its own.
+fn bgp(part: Option<&str>) -> Result<(), Error> {
+    let vxgate = vxgate()?;
+    let parts = bgp::Part::ALL.into_iter().filter(|which| part.is_none_or(|part| which.name() == part));
+    let (mut figures, mut modes) = (Vec::new(), serde_json::Map::new());
+    for part in parts {
+        figures.extend(part.figures(&vxgate)?);
+        modes.insert(part.name().into(), part.modes());
+    }
+    let name = part.map_or_else(|| "bgp".into(), |part| format!("bgp-{part}"));
+    Report::new(cores()?.own.id, modes.into(), figures).publish(&name)
 }
 
 fn pktgen(cores: Cores) -> Result<(), Error> {
@@ -91,18 +101,24 @@ type Error = Box<dyn std::error::Error>;
 /// Where things run.
 #[derive(Clone, Copy)]
 struct Cores {
-    /// The last one, which this thread is pinned to: the first usually takes the machine's interrupts.
+    /// The last one, for this thread: the first usually takes the machine's interrupts.
     own: CoreId,
     /// Another, for a second thread. Once a thread is pinned it sees only its own.
     other: Option<CoreId>,
 }
 
-/// Pins this thread.
-fn pin() -> Result<Cores, Error> {
+/// The cores that this thread may run on.
+fn cores() -> Result<Cores, Error> {
     let mut cores = core_affinity::get_core_ids().ok_or("the cores of this machine cannot be listed")?;
     let own = cores.pop().ok_or("this process may run on no core")?;
-    match core_affinity::set_for_current(own) {
-        true => Ok(Cores { own, other: cores.pop() }),
+    Ok(Cores { own, other: cores.pop() })
+}
+
+/// Pins this thread.
+fn pin() -> Result<Cores, Error> {
+    let cores = cores()?;
+    match core_affinity::set_for_current(cores.own) {
+        true => Ok(cores),
         false => Err("pinning to a core failed".into()),
     }
 }

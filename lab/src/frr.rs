@@ -81,6 +81,11 @@ impl Frr {
         serde_json::from_str(&output).map_err(|_| Error::Output { program: "vtysh", output })
     }
 
+    /// What bgpd has logged so far.
+    pub fn log(&self) -> String {
+        self.daemons.iter().find(|(name, _)| *name == "bgpd").map(|(_, bgpd)| bgpd.log()).unwrap_or_default()
+    }
+
     /// Kills bgpd (SIGKILL): its connections are reset by the kernel.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod fuzz;
 pub mod membership;
 pub mod message;
 mod responsibility;
+pub mod session;
 mod settings;
 
 pub use event::{Action, Cause, Event, Group, Heard, Move, Output, Presence, Refusal, Segment, Stage, Unfit};

@@ -148,7 +148,11 @@ impl Member {
         self.duplicate.map(|(until, other)| (left(until), other)).hash(hasher);
         for (id, peer) in &self.peers {
             (id, peer.configured, peer.discovered, peer.weight, peer.heard, peer.connected).hash(hasher);
-            (peer.refused, peer.incarnation, peer.restarted, &peer.report, &peer.out).hash(hasher);
+            (peer.refused, peer.incarnation, peer.restarted, &peer.report).hash(hasher);
+            // Not the number of its next message.
+            let out = &peer.out;
+            (out.serves, out.told_all, out.in_flight, out.report, out.applied.is_some(), out.duplicate)
+                .hash(hasher);
             left(peer.known_since + settings.join_wait).hash(hasher);
             peer.alive_since.map(|since| left(since + settings.session_wait)).hash(hasher);
             (peer.bindings_complete, peer.presence).hash(hasher);

@@ -80,6 +80,8 @@ pub(crate) struct Responsibility {
     review: Review,
     /// Nobody's, and until when their winners may take them.
     orphans: BTreeMap<u32, Instant>,
+    /// Ours as orphans, and until when that counts.
+    kept: BTreeMap<u32, Instant>,
     /// Until when we forward for others, and what of it still counts.
     former: VecDeque<(Instant, u32)>,
     former_until: BTreeMap<u32, Instant>,
@@ -119,6 +121,7 @@ impl Responsibility {
             peers: BTreeMap::new(),
             review: Review::new(groups),
             orphans: BTreeMap::new(),
+            kept: BTreeMap::new(),
             former: VecDeque::new(),
             former_until: BTreeMap::new(),
             round: None,
@@ -173,6 +176,7 @@ impl Responsibility {
                 }
             }
         }
+        self.kept.clear();
         (self.all, self.serving, self.since) = (all, serving, now);
         self.review.mark_all();
     }
@@ -338,6 +342,7 @@ impl Responsibility {
         }
         self.held_until.clear();
         self.orphans.clear();
+        self.kept.clear();
         self.former.clear();
         self.former_until.clear();
         self.round = None;
@@ -352,7 +357,7 @@ impl Responsibility {
         let former = self.former.iter().map(|&(until, _)| until).find(|&until| until > self.handled);
         let held = self.held_until.first().map(|&(until, _)| until);
         let orphans = self.orphans.values().copied().filter(|&until| until > self.handled);
-        former.into_iter().chain(held).chain(orphans).min()
+        former.into_iter().chain(held).chain(orphans).chain(self.kept.values().copied()).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -363,6 +368,9 @@ impl Responsibility {
             self.change(group);
             self.hold_if_restless(group, now);
         }
+        let kept: Vec<u32> =
+            self.kept.extract_if(.., |_, until| *until <= now).map(|(group, _)| group).collect();
+        kept.into_iter().for_each(|group| self.review.mark(group));
         let due: Vec<u32> =
             self.orphans.iter().filter(|&(_, &until)| until <= now).map(|(&group, _)| group).collect();
         due.into_iter().for_each(|group| self.review.mark(group));
@@ -408,9 +416,11 @@ impl Responsibility {
     /// All that the rules look at, with times as what is left of them.
     pub(crate) fn digest(&self, now: Instant, hasher: &mut impl std::hash::Hasher) {
         use std::hash::Hash;
-        (&self.winners, &self.owned, &self.contested, &self.held, &self.last_owner).hash(hasher);
+        (&self.winners, &self.owned, &self.contested, &self.held).hash(hasher);
+        // Without a limit, who had a group before is told and nothing else.
+        self.limit.map(|_| &self.last_owner).hash(hasher);
         (&self.sequences, self.review.due(), &self.came, self.recompute).hash(hasher);
-        for (&group, until) in &self.orphans {
+        for (&group, until) in self.orphans.iter().chain(&self.kept) {
             (group, until.saturating_duration_since(now)).hash(hasher);
         }
         for (id, claims) in &self.peers {

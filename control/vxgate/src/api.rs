@@ -21,8 +21,10 @@ use tracing::debug;
 use wire::Vni;
 
 use crate::bfd::{Bfd, BfdView};
-use crate::bgp::{Bgp, EventRow, Events, PathRow, PeerRow, RouteFilter};
+use crate::bgp::{Bgp, PathRow, PeerRow, RouteFilter};
+use crate::cluster::{Cluster, GatewayRow};
 use crate::config::Settings;
+use crate::events::{EventRow, Events};
 use crate::observe::{self, Observe};
 
 #[cfg(test)]
@@ -54,7 +56,7 @@ pub(crate) enum Request {
     Import(Vec<BindingRow>),
     /// To see packets: the answer is a stream.
     Observe(Observe),
-    /// To see events of BGP and BFD, one a line: those that are kept, and if it is to follow, those that come.
+    /// To see events, one a line: those that are kept, and if it is to follow, those that come.
     Events { follow: bool },
 }
 
@@ -82,6 +84,8 @@ pub(crate) enum Question {
     Taps,
     /// The counters.
     Counters,
+    /// The gateways of the cluster.
+    Cluster,
     /// The peers of BGP.
     BgpPeers,
     /// Routes of BGP.
@@ -106,6 +110,7 @@ pub(crate) enum Answer {
     Counters(Vec<CounterRow>),
     BgpPeers(Vec<PeerRow>),
     BgpRoutes(Vec<PathRow>),
+    Cluster(Vec<GatewayRow>),
     Bfd(BfdView),
     /// The bindings were handed to the engine.
     Imported,
@@ -196,6 +201,8 @@ pub(crate) struct Served<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) settings: &'a Settings,
     pub(crate) bgp: Option<&'a Bgp>,
+    pub(crate) cluster: Option<&'a Cluster>,
+    pub(crate) events: &'a Events,
     pub(crate) bfd: Option<&'a Bfd>,
 }
 
@@ -225,11 +232,12 @@ async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()>
             Err(error) => Err(error),
         },
         Ok(Request::Show(Question::Bfd)) => served.bfd().await,
-        Ok(Request::Show(question)) => show(question, engine, served.settings),
-        Ok(Request::Events { follow }) => match served.bgp() {
-            Ok(bgp) => return tell_events(stream, bgp.events(), follow).await,
-            Err(error) => Err(error),
+        Ok(Request::Show(Question::Cluster)) => match served.cluster {
+            Some(cluster) => Ok(Answer::Cluster(cluster.gateways())),
+            None => Err("there is no [cluster] in the configuration".into()),
         },
+        Ok(Request::Show(question)) => show(question, engine, served.settings),
+        Ok(Request::Events { follow }) => return tell_events(stream, served.events, follow).await,
         Ok(Request::Import(rows)) => import(&rows, engine),
         Ok(Request::Observe(wanted)) => return observe::serve(wanted, stream.into_inner(), engine).await,
         Err(error) => Err(format!("bad request: {error}")),
@@ -314,7 +322,7 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             Answer::Counters(of_workers.chain(deeds).collect())
         }
         // Answered where one can wait.
-        Question::BgpPeers | Question::BgpRoutes(_) | Question::Bfd => {
+        Question::BgpPeers | Question::BgpRoutes(_) | Question::Bfd | Question::Cluster => {
             return Err("whoever knows was not asked".into());
         }
     })

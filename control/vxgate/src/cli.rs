@@ -33,9 +33,12 @@ pub(crate) enum Command {
     /// Remove what `run` leaves in the kernel: the blackhole routes of the configured blocks, and, after a crash,
     /// the neighbours on the configured ports.
     Cleanup(ConfigFile),
+    /// Make and show the keys by which the gateways of a cluster know each other.
+    Cluster(Cluster),
     /// Show the state of the running gateway.
     Show(Show),
-    /// Tell what happened to BGP and BFD sessions, and which routes were refused and why: a line of JSON each.
+    /// Tell what happened to sessions of BGP, BFD and the cluster, and which routes were refused and why: a line of JSON
+    /// each.
     ///
     /// The last thousand are kept.
     Events(Events),
@@ -75,6 +78,30 @@ pub(crate) struct Doctor {
     /// Form of the output.
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t = Output::Table)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cluster {
+    #[command(subcommand)]
+    pub(crate) command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Make a key and its certificate, and say what to put into the configurations of this gateway and the others.
+    ///
+    /// Writes cluster.key, for this user alone, and cluster.crt. What is there is never overwritten.
+    Keygen {
+        /// Directory to write to; it is made if it is not there.
+        #[arg(long, value_name = "DIR", default_value = "/etc/vxgate")]
+        out: PathBuf,
+    },
+    /// Say the pin of a certificate: SHA-256 of its public key.
+    Fingerprint {
+        /// Certificate (PEM).
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +231,8 @@ pub(crate) enum What {
     Taps,
     /// What happened to all frames, and what the slow path did, by name.
     Counters,
+    /// Gateways of the cluster: whether there is a session with each, since when, or why not; their weights.
+    Cluster,
     /// BFD: sessions, what was agreed, packets and why some were dropped, and when its own thread did not run.
     Bfd,
     /// BGP: peers, and the routes that they told.

@@ -6,8 +6,10 @@ mod bgp;
 mod blackhole;
 mod capture;
 mod cli;
+mod cluster;
 mod config;
 mod doctor;
+mod events;
 mod mirror;
 mod numa;
 mod observe;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Run(file) => run::run(&file.config).map_err(Into::into),
         Command::Check(file) => run::check(&file.config).map_err(Into::into),
         Command::Cleanup(file) => run::cleanup(&file.config).map_err(Into::into),
+        Command::Cluster(arguments) => cluster::command(&arguments.command).map_err(Into::into),
         Command::Show(arguments) => show::show(arguments).map_err(Into::into),
         Command::Events(arguments) => show::events(arguments).map_err(Into::into),
         Command::Bindings(arguments) => show::bindings(arguments).map_err(Into::into),

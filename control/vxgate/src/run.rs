@@ -16,7 +16,9 @@ use crate::api::{self, Served, Server, SocketError, WorkerRow};
 use crate::bfd::{self, Bfd, News};
 use crate::bgp::{self, BgpError};
 use crate::blackhole::{self, InstallError};
+use crate::cluster::{self, ClusterError};
 use crate::config::{BgpSettings, ConfigError, Settings, role_name};
+use crate::events::Events;
 use crate::mirror::netlink::{Netlink, NetlinkError};
 use crate::mirror::{Driver, Mirror, Questions};
 use crate::preflight::{self, Machine, Obstacles};
@@ -37,6 +39,8 @@ pub(crate) enum RunError {
     Blackhole(#[from] InstallError),
     #[error(transparent)]
     Bgp(#[from] BgpError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("the data plane did not start: {0}")]
     Engine(#[from] StartError),
     #[error(transparent)]
@@ -67,7 +71,10 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let machine = Machine::inspect(netlink.tables().await?);
     let config = preflight::prepare(settings, &machine)?;
     let server = Server::bind(&settings.socket)?;
-    let bgp = settings.bgp.as_ref().map(|bgp| bgp::Ready::new(bgp, &config)).transpose()?;
+    let events = Arc::new(Events::new());
+    let bgp =
+        settings.bgp.as_ref().map(|bgp| bgp::Ready::new(bgp, &config, Arc::clone(&events))).transpose()?;
+    let cluster = settings.cluster.as_ref().map(|of| cluster::Ready::new(settings, of)).transpose()?;
     let (bfd, news) = Bfd::start_for(settings.bgp.as_ref())?.unzip();
 
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
@@ -77,12 +84,12 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let (ask, hosts) = mpsc::channel(EVENT_QUEUE);
     let endpoints_changed = Arc::new(Notify::new());
     let notify = Arc::clone(&endpoints_changed);
-    let events = Box::new(move |event| match event {
+    let heard = Box::new(move |event| match event {
         // Full: the engine asks again.
         Event::Resolve(next_hop) => _ = ask.try_send(next_hop),
         Event::Endpoints => notify.notify_one(),
     });
-    let engine = match Engine::start(config, events) {
+    let engine = match Engine::start(config, heard) {
         Ok(engine) => engine,
         Err(error) => {
             // Some modes can be known only by trying; what could not be had must leave nothing behind.
@@ -133,9 +140,17 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
+            let cluster = cluster.map(|ready| ready.start(Arc::clone(&events)));
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
-            let served = Served { engine: &engine, settings, bgp: bgp.as_ref(), bfd: bfd.as_ref() };
+            let served = Served {
+                engine: &engine,
+                settings,
+                bgp: bgp.as_ref(),
+                bfd: bfd.as_ref(),
+                cluster: cluster.as_ref(),
+                events: &events,
+            };
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
                 () = server.serve(&served) => Ok(()),
@@ -217,6 +232,10 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
         if let Some(bgp) = &settings.bgp {
             bgp.peer_configs().map_err(BgpError::from)?;
             println!("BGP: AS {}, {} peers", bgp.local.asn, bgp.peers.len());
+        }
+        if let Some(of) = &settings.cluster {
+            let pin = cluster::check(&settings, of)?;
+            println!("cluster {}: gateway {} of {}, pin {pin}", of.number, of.id, of.gateways.len() + 1);
         }
         println!("this machine can run it");
         Ok(())

@@ -11,13 +11,6 @@ impl Member {
     /// What a peer has not taken is not kept: what is sent in the end says what is then. Of the groups one message is under
     /// way at a time, so that many moves in a row are few messages.
     pub fn poll_message(&mut self, id: GatewayId) -> Option<Message> {
-        let report = Report {
-            joined: self.stage == Stage::Serving,
-            leaving: matches!(self.stage, Stage::Leaving | Stage::Left),
-            weight: self.settings.weight.0,
-            health: self.health.clone(),
-        };
-        let fit = self.unfit.is_none();
         let out = &mut self.peers.get_mut(&id).filter(|peer| peer.connected)?.out;
         if let Some(number) = out.applied.take() {
             return Some(Message::Applied { number });
@@ -28,9 +21,7 @@ impl Member {
         // First all groups, then the report: with it the receiver knows all.
         if out.report && out.told_all {
             out.report = false;
-            let mut report = report;
-            report.health.healthy &= fit;
-            return Some(Message::Report(report));
+            return Some(Message::Report(self.report()));
         }
         if out.in_flight {
             return None;
@@ -43,6 +34,17 @@ impl Member {
         out.serves = rest;
         out.in_flight = true;
         Some(Message::Serves(serves))
+    }
+
+    fn report(&self) -> Report {
+        let mut health = self.health.clone();
+        health.healthy &= self.unfit.is_none();
+        Report {
+            joined: self.stage == Stage::Serving,
+            leaving: matches!(self.stage, Stage::Leaving | Stage::Left),
+            weight: self.settings.weight.0,
+            health,
+        }
     }
 
     /// Our report is another.

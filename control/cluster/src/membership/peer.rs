@@ -30,7 +30,7 @@ pub(super) struct Peer {
 }
 
 /// What is to be sent to it.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     /// Words of groups, first and last.
     pub(super) serves: Option<(u32, u32)>,

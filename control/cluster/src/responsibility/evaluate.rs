@@ -7,6 +7,10 @@ use crate::assign::{GatewayId, Key, Members};
 use crate::event::{Action, Cause, Presence};
 use crate::settings::Mode;
 
+/// For so many times `claim_wait` an orphan is let go of to a lower id alone. Its winner has another view than we: to let go of
+/// it for each other would go on and on.
+const KEPT: u32 = 50;
+
 impl Responsibility {
     /// What is to be done with a group, why, and since when that has been known. It is done with this: the books are
     /// changed.
@@ -45,6 +49,7 @@ impl Responsibility {
                     return None;
                 }
                 self.orphans.remove(&group);
+                self.kept.insert(group, now + self.claim_wait * KEPT);
                 Some((self.take(group, now), Cause::Orphaned, until))
             }
         }
@@ -86,6 +91,7 @@ impl Responsibility {
 
     fn release(&mut self, group: u32, now: Instant) {
         self.owned.remove(group);
+        self.kept.remove(&group);
         self.contested.remove(group);
         self.held.remove(group);
         self.change(group);
@@ -114,6 +120,8 @@ impl Responsibility {
         let serves = |claims: &Claims| {
             claims.connected && claims.presence == Presence::Serving && claims.serves.contains(group)
         };
+        let kept = self.kept.contains_key(&group);
+        let winner = winner.filter(|&winner| !kept || winner < self.id);
         let winner = winner.filter(|winner| self.peers.get(winner).is_some_and(serves));
         if let Some(winner) = winner {
             return Some(Cause::Taken(winner));

@@ -71,7 +71,7 @@ impl World {
             _ => false,
         };
         // Reports are as old as messages are slow.
-        let settled = self.now > self.last_fault + 2 * self.delay + 50_000;
+        let settled = self.now > self.last_fault + 2 * self.slowest + 50_000;
         if wrong && settled {
             self.fail(format!("{at} has no such cause: {next:?}"));
         }
@@ -86,6 +86,7 @@ impl World {
         let able = |at: &usize| {
             self.runs(*at)
                 && self.stage(*at) == Some(Stage::Serving)
+                && self.gateways[*at].since + bound <= self.now
                 && self.gateways[*at].healthy
                 && self.gateways[*at].ports == [true; 2]
         };

@@ -61,10 +61,8 @@ impl World {
             Fault::Cut { pairs, segments, cut } => {
                 for (a, b) in pairs {
                     let link = &mut self.links[a.min(b)][a.max(b)];
-                    for segment in 0..2 {
-                        if segments[segment] {
-                            link.cut[segment] = cut;
-                        }
+                    for (way, _) in link.cut.iter_mut().zip(segments).filter(|(_, chosen)| *chosen) {
+                        *way = cut;
                     }
                     self.recheck_pair(a, b);
                 }
@@ -121,7 +119,10 @@ impl World {
                 let generation = self.gateways[at].generation;
                 self.with(at, generation, |member, now| member.leave(now));
             }
-            Fault::Delay(delay) => self.delay = delay,
+            Fault::Delay(delay) => {
+                self.delay = delay;
+                self.slowest = self.slowest.max(delay);
+            }
         }
     }
 
@@ -132,7 +133,7 @@ impl World {
         for _ in 0..count {
             let at = self.random.u64(from..until);
             let long = [50_000, 500_000, 5_000_000, 20_000_000][self.random.usize(..4)];
-            let end = at + self.random.u64(long / 2..long);
+            let mut end = at + self.random.u64(long / 2..long);
             let one = self.random.usize(..gateways);
             let other = (one + self.random.usize(1..gateways)) % gateways;
             let (begin, mend) = match self.random.u32(..14) {
@@ -172,7 +173,11 @@ impl World {
                     let reflector = |cut| Fault::Reflector { at: who.clone(), cut };
                     (reflector(true), reflector(false))
                 }
-                11 => (Fault::Stop(one), Fault::Resume(one)),
+                11 => {
+                    // A stop that nobody noticed is none.
+                    end = end.max(at + 200_000);
+                    (Fault::Stop(one), Fault::Resume(one))
+                }
                 12 => (Fault::Leave(one), Fault::Start(one)),
                 _ => (Fault::Delay(self.random.u64(2_000..1_000_000)), Fault::Delay(2_000)),
             };

@@ -98,3 +98,10 @@ fn small_clusters_too() {
     many(floating, 3, 8, seeds() / 2);
     many(|| announce(16), 2, 8, seeds() / 2);
 }
+
+/// Slow: `cargo test -p vxgate-cluster --test simulation -- --ignored`.
+#[test]
+#[ignore = "minutes; part of the long tests"]
+fn as_many_overlays_as_there_are_subnets() {
+    many(|| announce(65_536), 20, 4, 10);
+}

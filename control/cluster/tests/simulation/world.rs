@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cluster::assign::{GatewayId, Weight};
 use cluster::membership::Reflectors;
 use cluster::message::{Health, Message};
-use cluster::{Action, Cause, Group, Heard, Member, Mode, Output, Segment, Settings, Stage};
+use cluster::{Action, Group, Heard, Member, Mode, Output, Segment, Settings, Stage};
 
 use crate::neighbours::Neighbours;
 
@@ -89,6 +89,8 @@ pub(crate) struct Gateway {
     pub(crate) ports: [bool; 2],
     pub(crate) reflector_cut: bool,
     pub(crate) leaving: bool,
+    /// Since when it is at its stage.
+    pub(crate) since: u64,
     woken: Option<Instant>,
     pacing: bool,
 }
@@ -120,6 +122,8 @@ pub(crate) struct World {
     pub(crate) neighbours: Neighbours,
     /// Messages take up to this long.
     pub(crate) delay: u64,
+    /// The slowest that messages have been.
+    pub(crate) slowest: u64,
     pub(crate) last_fault: u64,
     pub(crate) checks: crate::check::Checks,
     pub(crate) log: Option<Vec<String>>,
@@ -150,12 +154,15 @@ impl Link {
 }
 
 impl World {
-    /// Within this time after the last fault everything is served.
+    /// Within this time after the last fault everything is served. Two that see the cluster differently may each let go of
+    /// a group for the other, as their messages cross: then it is nobody's until these have arrived.
     pub(crate) fn bound(&self) -> u64 {
         match self.mode {
-            Mode::Announce(_) => DETECTION + 150_000,
+            Mode::Announce(_) => DETECTION + 150_000 + 6 * self.slowest,
             // Shards that nobody takes wait for each in turn.
-            Mode::Floating(_) => DETECTION + 150_000 + 200_000 * self.gateways.len() as u64,
+            Mode::Floating(_) => {
+                DETECTION + 150_000 + 200_000 * self.gateways.len() as u64 + 6 * self.slowest
+            }
         }
     }
 
@@ -178,6 +185,7 @@ impl World {
                     ports: [true; 2],
                     reflector_cut: false,
                     leaving: false,
+                    since: 0,
                     woken: None,
                     pacing: false,
                 })
@@ -186,6 +194,7 @@ impl World {
             neighbours: Neighbours::new(gateways, groups, matches!(mode, Mode::Announce(_))),
             mode,
             delay: 2_000,
+            slowest: 2_000,
             last_fault: 0,
             checks: crate::check::Checks::new(gateways, groups),
             log: None,
@@ -384,8 +393,15 @@ impl World {
         if heard == Heard::Up {
             self.links[at][of].heard_generation = generation;
         } else if up && heard == Heard::Down {
-            self.links[at][of].told =
-                self.links[at][of].told.map(|told| if told == Heard::Up { Heard::Down } else { told });
+            // Its sessions on both ways hear that, and come up again.
+            let other = 1 - segment;
+            if self.links[at][of].told[other] == Heard::Up {
+                self.links[at][of].told[other] = Heard::Down;
+                let generation = self.gateways[at].generation;
+                self.with(at, generation, |member, now| {
+                    member.heard(id(of), SEGMENTS[other], Heard::Down, now)
+                });
+            }
             for segment in 0..2 {
                 self.after(20_000, Event::Bfd { at, of, segment });
             }
@@ -490,12 +506,11 @@ impl World {
 
     fn drain(&mut self, at: usize) {
         loop {
-            let time = self.time();
             let Some(member) = &mut self.gateways[at].member else { return };
             let Some(output) = member.poll() else { break };
             self.note(|| format!("{at}: {output:?}"));
             match output {
-                Output::ReleaseAll { cause } => self.release_all(at, cause),
+                Output::ReleaseAll { .. } => self.release_all(at),
                 Output::AdminDown(down) => {
                     self.gateways[at].admin_down = down;
                     for other in (0..self.gateways.len()).filter(|&other| other != at) {
@@ -504,9 +519,8 @@ impl World {
                     }
                 }
                 Output::CloseSession(peer) => {
-                    let member_says_so = place(peer);
-                    if self.links[at][member_says_so].epoch.is_some() {
-                        self.close(at, member_says_so);
+                    if self.links[at][place(peer)].epoch.is_some() {
+                        self.close(at, place(peer));
                     }
                 }
                 Output::Left => {
@@ -516,9 +530,9 @@ impl World {
                     self.recheck(at);
                     return;
                 }
+                Output::Event(cluster::Event::Stage { .. }) => self.gateways[at].since = self.now,
                 Output::UplinkRoutes(_) | Output::Event(_) => {}
             }
-            _ = time;
         }
         self.pull_moves(at);
         for other in 0..self.gateways.len() {
@@ -575,7 +589,7 @@ impl World {
         }
     }
 
-    fn release_all(&mut self, at: usize, _: Cause) {
+    fn release_all(&mut self, at: usize) {
         let owned: Vec<u32> = (0..self.groups()).filter(|&group| self.checks.owns(at, group)).collect();
         for &group in &owned {
             self.checks.lost(at, group, self.now);

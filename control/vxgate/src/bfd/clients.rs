@@ -26,8 +26,9 @@ pub(crate) struct PeerSession {
     /// The address from which its BGP session goes, if that is configured.
     pub(crate) local: Option<IpAddr>,
     pub(crate) timing: Timing,
-    /// Over several hops, with the lowest TTL that is taken.
-    pub(crate) multihop: Option<u8>,
+    /// Over several hops; `None`: if the route leads by a router.
+    pub(crate) multihop: Option<bool>,
+    pub(crate) min_ttl: u8,
 }
 
 /// The sessions that `[bgp]` wants.
@@ -40,6 +41,7 @@ pub(crate) fn peer_sessions(bgp: &BgpSettings) -> Vec<PeerSession> {
             local: peer.local_address(),
             timing: bfd.timing,
             multihop: bfd.multihop,
+            min_ttl: bfd.min_ttl,
         })
     });
     sessions.collect()
@@ -140,12 +142,9 @@ async fn wanted(peer: &PeerSession, netlink: &Netlink) -> Result<Wanted, String>
     let way = netlink.way_to(peer.address).await.map_err(|error| error.to_string())?;
     let link = way.link.ok_or("its route has no interface")?;
     let local = peer.local.or(way.source).ok_or("its route has no source address")?;
-    let way = match peer.multihop {
-        Some(min_ttl) => Way::MultiHop { min_ttl },
-        None if way.gateway.is_some() => {
-            return Err(format!("{} is behind a router: write bfd = {{ multihop = true }}", peer.address));
-        }
-        None => Way::SingleHop { interface: name(link)? },
+    let way = match peer.multihop.unwrap_or(way.gateway.is_some()) {
+        true => Way::MultiHop { min_ttl: peer.min_ttl },
+        false => Way::SingleHop { interface: name(link)? },
     };
     Ok(Wanted { peer: peer.address, local, way, timing: peer.timing, keys: Vec::new() })
 }

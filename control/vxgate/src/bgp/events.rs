@@ -1,77 +1,30 @@
-//! What happens to sessions and routes, for the operator: in the log, and for `vxgate events`.
+//! What happens to sessions and routes, for the operator.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use evpn::{Event, PeerId};
-use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
-use tracing::{info, warn};
 
 use crate::bfd::News;
+use crate::events::{EventRow, Events, time_ago};
 
-/// Events that are kept for who asks later, and that a slow follower may be behind.
-const KEPT: usize = 1024;
 /// Events of one peer's routes, and of its sessions, that are told in a [`PERIOD`]; the others are counted. A peer can send
 /// millions of bad routes, and connect thousands of times, and that hides nothing of other peers.
 const A_PERIOD: u32 = 500;
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// An event, as a line of JSON.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct EventRow {
-    /// Seconds since 1970 in UTC, with milliseconds.
-    pub(crate) time: String,
-    /// `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`,
-    /// `suppressed`; of BFD `bfd`, `bfd-stolen`.
-    pub(crate) event: String,
-    /// The peer that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) peer: Option<IpAddr>,
-    /// The overlay that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) vni: Option<u32>,
-    /// The station that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) mac: Option<String>,
-    /// The route that it is about.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) route: Option<String>,
-    /// The segment of a BFD session: an interface, or `multihop`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) segment: Option<String>,
-    /// What made a BFD session change.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) cause: Option<String>,
-    /// Microseconds since a BFD session had heard its peer; or in which the thread of BFD did not run.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) silence_us: Option<u64>,
-    /// The state of a session, or why.
-    pub(crate) detail: String,
-}
-
-impl EventRow {
-    /// Says that a follower was too slow for so many.
-    pub(crate) fn missed(events: u64) -> Self {
-        row("suppressed", format!("{events} events came faster than they were read"))
-    }
-}
-
-/// All events, bounded.
+/// Events of BGP and BFD, on their way to those of the gateway.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub(crate) struct BgpEvents {
     peers: Vec<IpAddr>,
     state: Mutex<State>,
-    followers: broadcast::Sender<EventRow>,
+    events: Arc<Events>,
 }
 
 #[derive(Debug)]
 struct State {
-    kept: VecDeque<EventRow>,
     budgets: BTreeMap<(Option<PeerId>, About), Budget>,
 }
 
@@ -117,17 +70,10 @@ impl Budget {
     }
 }
 
-impl Events {
+impl BgpEvents {
     /// Events about these peers, by their numbers.
-    pub(super) fn new(peers: Vec<IpAddr>) -> Self {
-        let state = State { kept: VecDeque::new(), budgets: BTreeMap::new() };
-        Self { peers, state: Mutex::new(state), followers: broadcast::channel(KEPT).0 }
-    }
-
-    /// Those that are kept, the oldest first, and what comes after them.
-    pub(crate) fn follow(&self) -> (Vec<EventRow>, broadcast::Receiver<EventRow>) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.kept.iter().cloned().collect(), self.followers.subscribe())
+    pub(super) fn new(peers: Vec<IpAddr>, events: Arc<Events>) -> Self {
+        Self { peers, state: Mutex::new(State { budgets: BTreeMap::new() }), events }
     }
 
     /// Something happened.
@@ -147,7 +93,7 @@ impl Events {
             state.budgets.iter_mut().filter_map(|(&of, budget)| Some((of, budget.settle(now)?))).collect();
         for (of, count) in budgets {
             let row = self.suppressed(of, count);
-            self.publish(&mut state, row);
+            self.events.publish(row);
         }
     }
 
@@ -157,7 +103,7 @@ impl Events {
             About::Sessions => "sessions",
             About::Bfd => "BFD",
         };
-        let row = row("suppressed", format!("{count} events of {about} were not told"));
+        let row = EventRow::now("suppressed", format!("{count} events of {about} were not told"));
         EventRow { peer: peer.and_then(|peer| self.address(peer)), ..row }
     }
 
@@ -176,7 +122,7 @@ impl Events {
         let is_told = state.budgets.entry(of).or_insert_with(|| Budget::new(now)).take();
         if is_told {
             let row = self.row(event);
-            self.publish(&mut state, row);
+            self.events.publish(row);
         }
     }
 
@@ -193,23 +139,8 @@ impl Events {
         if let Some(row) = bfd_row(news)
             && state.budgets.entry((None, About::Bfd)).or_insert_with(|| Budget::new(now)).take()
         {
-            self.publish(&mut state, row);
+            self.events.publish(row);
         }
-    }
-
-    fn publish(&self, state: &mut State, row: EventRow) {
-        // What is made of texts and numbers is always JSON.
-        let line = serde_json::to_string(&row).unwrap_or_default();
-        match row.event.as_str() {
-            "session" | "end-of-rib" | "recovered" | "bfd" => info!("event {line}"),
-            _ => warn!("event {line}"),
-        }
-        if state.kept.len() == KEPT {
-            state.kept.pop_front();
-        }
-        state.kept.push_back(row.clone());
-        // Nobody may follow.
-        let _ = self.followers.send(row);
     }
 
     fn row(&self, event: Event) -> EventRow {
@@ -217,55 +148,36 @@ impl Events {
         match event {
             Event::Session { peer, state, router_id } => {
                 let id = router_id.map_or_else(String::new, |id| format!(", router id {id}"));
-                of(peer, row("session", format!("{state}{id}")))
+                of(peer, EventRow::now("session", format!("{state}{id}")))
             }
-            Event::Down { peer, reason } => of(peer, row("down", reason.to_string())),
+            Event::Down { peer, reason } => of(peer, EventRow::now("down", reason.to_string())),
             Event::Rejected { peer, reason, route } => {
-                let row = row("rejected", reason.to_string());
+                let row = EventRow::now("rejected", reason.to_string());
                 of(peer, EventRow { route: Some(route), ..row })
             }
-            Event::Malformed { peer, detail } => of(peer, row("malformed", detail)),
+            Event::Malformed { peer, detail } => of(peer, EventRow::now("malformed", detail)),
             Event::NotAccepting { error } => {
-                row("not-accepting", format!("peers cannot connect for now: {error}"))
+                EventRow::now("not-accepting", format!("peers cannot connect for now: {error}"))
             }
-            Event::EndOfRib { peer, family } => of(peer, row("end-of-rib", family.to_string())),
+            Event::EndOfRib { peer, family } => of(peer, EventRow::now("end-of-rib", family.to_string())),
             Event::Duplicate { vni, mac, held, other, recovery } => {
                 let until = recovery
                     .map_or("it is cleared".into(), |time| format!("{} s have passed", time.as_secs()));
                 EventRow {
                     vni: Some(vni.value()),
                     mac: Some(mac.to_string()),
-                    ..row("duplicate", format!("held behind {held}, against {other}, until {until}"))
+                    ..EventRow::now(
+                        "duplicate",
+                        format!("held behind {held}, against {other}, until {until}"),
+                    )
                 }
             }
             Event::Recovered { vni, mac } => EventRow {
                 vni: Some(vni.value()),
                 mac: Some(mac.to_string()),
-                ..row("recovered", "its routes count again".into())
+                ..EventRow::now("recovered", "its routes count again".into())
             },
         }
-    }
-}
-
-/// The time of day so long ago.
-fn time_ago(ago: Duration) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
-    format!("{}.{:03}", now.as_secs(), now.subsec_millis())
-}
-
-fn row(event: &str, detail: String) -> EventRow {
-    let time = time_ago(Duration::ZERO);
-    EventRow {
-        time,
-        event: event.into(),
-        peer: None,
-        vni: None,
-        mac: None,
-        route: None,
-        segment: None,
-        cause: None,
-        silence_us: None,
-        detail,
     }
 }
 
@@ -285,13 +197,16 @@ fn bfd_row(news: &News) -> Option<EventRow> {
                 segment: Some(segment.clone()),
                 cause: Some(change.cause.to_string()),
                 silence_us: change.silence.map(micros),
-                ..row("bfd", text)
+                ..EventRow::now("bfd", text)
             })
         }
         News::Stolen { time, until } if *time >= LONG_PAUSE => Some(EventRow {
             time: time_ago(until.elapsed()),
             silence_us: Some(micros(*time)),
-            ..row("bfd-stolen", format!("the thread of BFD did not run for {} ms", time.as_millis()))
+            ..EventRow::now(
+                "bfd-stolen",
+                format!("the thread of BFD did not run for {} ms", time.as_millis()),
+            )
         }),
         News::Stolen { .. } => None,
     }
@@ -302,11 +217,13 @@ mod tests {
     use evpn::Rejection;
 
     use super::*;
+    use crate::events::KEPT;
 
     #[test]
     fn events_of_a_peer_are_few_and_the_others_counted() {
         let peers: [IpAddr; 2] = ["192.0.2.9", "2001:db8::9"].map(|peer| peer.parse().unwrap());
-        let events = Events::new(peers.to_vec());
+        let store = Arc::new(Events::new());
+        let events = BgpEvents::new(peers.to_vec(), Arc::clone(&store));
         let start = Instant::now();
         let rejected = |route: u32| Event::Rejected {
             peer: PeerId(0),
@@ -314,15 +231,15 @@ mod tests {
             route: route.to_string(),
         };
         (0..1000).for_each(|route| events.tell_at(rejected(route), start));
-        assert_eq!(events.follow().0.len(), A_PERIOD as usize);
+        assert_eq!(store.follow().0.len(), A_PERIOD as usize);
         // Nothing of its sessions, nor of another peer, is hidden by that.
         let down = |peer| Event::Down { peer: PeerId(peer), reason: evpn::DownReason::HoldTimer };
         (0..1000).for_each(|_| events.tell_at(down(0), start));
         events.tell_at(down(1), start);
-        let rows = events.follow().0;
+        let rows = store.follow().0;
         assert_eq!(rows.len(), 2 * A_PERIOD as usize + 1);
         assert_eq!(rows.last().unwrap().peer, Some(peers[1]));
-        let (_, mut follower) = events.follow();
+        let (_, mut follower) = store.follow();
         events.tell_at(rejected(1), start + PERIOD);
         let suppressed = follower.try_recv().unwrap();
         assert_eq!((&*suppressed.event, suppressed.peer), ("suppressed", Some(peers[0])));
@@ -339,12 +256,13 @@ mod tests {
     fn a_peer_that_flaps_is_told_of_now_and_then_and_others_as_ever() {
         let (flapping, other): (IpAddr, IpAddr) =
             ("192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap());
-        let events = Events::new(vec![flapping, other]);
+        let store = Arc::new(Events::new());
+        let events = BgpEvents::new(vec![flapping, other], Arc::clone(&store));
         let start = Instant::now();
         let down = |peer| Event::Down { peer: PeerId(peer), reason: evpn::DownReason::Closed };
         (0..1000).for_each(|_| events.tell_at(down(0), start));
         events.tell_at(down(1), start);
-        let (told, mut follower) = events.follow();
+        let (told, mut follower) = store.follow();
         assert_eq!(told.len(), A_PERIOD as usize + 1);
         assert_eq!(told.last().unwrap().peer, Some(other));
         // Though nothing else happens.
@@ -360,12 +278,13 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let events = Events::new(Vec::new());
+        let store = Arc::new(Events::new());
+        let events = BgpEvents::new(Vec::new(), Arc::clone(&store));
         let start = Instant::now();
         for second in 0..2 * KEPT as u64 {
             let event = Event::EndOfRib { peer: PeerId(0), family: evpn::Family::Evpn };
             events.tell_at(event, start + Duration::from_secs(second));
         }
-        assert_eq!(events.follow().0.len(), KEPT);
+        assert_eq!(store.follow().0.len(), KEPT);
     }
 }

@@ -8,7 +8,7 @@ use evpn::Change;
 use evpn::net::Told;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::events::Events;
+use super::events::BgpEvents;
 
 /// Changes that are handed over together.
 const BATCH: usize = 1024;
@@ -21,7 +21,7 @@ const IN_FLIGHT: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
-pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events: &Events) {
+pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events: &BgpEvents) {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
     let mut second = tokio::time::interval(SECOND);

@@ -18,6 +18,7 @@ mod views;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Config, Engine};
@@ -30,7 +31,8 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::{BgpProblem, BgpSettings, PasswordError};
-pub(crate) use events::{EventRow, Events};
+use crate::events::Events;
+pub(crate) use events::BgpEvents;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -67,14 +69,18 @@ pub(crate) struct Ready {
     driver: Driver,
     handle: Handle,
     told: mpsc::Receiver<Told>,
-    events: Events,
+    events: BgpEvents,
     common: announce::Common,
     overlays: Vec<announce::Announced>,
 }
 
 impl Ready {
     /// Opens the sockets. To be called inside the runtime.
-    pub(crate) fn new(settings: &BgpSettings, config: &Config) -> Result<Self, BgpError> {
+    pub(crate) fn new(
+        settings: &BgpSettings,
+        config: &Config,
+        events: Arc<Events>,
+    ) -> Result<Self, BgpError> {
         let identity = Identity {
             vteps: config.vteps.iter().copied().collect(),
             shared_macs: [config.router_mac].into_iter().collect(),
@@ -99,7 +105,7 @@ impl Ready {
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
-        Ok(Self { driver, handle, told, events: Events::new(addresses), common, overlays })
+        Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
     }
 
     /// Starts the sessions, and announces what the gateway is. To be called when it forwards.
@@ -122,7 +128,7 @@ pub(crate) struct Bgp {
     task: JoinHandle<()>,
     handle: Handle,
     told: Option<mpsc::Receiver<Told>>,
-    events: Events,
+    events: BgpEvents,
 }
 
 impl Bgp {
@@ -132,7 +138,7 @@ impl Bgp {
     }
 
     /// What happened.
-    pub(crate) fn events(&self) -> &Events {
+    pub(crate) fn events(&self) -> &BgpEvents {
         &self.events
     }
 
@@ -156,7 +162,7 @@ pub(crate) struct Feed(mpsc::Receiver<Told>);
 
 impl Feed {
     /// Hands it over until the speaker ends.
-    pub(crate) async fn run(self, engine: &Engine, events: &Events) {
+    pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents) {
         feed::run(self.0, engine, events).await;
     }
 }

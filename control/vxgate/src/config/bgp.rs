@@ -46,8 +46,10 @@ pub(crate) struct PeerSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BfdSettings {
     pub(crate) timing: bfd::Timing,
-    /// Over several hops, with the lowest TTL that is taken.
-    pub(crate) multihop: Option<u8>,
+    /// Whether it goes over several hops; `None`: if the route to the peer leads by a router.
+    pub(crate) multihop: Option<bool>,
+    /// The lowest TTL that is taken over several.
+    pub(crate) min_ttl: u8,
 }
 
 /// Between packets, where nothing else is said, and how many may be missed.
@@ -64,6 +66,12 @@ pub(crate) enum BgpProblem {
     Asn(u32),
     #[error("router-id {0} identifies nobody: give an IPv4 address of this host, its own in the AS")]
     RouterId(Ipv4Addr),
+    #[error(
+        "there is no cluster-number: add one, also for a gateway that is alone, or a [cluster] with its number"
+    )]
+    NoClusterNumber,
+    #[error("cluster-number {number} is not number = {cluster} of [cluster]: remove cluster-number here")]
+    ClusterNumber { number: u16, cluster: u16 },
     #[error("there is no peer: add a [[bgp.peer]], a route reflector say, or remove [bgp]")]
     NoPeers,
     #[error("{0}")]
@@ -88,8 +96,7 @@ pub(crate) enum BgpProblem {
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(bfd::ConfigError),
     #[error(
-        "bfd of peer {address} has minimum-ttl, which is for several hops, and goes over one: remove it, or write \
-         multihop = true"
+        "bfd of peer {address} has minimum-ttl, which is for several hops, and multihop = false: remove one of them"
     )]
     BfdMinimumTtl { address: IpAddr },
     #[error("route-targets is for BGP, and there is no [bgp]: add that, or remove route-targets")]
@@ -170,15 +177,25 @@ impl PeerSettings {
     }
 }
 
+/// What there is to know of the rest of the file.
+pub(super) struct Context<'a> {
+    /// The gateway's own VTEP addresses.
+    pub(super) own: &'a [IpAddr],
+    /// What `[cluster]` has as the cluster's number.
+    pub(super) cluster: Option<u16>,
+    /// Where the file is.
+    pub(super) directory: Option<&'a Path>,
+    pub(super) lines: &'a Lines,
+}
+
 /// Checks `[bgp]`. `targets` are those that overlays name.
 pub(super) fn expand(
     table: Option<Spanned<file::Bgp>>,
     targets: Vec<(Vni, Placed<file::ExplicitTargets>)>,
     (overlays, groups): (&[OverlaySettings], &[OverlayGroup]),
-    own: &[IpAddr],
-    directory: Option<&Path>,
-    lines: &Lines,
+    context: &Context<'_>,
 ) -> Result<Option<BgpSettings>, Fault> {
+    let &Context { own, cluster, directory, lines } = context;
     let Some(table) = table else {
         return match targets.first() {
             Some((_, (place, _))) => fail(*place, BgpProblem::TargetsWithoutBgp.into()),
@@ -186,7 +203,7 @@ pub(super) fn expand(
         };
     };
     let (place, bgp) = placed(table, lines);
-    let local = local(&bgp, lines)?;
+    let local = local(place, &bgp, cluster, lines)?;
     let derived = RouteTargets::from(bgp.route_target);
     let explicit = explicit(targets, &derived, overlays, groups)?;
     let mut peers: Vec<PeerSettings> = Vec::new();
@@ -196,7 +213,7 @@ pub(super) fn expand(
             let place = lines.place(table.span().start);
             return fail(place, BgpProblem::PeerTwice { address, place: other.place }.into());
         }
-        peers.push(peer(table, &local, own, directory, lines)?);
+        peers.push(peer(table, own, directory, lines)?);
     }
     if peers.is_empty() {
         return fail(place, BgpProblem::NoPeers.into());
@@ -210,7 +227,7 @@ pub(super) fn expand(
     Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen: bgp.listen, peers }))
 }
 
-fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
+fn local(place: Place, bgp: &file::Bgp, cluster: Option<u16>, lines: &Lines) -> Result<Local, Fault> {
     let (asn, router_id) = (*bgp.asn.get_ref(), *bgp.router_id.get_ref());
     // RFC 7607, RFC 4893 §3 (AS_TRANS), RFC 7300.
     if matches!(asn, 0 | 23456 | 65535 | u32::MAX) {
@@ -219,12 +236,20 @@ fn local(bgp: &file::Bgp, lines: &Lines) -> Result<Local, Fault> {
     if router_id.is_unspecified() || router_id.is_multicast() || router_id.is_broadcast() {
         return fail(lines.place(bgp.router_id.span().start), BgpProblem::RouterId(router_id).into());
     }
-    Ok(Local { asn, router_id, cluster: bgp.cluster_number })
+    let cluster = match (&bgp.cluster_number, cluster) {
+        (Some(number), Some(cluster)) if *number.get_ref() != cluster => {
+            let problem = BgpProblem::ClusterNumber { number: *number.get_ref(), cluster };
+            return fail(lines.place(number.span().start), problem.into());
+        }
+        (Some(number), _) => *number.get_ref(),
+        (None, Some(cluster)) => cluster,
+        (None, None) => return fail(place, BgpProblem::NoClusterNumber.into()),
+    };
+    Ok(Local { asn, router_id, cluster })
 }
 
 fn peer(
     table: Spanned<file::Peer>,
-    us: &Local,
     own: &[IpAddr],
     directory: Option<&Path>,
     lines: &Lines,
@@ -274,38 +299,28 @@ fn peer(
     let password_file =
         peer.password_file.map(|path| directory.unwrap_or(Path::new("")).join(path.into_inner()));
     let bfd = match peer.bfd {
-        Some(table) => bfd_of(placed(table, lines), &config, us)?,
+        Some(table) => bfd_of(placed(table, lines), address)?,
         None => None,
     };
     Ok(PeerSettings { place, config, password_file, bfd })
 }
 
-/// As FRR does it, an internal peer may be several hops away, and an external one is if its BGP session may be.
-fn bfd_of(
-    (place, choice): Placed<file::PeerBfd>,
-    peer: &PeerConfig,
-    us: &Local,
-) -> Result<Option<BfdSettings>, Fault> {
+fn bfd_of((place, choice): Placed<file::PeerBfd>, address: IpAddr) -> Result<Option<BfdSettings>, Fault> {
     let table = match choice {
         file::PeerBfd::Plain(false) => return Ok(None),
         file::PeerBfd::Plain(true) => file::PeerBfdTable::default(),
         file::PeerBfd::Table(table) => table,
     };
-    let address = peer.address;
     let interval = Duration::from_millis(table.interval.unwrap_or(BFD_INTERVAL).into());
     let timing = bfd::Timing::symmetric(interval, table.multiplier.unwrap_or(BFD_MULTIPLIER));
     if let Err(problem) = timing.check() {
         return fail(place, BgpProblem::Bfd(problem).into());
     }
-    let is_far = |hops: Option<u8>| hops.is_some_and(|hops| hops > 1);
-    let multihop = table.multihop.unwrap_or_else(|| {
-        peer.is_internal(us) || is_far(peer.transport.ttl) || is_far(peer.transport.ttl_security)
-    });
-    if table.minimum_ttl.is_some() && !multihop {
+    if table.minimum_ttl.is_some() && table.multihop == Some(false) {
         return fail(place, BgpProblem::BfdMinimumTtl { address }.into());
     }
     let min_ttl = table.minimum_ttl.map_or(BFD_MIN_TTL, std::num::NonZeroU8::get);
-    Ok(Some(BfdSettings { timing, multihop: multihop.then_some(min_ttl) }))
+    Ok(Some(BfdSettings { timing, multihop: table.multihop, min_ttl }))
 }
 
 fn families(

@@ -16,7 +16,7 @@ use super::stations::Collector;
 use super::validate::{self, Placed};
 use super::{
     DEFAULT_SOCKET, Fault, Lines, OverlayGroup, OverlaySettings, Place, PortSettings, Problem, Settings, bgp,
-    rules, workers,
+    cluster, rules, workers,
 };
 
 /// Expands blocks, fills in what was left out, and checks the whole.
@@ -120,14 +120,20 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         stations,
         rules,
         bgp: None,
+        cluster: None,
     };
     // Without addresses in the file it is for the machine to say which VTEP addresses there are.
     let vteps = settings.named_vteps();
     if !vteps.is_empty() {
         validate::endpoints_and_vteps(&settings.groups, &vteps)?;
     }
-    settings.bgp =
-        bgp::expand(file.bgp, targets, (&settings.overlays, &settings.groups), &vteps, path.parent(), lines)?;
+    let own: Vec<IpAddr> =
+        vteps.iter().chain(settings.ports.iter().flat_map(|port| &port.addresses)).copied().collect();
+    let context = cluster::Context { lines, blocks: &settings.blocks, own: &own, directory: path.parent() };
+    settings.cluster = cluster::expand(file.cluster, &context)?;
+    let number = settings.cluster.as_ref().map(|cluster| cluster.number);
+    let context = bgp::Context { own: &vteps, cluster: number, directory: path.parent(), lines };
+    settings.bgp = bgp::expand(file.bgp, targets, (&settings.overlays, &settings.groups), &context)?;
     Ok(settings)
 }
 

@@ -3,6 +3,7 @@
 //! Only what can be told from one value or table alone is checked here; the parser then names the place by itself.
 
 mod bgp;
+mod cluster;
 mod policy;
 mod rule;
 mod values;
@@ -21,6 +22,7 @@ use toml::Spanned;
 pub(super) use bgp::{
     Bgp, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds, TargetText,
 };
+pub(super) use cluster::{Cluster, ClusterGateway, Floating, ModeName, PinText, RangeText, SessionAddress};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{
@@ -48,6 +50,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) rule: Vec<Spanned<Rule>>,
     pub(super) bgp: Option<Spanned<Bgp>>,
+    pub(super) cluster: Option<Spanned<Cluster>>,
 }
 
 /// `[gateway]`

@@ -1,6 +1,7 @@
 //! The configuration: read from a file, checked as a whole before anything is changed.
 
 mod bgp;
+mod cluster;
 mod expand;
 mod file;
 mod policy;
@@ -21,6 +22,7 @@ use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
+pub(crate) use cluster::{AddressRange, ClusterProblem, ClusterSettings, Mode};
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;
 use stations::Stations;
@@ -63,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) rules: Vec<RuleSettings>,
     /// `None`: what is not configured is not known.
     pub(crate) bgp: Option<BgpSettings>,
+    /// `None`: this gateway is alone.
+    pub(crate) cluster: Option<ClusterSettings>,
 }
 
 /// One `[[port]]`.

@@ -50,6 +50,8 @@ pub(crate) struct Fault {
 pub(crate) enum Problem {
     #[error(transparent)]
     Bgp(#[from] super::BgpProblem),
+    #[error("{0}")]
+    Cluster(Box<super::ClusterProblem>),
 
     #[error(
         "router-mac {0} is not the address of one station: take a unicast one, locally administered, \

@@ -8,6 +8,7 @@ use engine::{MAX_PORTS, PacketRate};
 use super::*;
 
 mod bgp;
+mod cluster;
 mod policy;
 mod rules;
 mod station_blocks;

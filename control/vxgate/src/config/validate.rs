@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use port::BindRequest;
 use wire::MacAddr;
 
-use super::{Fault, OverlayGroup, OverlaySettings, Place, PortSettings, Problem};
+use super::{AddressRange, Fault, OverlayGroup, OverlaySettings, Place, PortSettings, Problem};
 
 /// A value, and where it is written.
 pub(super) type Placed<T> = (Place, T);
@@ -43,8 +43,15 @@ pub(super) fn overlap(a: &IpNet, b: &IpNet) -> bool {
 }
 
 /// Whether packets can be sent to the address from another link.
-fn is_routable(address: IpAddr) -> bool {
+pub(super) fn is_routable(address: IpAddr) -> bool {
     !UNROUTED.iter().any(|net| net.contains(&address))
+}
+
+/// Whether space that is never routed lies inside a range whose ends are outside of it.
+pub(super) fn holds_unrouted(range: &AddressRange) -> bool {
+    UNROUTED.iter().any(|net| {
+        net.addr().is_ipv4() == range.first.is_ipv4() && (range.first..=range.last).contains(&net.network())
+    })
 }
 
 /// Whether a host of the subnet can have this address: inside; not the first (RFC 4291 §2.6.1, RFC 1122 §3.2.1.3);

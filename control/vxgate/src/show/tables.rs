@@ -2,6 +2,7 @@
 
 mod bfd;
 mod bgp;
+mod cluster;
 
 use std::collections::BTreeMap;
 
@@ -60,6 +61,7 @@ pub(super) fn table(answer: &Answer, with_why: bool) -> String {
         Answer::Bfd(view) => bfd::sessions(view),
         Answer::BgpPeers(rows) => bgp::peers(rows),
         Answer::BgpRoutes(rows) => bgp::routes(rows, with_why),
+        Answer::Cluster(rows) => cluster::gateways(rows),
         Answer::Imported => String::new(),
         Answer::Error(message) => message.clone(),
     }

@@ -26,7 +26,10 @@ const CALLED: u8 = 62;
 const BOUNDED: u8 = 63;
 /// The same, but out for a second.
 const PARDONED: u8 = 64;
-const LIARS: [u8; 4] = [PASSIVE, CALLED, BOUNDED, PARDONED];
+/// As `PASSIVE`, for more cases: in a second not all events of one peer are told.
+const REFUSED: u8 = 65;
+const TWICE: u8 = 66;
+const LIARS: [u8; 6] = [PASSIVE, CALLED, BOUNDED, PARDONED, REFUSED, TWICE];
 
 /// A gateway with a good peer, GoBGP, that has a station, and liars that have not said anything yet.
 struct Scene {
@@ -59,7 +62,9 @@ impl Scene {
         let mut peers = peer_table(underlay(REFLECTOR), "connect-retry = 1\nannounce-router-flag = false");
         for family in Family::BOTH {
             let bounded = "passive = true\nmaximum-prefixes = 1000";
-            peers += &peer_table(at(family, PASSIVE), "passive = true");
+            for number in [PASSIVE, REFUSED, TWICE] {
+                peers += &peer_table(at(family, number), "passive = true");
+            }
             peers += &peer_table(at(family, CALLED), "connect-retry = 1");
             peers += &peer_table(at(family, BOUNDED), bounded);
             peers += &peer_table(at(family, PARDONED), &format!("{bounded}\nmaximum-prefixes-restart = 1"));
@@ -125,8 +130,8 @@ fn what_no_session_may_be_ends_and_harms_nobody() {
     let mut scene = Scene::new();
     for family in Family::BOTH {
         sessions::garbage(&mut scene, at(family, PASSIVE));
-        sessions::refused_opens(&mut scene, at(family, PASSIVE));
-        sessions::two_connections(&mut scene, at(family, PASSIVE));
+        sessions::refused_opens(&mut scene, at(family, REFUSED));
+        sessions::two_connections(&mut scene, at(family, TWICE));
         sessions::collisions(&mut scene, at(family, CALLED));
         scene.streams.wait();
     }

@@ -1,6 +1,7 @@
 //! EVPN with real daemons: FRR and GoBGP as reflectors and endpoints, the kernel's VXLAN behind them. Needs root.
 
 mod bad_peers;
+mod flood;
 mod frr;
 mod gobgp;
 mod liar;

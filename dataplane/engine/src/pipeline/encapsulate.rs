@@ -86,9 +86,8 @@ pub(super) fn write_before(
             *room = *header;
             link.write(room);
             let mut sum = *sum;
-            if let Some(source) = shard.and_then(|shard| shard.v4) {
-                room[26..30].copy_from_slice(&source.address.octets());
-                sum += source.change;
+            if let Some(shard) = shard {
+                sum += write_shard_v4(room, shard);
             }
             let total_len = (room.len() - ethernet::HEADER_LEN + inner.len()) as u16;
             let sum = sum + u32::from(total_len) + u32::from(traffic_class);
@@ -103,9 +102,8 @@ pub(super) fn write_before(
             *room = *header;
             link.write(room);
             let mut sum = *sum;
-            if let Some(source) = shard.and_then(|shard| shard.v6) {
-                room[22..38].copy_from_slice(&source.address.octets());
-                sum += source.change;
+            if let Some(shard) = shard {
+                sum += write_shard_v6(room, shard);
             }
             room[14] |= traffic_class >> 4;
             room[15] |= traffic_class << 4;
@@ -124,6 +122,22 @@ pub(super) fn write_before(
             room[60..62].copy_from_slice(&udp_checksum.to_be_bytes());
         }
     }
+}
+
+/// Writes a shard's address in place of the gateway's own; what is to be added to the sum.
+#[inline(never)]
+fn write_shard_v4<const N: usize>(headers: &mut [u8; N], shard: &ShardRecord) -> u32 {
+    let Some(source) = shard.v4 else { return 0 };
+    headers[26..30].copy_from_slice(&source.address.octets());
+    source.change
+}
+
+/// The same over IPv6.
+#[inline(never)]
+fn write_shard_v6<const N: usize>(headers: &mut [u8; N], shard: &ShardRecord) -> u32 {
+    let Some(source) = shard.v6 else { return 0 };
+    headers[22..38].copy_from_slice(&source.address.octets());
+    source.change
 }
 
 /// Writes what differs from packet to packet in the last two of the headers; the length of the datagram.

@@ -16,7 +16,7 @@ use super::OneOrMany;
 pub(in crate::config) struct Bgp {
     pub(in crate::config) asn: Spanned<u32>,
     pub(in crate::config) router_id: Spanned<Ipv4Addr>,
-    pub(in crate::config) cluster_number: u16,
+    pub(in crate::config) cluster_number: Option<Spanned<u16>>,
     #[serde(default)]
     pub(in crate::config) route_target: DerivedTarget,
     pub(in crate::config) listen: Option<Vec<IpAddr>>,

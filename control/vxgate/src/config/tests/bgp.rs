@@ -110,6 +110,7 @@ fn who_we_are_must_be_possible() {
     bad("asn = 65000", "asn = 0", "asn = 0", &["reserved", "AS number"]);
     bad("\"192.0.2.1\"", "\"0.0.0.0\"", "router-id", &["0.0.0.0", "IPv4 address"]);
     bad("cluster-number = 7", "cluster-number = 70000", "70000", &[]);
+    bad("cluster-number = 7\n", "", "[bgp]", &["no cluster-number"]);
     let alone = BGP.find("[[bgp.peer]]").unwrap();
     let message = parse(&format!("{GOOD}{}", &BGP[..alone])).unwrap_err().to_string();
     assert!(message.contains("no peer") && message.contains("[[bgp.peer]]"), "{message}");
@@ -118,7 +119,7 @@ fn who_we_are_must_be_possible() {
 #[test]
 fn a_peer_must_be_one_that_can_be_spoken_with() {
     bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["192.0.2.9", "twice", "keep one"]);
-    bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["also on line 58"]);
+    bad("2001:db8::9", "192.0.2.9", "[[bgp.peer]]", &["also on line 43"]);
     bad("2001:db8::9", "::ffff:192.0.2.9", "[[bgp.peer]]", &["::ffff:192.0.2.9", "write 192.0.2.9"]);
     bad("2001:db8::9", "fe80::9", "[[bgp.peer]]", &["fe80::9", "link-local", "global address"]);
     bad("2001:db8::9", "255.255.255.255", "[[bgp.peer]]", &["255.255.255.255", "unicast"]);
@@ -154,14 +155,14 @@ fn route_targets_must_not_clash() {
     );
     assert!(message.starts_with("gw.toml:25:") && message.contains("(line 27)"), "{message}");
     // Two that are both named.
-    let named = "route-targets = { import = [\"1:1\", \"1:2\"], export = \"1:1\" }";
-    let other = named.replace("1:1", "1:3");
+    let named = "route-targets = { import = [\"1:1001\", \"1:1002\"], export = \"1:1001\" }";
+    let other = named.replace("1:1001", "1:1003");
     let text = with_bgp("[bgp]", "[bgp]").replacen("mtu = 1400", named, 1);
     let text = format!("{text}\n[[overlay]]\nvni = 200\nsubnets = [\"10.200.2.0/24\"]\n{other}\n");
     let message = parse(&text).unwrap_err().to_string();
     let line = |text: &str, part: &str| text[..text.rfind(part).unwrap()].matches('\n').count() + 1;
     assert!(message.starts_with(&format!("gw.toml:{}:", line(&text, &other))), "{message}");
-    for word in ["1:2", "VNI 200", "VNI 100", &format!("(line {})", line(&text, named)), "of its own"] {
+    for word in ["1:1002", "VNI 200", "VNI 100", &format!("(line {})", line(&text, named)), "of its own"] {
         assert!(message.contains(word), "{word}: {message}");
     }
     clash("frr", "65001:5").unwrap();
@@ -173,4 +174,31 @@ fn route_targets_must_not_clash() {
     let text = GOOD.replacen("mtu = 1400", "route-targets = { import = \"1:1\", export = \"1:1\" }", 1);
     assert!(parse(&text).unwrap_err().to_string().contains("no [bgp]"));
     assert!(parse(&text.replace("\"1:1\"", "\"1\"")).unwrap_err().to_string().contains("AS:NUMBER"));
+}
+
+#[test]
+fn bfd_is_plain_or_a_table() {
+    let of = |keys: &str| {
+        let text = with_bgp("remote-asn = 65000\n", &format!("remote-asn = 65000\n{keys}\n"));
+        parse(&text).unwrap().bgp.unwrap().peers[0].bfd()
+    };
+    assert_eq!((of(""), of("bfd = false")), (None, None));
+    let plain = of("bfd = true").unwrap();
+    assert_eq!(plain.timing, bfd::Timing::symmetric(Duration::from_millis(50), 3));
+    assert_eq!((plain.multihop, plain.min_ttl), (None, 254));
+    let table = of("bfd = { interval = 10, multiplier = 5, multihop = true, minimum-ttl = 250 }").unwrap();
+    assert_eq!(table.timing, bfd::Timing::symmetric(Duration::from_millis(10), 5));
+    assert_eq!((table.multihop, table.min_ttl), (Some(true), 250));
+}
+
+#[test]
+fn bfd_that_cannot_be() {
+    let bad = |keys: &str, words: &[&str]| {
+        bad("remote-asn = 65000\n", &format!("remote-asn = 65000\n{keys}\n"), "bfd", words);
+    };
+    bad("bfd = { interval = 0 }", &["interval", "60s"]);
+    bad("bfd = { interval = 60001 }", &["interval"]);
+    bad("bfd = { multiplier = 0 }", &["multiplier"]);
+    bad("bfd = { multihop = false, minimum-ttl = 250 }", &["192.0.2.9", "minimum-ttl", "multihop"]);
+    bad("bfd = 50", &["interval, multiplier"]);
 }

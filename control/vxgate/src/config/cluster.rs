@@ -1,0 +1,392 @@
+//! What `[cluster]` says.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use thiserror::Error;
+use toml::Spanned;
+
+use super::expand::{placed, placed_all};
+use super::file;
+use super::validate::{Placed, fail, is_routable};
+use super::{Fault, Lines, Place, Problem};
+use crate::cluster::Pin;
+
+/// TCP port of sessions. IANA has assigned it to nothing.
+pub(crate) const DEFAULT_PORT: u16 = 4795;
+
+const DEFAULT_WEIGHT: u16 = 100;
+const DEFAULT_SHARDS: u16 = 256;
+const MAX_SHARDS: u16 = 4096;
+
+/// A checked `[cluster]`.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterSettings {
+    /// That of the cluster, also in route distinguishers.
+    pub(crate) number: u16,
+    /// That of this gateway in it.
+    pub(crate) id: u16,
+    /// How responsibility is shared.
+    pub(crate) mode: Mode,
+    /// How much of the work this gateway gets, compared with the others.
+    pub(crate) weight: u16,
+    /// File of the private key.
+    pub(crate) key: PathBuf,
+    /// File of the certificate.
+    pub(crate) certificate: PathBuf,
+    /// Where peers may connect.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// How often a peer is told that this gateway lives.
+    pub(crate) keepalive: Duration,
+    /// For how long a peer may say nothing.
+    pub(crate) hold_time: Duration,
+    /// The other gateways.
+    pub(crate) gateways: Vec<GatewaySettings>,
+    /// `Some` in mode `floating`.
+    pub(crate) floating: Option<FloatingSettings>,
+}
+
+/// How responsibility is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The winner of an overlay announces the router's MAC address at its VTEP.
+    Announce,
+    /// Overlays hash into shards, whose addresses move.
+    Floating,
+}
+
+/// One `[[cluster.gateway]]`.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewaySettings {
+    place: Place,
+    pub(crate) id: u16,
+    /// Where it listens.
+    pub(crate) session: SocketAddr,
+    /// Those of its addresses by which its underlay is watched.
+    pub(crate) underlay: Vec<IpAddr>,
+    /// The same of its uplink.
+    pub(crate) uplink: Vec<IpAddr>,
+    pub(crate) pin: Pin,
+    pub(crate) weight: u16,
+}
+
+/// `[cluster.floating]`
+#[derive(Clone, Debug)]
+pub(crate) struct FloatingSettings {
+    pub(crate) shards: u16,
+    /// Each family that is there has an address for each shard.
+    pub(crate) vtep: Vec<AddressRange>,
+    /// The same.
+    pub(crate) uplink: Vec<AddressRange>,
+}
+
+/// Addresses of one family, from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddressRange {
+    pub(crate) first: IpAddr,
+    pub(crate) last: IpAddr,
+}
+
+impl AddressRange {
+    fn contains(&self, address: IpAddr) -> bool {
+        (self.first..=self.last).contains(&address) && address.is_ipv4() == self.first.is_ipv4()
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.first) || other.contains(self.first)
+    }
+
+    fn len(&self) -> u128 {
+        let bits = |address| match address {
+            IpAddr::V4(address) => address.to_bits().into(),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        (bits(self.last) - bits(self.first)).saturating_add(1)
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// What `[cluster]` says that cannot be. The messages end with the remedy.
+#[derive(Debug, Error, PartialEq)]
+pub(crate) enum ClusterProblem {
+    #[error("there is no other gateway: add a [[cluster.gateway]] for each, or remove [cluster]")]
+    NoGateways,
+    #[error("gateway {id} is this gateway ({place}): list the others only, each with its own id")]
+    OwnId { id: u16, place: Place },
+    #[error("gateway {id} is there twice, also on {place}: keep one, or correct the id")]
+    IdTwice { id: u16, place: Place },
+    #[error(
+        "gateway {id} has the pin of gateway {other} ({place}): each has a key of its own; correct one of them"
+    )]
+    PinTwice { id: u16, other: u16, place: Place },
+    #[error(
+        "{address} cannot be the address of a gateway: it must be unicast, neither loopback nor link-local"
+    )]
+    Address { address: IpAddr },
+    #[error("{address} lies in block {block}: gateways and overlays cannot share address space")]
+    AddressInBlock { address: IpAddr, block: IpNet },
+    #[error("{address} is this gateway's own address: give that of the other gateway")]
+    AddressIsOwn { address: IpAddr },
+    #[error("{address} is an address of gateway {id} ({place}) too: give each gateway its own")]
+    AddressTwice { address: IpAddr, id: u16, place: Place },
+    #[error(
+        "hold-time {hold_time} s leaves no room for a lost keepalive ({keepalive} s): make it 2 × keepalive or more"
+    )]
+    HoldTime { hold_time: u32, keepalive: u32 },
+    #[error("mode = \"floating\" needs the shards' addresses: add [cluster.floating] with vtep and uplink")]
+    FloatingMissing,
+    #[error("[cluster.floating] is for mode = \"floating\" ({place}): set that, or remove this table")]
+    FloatingUnused { place: Place },
+    #[error("{shards} shards: take 1 to {MAX_SHARDS}")]
+    Shards { shards: u16 },
+    #[error("{key} is empty: name as many addresses as there are shards, IPv4, IPv6 or both")]
+    NoRanges { key: &'static str },
+    #[error(
+        "{key} has {available} {family} addresses, too few for {shards} shards: widen the ranges, or take fewer shards"
+    )]
+    RangesTooSmall { key: &'static str, family: &'static str, available: u128, shards: u16 },
+    #[error("range {range} has addresses that are never routed: take private or global unicast space")]
+    RangeReserved { range: AddressRange },
+    #[error("range {range} overlaps block {block}: shards and overlays cannot share address space")]
+    RangeInBlock { range: AddressRange, block: IpNet },
+    #[error("range {range} holds {address}, which is a gateway's own: shards' addresses are nobody else's")]
+    RangeHoldsAddress { range: AddressRange, address: IpAddr },
+    #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
+    RangesOverlap { range: AddressRange, other: AddressRange, place: Place },
+}
+
+impl From<ClusterProblem> for Problem {
+    fn from(problem: ClusterProblem) -> Self {
+        // It would be the largest by far.
+        Self::Cluster(Box::new(problem))
+    }
+}
+
+/// What there is to know of the rest of the file.
+pub(super) struct Context<'a> {
+    pub(super) lines: &'a Lines,
+    pub(super) blocks: &'a [IpNet],
+    /// The gateway's own addresses.
+    pub(super) own: &'a [IpAddr],
+    /// Where the file is.
+    pub(super) directory: Option<&'a Path>,
+}
+
+/// Checks `[cluster]`.
+pub(super) fn expand(
+    table: Option<Spanned<file::Cluster>>,
+    context: &Context<'_>,
+) -> Result<Option<ClusterSettings>, Fault> {
+    let Some(table) = table else { return Ok(None) };
+    let (place, cluster) = placed(table, context.lines);
+    let id = cluster.id.get();
+    let mut gateways: Vec<GatewaySettings> = Vec::new();
+    for table in cluster.gateway {
+        let gateway = context.gateway(table, &gateways)?;
+        if gateway.id == id {
+            return fail(gateway.place, ClusterProblem::OwnId { id, place }.into());
+        }
+        gateways.push(gateway);
+    }
+    if gateways.is_empty() {
+        return fail(place, ClusterProblem::NoGateways.into());
+    }
+    let keepalive = cluster.keepalive.map_or(1, NonZeroU32::get);
+    let hold_time =
+        cluster.hold_time.as_ref().map_or(keepalive.saturating_mul(3), |time| time.get_ref().get());
+    if hold_time / 2 < keepalive {
+        let place = cluster.hold_time.map_or(place, |time| context.lines.place(time.span().start));
+        return fail(place, ClusterProblem::HoldTime { hold_time, keepalive }.into());
+    }
+    let (mode_place, mode) = placed(cluster.mode, context.lines);
+    let (mode, floating) = match (mode, cluster.floating) {
+        (file::ModeName::Floating, Some(table)) => {
+            (Mode::Floating, Some(context.floating(table, &gateways)?))
+        }
+        (file::ModeName::Announce, None) => (Mode::Announce, None),
+        (file::ModeName::Floating, None) => return fail(mode_place, ClusterProblem::FloatingMissing.into()),
+        (file::ModeName::Announce, Some(table)) => {
+            let place = context.lines.place(table.span().start);
+            return fail(place, ClusterProblem::FloatingUnused { place: mode_place }.into());
+        }
+    };
+    // As seen from the configuration file.
+    let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
+    let listen = match cluster.listen {
+        Some(file::OneOrMany(list)) => {
+            list.into_iter().map(|file::SessionAddress(address)| address).collect()
+        }
+        None => any_of_families(&gateways),
+    };
+    Ok(Some(ClusterSettings {
+        number: cluster.number.into_inner().get(),
+        id,
+        mode,
+        weight: cluster.weight.map_or(DEFAULT_WEIGHT, NonZeroU16::get),
+        key: path(cluster.key),
+        certificate: path(cluster.certificate),
+        listen,
+        keepalive: Duration::from_secs(keepalive.into()),
+        hold_time: Duration::from_secs(hold_time.into()),
+        gateways,
+        floating,
+    }))
+}
+
+fn any_of_families(gateways: &[GatewaySettings]) -> Vec<SocketAddr> {
+    let any = |is_ipv4: bool| gateways.iter().any(|gateway| gateway.session.is_ipv4() == is_ipv4);
+    let v4 = any(true).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let v6 = any(false).then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    [v4, v6].into_iter().flatten().map(|address| (address, DEFAULT_PORT).into()).collect()
+}
+
+impl Context<'_> {
+    fn gateway(
+        &self,
+        table: Spanned<file::ClusterGateway>,
+        others: &[GatewaySettings],
+    ) -> Result<GatewaySettings, Fault> {
+        let (place, table) = placed(table, self.lines);
+        let id = table.id.get();
+        if let Some(other) = others.iter().find(|other| other.id == id) {
+            return fail(place, ClusterProblem::IdTwice { id, place: other.place }.into());
+        }
+        let (pin_place, file::PinText(pin)) = placed(table.pin, self.lines);
+        if let Some(other) = others.iter().find(|other| other.pin == pin) {
+            let problem = ClusterProblem::PinTwice { id, other: other.id, place: other.place };
+            return fail(pin_place, problem.into());
+        }
+        let (session_place, file::SessionAddress(session)) = placed(table.session, self.lines);
+        let underlay = placed_all(table.underlay, self.lines);
+        let uplink = placed_all(table.uplink, self.lines);
+        let session_ip = (session_place, session.ip());
+        for &(place, address) in [&session_ip].into_iter().chain(&underlay).chain(&uplink) {
+            self.address(place, address, others)?;
+        }
+        let plain = |list: Vec<Placed<IpAddr>>| list.into_iter().map(|(_, address)| address).collect();
+        Ok(GatewaySettings {
+            place,
+            id,
+            session,
+            underlay: plain(underlay),
+            uplink: plain(uplink),
+            pin,
+            weight: table.weight.map_or(DEFAULT_WEIGHT, NonZeroU16::get),
+        })
+    }
+
+    fn address(&self, place: Place, address: IpAddr, others: &[GatewaySettings]) -> Result<(), Fault> {
+        if !is_routable(address) {
+            return fail(place, ClusterProblem::Address { address }.into());
+        }
+        if let Some(&block) = self.blocks.iter().find(|block| block.contains(&address)) {
+            return fail(place, ClusterProblem::AddressInBlock { address, block }.into());
+        }
+        if self.own.contains(&address) {
+            return fail(place, ClusterProblem::AddressIsOwn { address }.into());
+        }
+        match others.iter().find(|other| other.addresses().any(|other| other == address)) {
+            Some(other) => {
+                fail(place, ClusterProblem::AddressTwice { address, id: other.id, place: other.place }.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn floating(
+        &self,
+        table: Spanned<file::Floating>,
+        gateways: &[GatewaySettings],
+    ) -> Result<FloatingSettings, Fault> {
+        let (_, table) = placed(table, self.lines);
+        let shards = match table.shards {
+            Some(shards) => {
+                let (place, shards) = placed(shards, self.lines);
+                if !(1..=MAX_SHARDS).contains(&shards) {
+                    return fail(place, ClusterProblem::Shards { shards }.into());
+                }
+                shards
+            }
+            None => DEFAULT_SHARDS,
+        };
+        let mut seen = Vec::new();
+        let mut ranges = |key, list: Spanned<Vec<Spanned<file::RangeText>>>| {
+            let (place, list) = placed(list, self.lines);
+            let list =
+                placed_all(list, self.lines).into_iter().map(|(place, text)| (place, text.0)).collect();
+            self.ranges(key, (place, list), shards, gateways, &mut seen)
+        };
+        Ok(FloatingSettings {
+            shards,
+            vtep: ranges("vtep", table.vtep)?,
+            uplink: ranges("uplink", table.uplink)?,
+        })
+    }
+
+    fn ranges(
+        &self,
+        key: &'static str,
+        (place, list): Placed<Vec<Placed<AddressRange>>>,
+        shards: u16,
+        gateways: &[GatewaySettings],
+        seen: &mut Vec<Placed<AddressRange>>,
+    ) -> Result<Vec<AddressRange>, Fault> {
+        if list.is_empty() {
+            return fail(place, ClusterProblem::NoRanges { key }.into());
+        }
+        for &(place, range) in &list {
+            // Space that is never routed is made of whole prefixes: one in the middle would hold an end, or lie inside.
+            if !is_routable(range.first)
+                || !is_routable(range.last)
+                || super::validate::holds_unrouted(&range)
+            {
+                return fail(place, ClusterProblem::RangeReserved { range }.into());
+            }
+            let of = |block: &IpNet| AddressRange { first: block.network(), last: block.broadcast() };
+            if let Some(&block) = self.blocks.iter().find(|block| of(block).overlaps(&range)) {
+                return fail(place, ClusterProblem::RangeInBlock { range, block }.into());
+            }
+            let of_others = gateways.iter().flat_map(GatewaySettings::addresses);
+            if let Some(address) =
+                self.own.iter().copied().chain(of_others).find(|&address| range.contains(address))
+            {
+                return fail(place, ClusterProblem::RangeHoldsAddress { range, address }.into());
+            }
+            if let Some(&(other_place, other)) = seen.iter().find(|(_, other)| other.overlaps(&range)) {
+                return fail(
+                    place,
+                    ClusterProblem::RangesOverlap { range, other, place: other_place }.into(),
+                );
+            }
+            seen.push((place, range));
+        }
+        let ranges: Vec<AddressRange> = list.into_iter().map(|(_, range)| range).collect();
+        for (family, is_ipv4) in [("IPv4", true), ("IPv6", false)] {
+            let of_family = ranges.iter().filter(|range| range.first.is_ipv4() == is_ipv4);
+            let available = of_family.map(AddressRange::len).fold(0, u128::saturating_add);
+            if available != 0 && available < shards.into() {
+                let problem = ClusterProblem::RangesTooSmall { key, family, available, shards };
+                return fail(place, problem.into());
+            }
+        }
+        Ok(ranges)
+    }
+}
+
+impl GatewaySettings {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [self.session.ip()]
+            .into_iter()
+            .chain(self.underlay.iter().copied())
+            .chain(self.uplink.iter().copied())
+    }
+}
