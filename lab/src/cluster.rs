@@ -9,6 +9,7 @@
 //! Reflector, endpoint and router run FRR: EVPN on the underlay, unicast of both families on the uplink. The router knows
 //! no way into the overlays but what it is told by BGP, or [by hand](Cluster::route_blocks_by).
 
+mod config;
 mod daemons;
 mod gateway;
 
@@ -28,6 +29,7 @@ use crate::state::Lab;
 use crate::topology::{Family, Subnets, Topology, TopologyOptions};
 use crate::wait::wait_until;
 
+pub use self::config::Credentials;
 pub use self::gateway::{ClusterGateway, Failure};
 
 /// What may differ from one cluster to the next.
@@ -139,7 +141,7 @@ impl Cluster {
     }
 
     /// Configures a gateway, given by its number, and starts it: how long that took. `block` and `tables` are as in
-    /// [`ClusterGateway::config`].
+    /// [`config`](Self::config).
     ///
     /// # Errors
     /// As [`Gateway::start`](crate::Gateway::start).
@@ -147,10 +149,10 @@ impl Cluster {
     /// # Panics
     /// If there is no such gateway.
     pub fn start(&mut self, number: u8, block: &str, tables: &str) -> Result<Duration> {
-        let overlays = self.options.overlays;
-        let member = self.gateway(number);
-        member.gateway.configure(&member.config(overlays, block, tables))?;
-        member.gateway.start()
+        let config = self.config(number, block, tables);
+        let gateway = &mut self.gateway(number).gateway;
+        gateway.configure(&config)?;
+        gateway.start()
     }
 
     /// The gateway with this number.

@@ -66,7 +66,7 @@ mod wait;
 pub use advertisement::{AdvertisedPrefix, RouterAdvertisement};
 pub use autoconf::Autoconf;
 pub use capture::{Capture, CaptureFile, Fault};
-pub use cluster::{Cluster, ClusterGateway, ClusterOptions, Failure};
+pub use cluster::{Cluster, ClusterGateway, ClusterOptions, Credentials, Failure};
 pub use dhcp::client::{DhcpClient, Lease};
 pub use dhcp::server::{DhcpPool, DhcpServer};
 pub use ecn::{CE, ECT_0, ECT_1, EcnCounters};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Cluster, ClusterOptions, Failure, GapProbe, wait_until};
+use lab::{Cluster, ClusterOptions, Failure, Family, GapProbe, wait_until};
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,6 +83,34 @@ fn what_fails_is_a_gap_on_all_ways_and_is_mended() {
             // So long it was waited for silence into the overlays.
             let least = if n < window.flows.len() / 2 { 0 } else { ENOUGH as u32 - 1 };
             assert!(flow.gap_length() >= INTERVAL * least, "{failure:?}: {flow:?}");
+        }
+    }
+}
+
+#[test]
+fn all_have_sessions_with_all() {
+    for family in Family::BOTH {
+        let options =
+            ClusterOptions { probed: 1, bfd: Some(Duration::from_millis(200)), ..ClusterOptions::default() };
+        let mut cluster = Cluster::build(Path::new(env!("CARGO_BIN_EXE_vxgate")), options).unwrap();
+        for number in 1..=options.gateways {
+            let membership = cluster.membership(number, family, "mode = \"announce\"\n");
+            cluster.start(number, "", &membership).unwrap();
+        }
+        for member in &cluster.gateways {
+            for peers in ["cluster", "bgp peers"] {
+                let others = if peers == "cluster" { options.gateways - 1 } else { 2 };
+                wait_until(&format!("{peers} of gateway {}", member.number), PATIENCE, || {
+                    let shown = member.gateway.show(peers).unwrap();
+                    let up = shown
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .filter(|row| row["state"] == "Established" || row["session"] == "up");
+                    if up.count() == usize::from(others) { Ok(()) } else { Err(shown.to_string()) }
+                })
+                .unwrap();
+            }
         }
     }
 }

@@ -8,14 +8,13 @@ use sys::hold::HeldThread;
 use sys::netdev::set_up;
 use wire::MacAddr;
 
-use super::Cluster;
+use super::config::Credentials;
 use crate::error::{Error, Result};
 use crate::gateway::Gateway;
 use crate::link::wait_link_up;
 use crate::namespace::Namespace;
 use crate::process::Process;
-use crate::scene::{ROUTER_MAC, Scene};
-use crate::topology::{Family, Topology};
+use crate::topology::Topology;
 
 /// What can happen to a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +55,8 @@ pub struct ClusterGateway {
     pub number: u8,
     /// Where it is: netdevs `underlay0` and `uplink0`, default routes by the router.
     pub namespace: Namespace,
+    /// Its key for sessions with the other gateways.
+    pub credentials: Credentials,
     /// Its faults, and a thread that is held for one of them.
     faults: Vec<(Failure, Option<HeldThread>)>,
     /// The process.
@@ -67,37 +68,13 @@ impl ClusterGateway {
         // As IPv4 addresses do.
         namespace.set("net.ipv6.conf.all.keep_addr_on_down", "1")?;
         let gateway = Gateway::new(&namespace, binary);
-        Ok(Self { number, namespace, faults: Vec::new(), gateway })
+        let credentials = Credentials::generate(&namespace, binary)?;
+        Ok(Self { number, namespace, credentials, faults: Vec::new(), gateway })
     }
 
     /// Its MAC address beside the shared one, in every overlay.
     pub fn own_mac(&self) -> MacAddr {
         MacAddr([0x02, 0, 0x5e, 0, 1, self.number])
-    }
-
-    /// A whole configuration (TOML) of a gateway of a cluster with `overlays` overlays: ports, blocks, overlays as one
-    /// block, and BGP with reflector and upstream. `block` are more keys of the block of overlays, a line each: `"owner =
-    /// false\n"`; `tables` what else there is: `"[cluster]\n…"`.
-    pub fn config(&self, overlays: u32, block: &str, tables: &str) -> String {
-        let (asn, upstream) = (Cluster::ASN, Cluster::UPSTREAM_ASN);
-        format!(
-            "[gateway]\nrouter-mac = \"{ROUTER_MAC}\"\nblocks = {:?}\nsocket = \"{}\"\npolling = \"adaptive\"\n\n\
-             [[port]]\ninterface = \"underlay0\"\nrole = \"underlay\"\n\n\
-             [[port]]\ninterface = \"uplink0\"\nrole = \"uplink\"\n\n\
-             [[overlay-block]]\nvnis = \"1-{overlays}\"\nipv4 = {{ range = \"10.0.0.0/8\", length = 24 }}\n\
-             ipv6 = {{ range = \"fd00::/48\", length = 64 }}\nown-mac = \"{}\"\n{block}\n\
-             [bgp]\nasn = {asn}\nrouter-id = \"{}\"\ncluster-number = {}\n\n\
-             [[bgp.peer]]\naddress = \"{}\"\nremote-asn = {asn}\nhold-time = 3\nconnect-retry = 1\n\n\
-             [[bgp.peer]]\naddress = \"{}\"\nremote-asn = {upstream}\nfamilies = [\"ipv4\", \"ipv6\"]\nhold-time = 3\n\
-             connect-retry = 1\n\n{tables}",
-            Scene::BLOCKS,
-            self.gateway.socket().display(),
-            self.own_mac(),
-            Topology::UNDERLAY.address(Family::V4, self.number),
-            Cluster::NUMBER,
-            Topology::UNDERLAY.address(Family::V4, Cluster::REFLECTOR),
-            Topology::UPLINK.address(Family::V4, Topology::ROUTER),
-        )
     }
 
     /// Lets something happen to it: the moment just before. It lasts until it is [mended](Self::mend).
