@@ -85,6 +85,11 @@ fn what_fails_is_a_gap_on_all_ways_and_is_mended() {
             assert!(flow.gap_length() >= INTERVAL * least, "{failure:?}: {flow:?}");
         }
     }
+    // Who is held can be killed, and be there again.
+    cluster.gateway(OWNER).fail(Failure::WorkerHeld).unwrap();
+    cluster.gateway(OWNER).fail(Failure::Killed).unwrap();
+    cluster.gateway(OWNER).mend().unwrap();
+    cluster.wait_open(PATIENCE).unwrap();
 }
 
 #[test]
