@@ -1,14 +1,18 @@
 //! What the network says, on its way to the engine and to the operator.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{Announcement, Engine, Update};
-use evpn::Change;
 use evpn::net::Told;
+use evpn::{Change, Event, Rejection};
 use tokio::sync::{Semaphore, mpsc};
+use wire::MacAddr;
 
 use super::events::BgpEvents;
+use super::reflectors::Tracker;
+use crate::cluster::Inbox;
 
 /// Changes that are handed over together.
 const BATCH: usize = 1024;
@@ -21,7 +25,16 @@ const IN_FLIGHT: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
-pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events: &BgpEvents) {
+///
+/// `of_cluster`: in mode `floating`, MAC addresses of the other gateways' own, which are no stations; and `rules` are told of
+/// the reflectors.
+pub(super) async fn run(
+    mut told: mpsc::Receiver<Told>,
+    engine: &Engine,
+    events: &BgpEvents,
+    (of_cluster, rules): (Option<&HashSet<MacAddr>>, Option<&Inbox>),
+) {
+    let mut reflectors = Tracker::default();
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
     let mut second = tokio::time::interval(SECOND);
@@ -30,6 +43,9 @@ pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events:
             count = told.recv_many(&mut batch, BATCH) => count,
             _ = second.tick() => {
                 events.settle();
+                if let Some(rules) = rules {
+                    rules.set_reflectors(reflectors.state(Instant::now()));
+                }
                 continue;
             }
         };
@@ -39,8 +55,18 @@ pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events:
         let mut announcements = Vec::with_capacity(batch.len());
         for told in batch.drain(..) {
             match told {
-                Told::Change(change) => announcements.extend(announcement(change)),
-                Told::Event(event) => events.tell(event),
+                Told::Change(change) => {
+                    announcements.extend(announcement(change).filter(|change| !is_of(change, of_cluster)));
+                }
+                // The other gateways announce what this one does.
+                Told::Event(Event::Rejected { reason: Rejection::OwnVtep, .. }) if of_cluster.is_some() => {}
+                Told::Event(event) => {
+                    reflectors.hear(&event, Instant::now());
+                    if let Some(rules) = rules {
+                        rules.set_reflectors(reflectors.state(Instant::now()));
+                    }
+                    events.tell(event);
+                }
             }
         }
         if announcements.is_empty() {
@@ -64,4 +90,16 @@ fn announcement(change: Change) -> Option<Announcement> {
         Change::FloodGone { vni, endpoint } => Announcement::MemberGone { vni, endpoint },
         Change::Prefix { .. } | Change::PrefixGone { .. } => return None,
     })
+}
+
+/// Whether it is about one of these MAC addresses.
+fn is_of(announcement: &Announcement, macs: Option<&HashSet<MacAddr>>) -> bool {
+    let mac = match announcement {
+        Announcement::Station { mac, .. }
+        | Announcement::StationGone { mac, .. }
+        | Announcement::Address { mac, .. }
+        | Announcement::AddressGone { mac, .. } => mac,
+        Announcement::Member { .. } | Announcement::MemberGone { .. } => return false,
+    };
+    macs.is_some_and(|macs| macs.contains(mac))
 }

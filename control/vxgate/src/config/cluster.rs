@@ -6,9 +6,12 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bfd::Timing;
+use engine::Shard;
 use ipnet::IpNet;
 use thiserror::Error;
 use toml::Spanned;
+use wire::MacAddr;
 
 use super::expand::{placed, placed_all};
 use super::file;
@@ -22,6 +25,8 @@ pub(crate) const DEFAULT_PORT: u16 = 4795;
 const DEFAULT_WEIGHT: u16 = 100;
 const DEFAULT_SHARDS: u16 = 256;
 const MAX_SHARDS: u16 = 4096;
+const BFD_INTERVAL: u32 = 10;
+const BFD_MULTIPLIER: u8 = 3;
 
 /// A checked `[cluster]`.
 #[derive(Clone, Debug)]
@@ -48,6 +53,16 @@ pub(crate) struct ClusterSettings {
     pub(crate) gateways: Vec<GatewaySettings>,
     /// `Some` in mode `floating`.
     pub(crate) floating: Option<FloatingSettings>,
+    /// Of the BFD sessions with the other gateways.
+    pub(crate) bfd: Timing,
+}
+
+impl ClusterSettings {
+    /// Whether there are BFD sessions with other gateways: in mode `floating` alone.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.floating.is_some()
+            && self.gateways.iter().any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+    }
 }
 
 /// How responsibility is shared.
@@ -160,6 +175,8 @@ pub(crate) enum ClusterProblem {
     RangeInBlock { range: AddressRange, block: IpNet },
     #[error("range {range} holds {address}, which is a gateway's own: shards' addresses are nobody else's")]
     RangeHoldsAddress { range: AddressRange, address: IpAddr },
+    #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
+    Bfd(#[from] bfd::ConfigError),
     #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
     RangesOverlap { range: AddressRange, other: AddressRange, place: Place },
 }
@@ -219,6 +236,7 @@ pub(super) fn expand(
             return fail(place, ClusterProblem::FloatingUnused { place: mode_place }.into());
         }
     };
+    let timing = timing(cluster.bfd, (place, context.lines))?;
     // As seen from the configuration file.
     let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
     let listen = match cluster.listen {
@@ -239,7 +257,82 @@ pub(super) fn expand(
         hold_time: Duration::from_secs(hold_time.into()),
         gateways,
         floating,
+        bfd: timing,
     }))
+}
+
+fn timing(
+    table: Option<Spanned<file::ClusterBfd>>,
+    (place, lines): (Place, &Lines),
+) -> Result<Timing, Fault> {
+    let (place, table) = table.map_or((place, None), |table| {
+        let (place, table) = placed(table, lines);
+        (place, Some(table))
+    });
+    let interval = table.as_ref().and_then(|table| table.interval).unwrap_or(BFD_INTERVAL);
+    let multiplier = table.and_then(|table| table.multiplier).unwrap_or(BFD_MULTIPLIER);
+    let timing = Timing::symmetric(Duration::from_millis(interval.into()), multiplier);
+    match timing.check() {
+        Ok(()) => Ok(timing),
+        Err(problem) => fail(place, ClusterProblem::from(problem).into()),
+    }
+}
+
+impl FloatingSettings {
+    /// The shards with their addresses, by number.
+    pub(crate) fn list(&self) -> Vec<Shard> {
+        let (vteps, uplinks) = (Families::of(&self.vtep), Families::of(&self.uplink));
+        let shard = |number: u128| Shard {
+            vtep_v4: vteps.v4(number),
+            vtep_v6: vteps.v6(number),
+            uplink_v4: uplinks.v4(number),
+            uplink_v6: uplinks.v6(number),
+        };
+        (0..u128::from(self.shards)).map(shard).collect()
+    }
+}
+
+/// Ranges of addresses; those of a family follow each other.
+struct Families<'a>(&'a [AddressRange]);
+
+impl<'a> Families<'a> {
+    fn of(ranges: &'a [AddressRange]) -> Self {
+        Self(ranges)
+    }
+
+    fn nth(&self, is_ipv4: bool, mut number: u128) -> Option<IpAddr> {
+        for range in self.0.iter().filter(|range| range.first.is_ipv4() == is_ipv4) {
+            if number < range.len() {
+                return Some(match range.first {
+                    IpAddr::V4(first) => IpAddr::V4((first.to_bits() + number as u32).into()),
+                    IpAddr::V6(first) => IpAddr::V6((first.to_bits() + number).into()),
+                });
+            }
+            number -= range.len();
+        }
+        None
+    }
+
+    fn v4(&self, number: u128) -> Option<Ipv4Addr> {
+        match self.nth(true, number) {
+            Some(IpAddr::V4(address)) => Some(address),
+            _ => None,
+        }
+    }
+
+    fn v6(&self, number: u128) -> Option<Ipv6Addr> {
+        match self.nth(false, number) {
+            Some(IpAddr::V6(address)) => Some(address),
+            _ => None,
+        }
+    }
+}
+
+/// The MAC address that a gateway of a cluster has of its own in overlays, unless one is configured: locally administered,
+/// and another for each id. All clusters of a fabric may use the same ones, as their overlays differ.
+pub(crate) fn own_mac(id: u16) -> MacAddr {
+    let [high, low] = id.to_be_bytes();
+    MacAddr([0x02, 0x76, 0x78, 0x67, high, low])
 }
 
 fn any_of_families(gateways: &[GatewaySettings]) -> Vec<SocketAddr> {
