@@ -1,6 +1,5 @@
 //! What the network says, on its way to the engine and to the operator.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,8 @@ use engine::{Announcement, Engine, Update};
 use evpn::net::Told;
 use evpn::{Change, Event, Rejection};
 use tokio::sync::{Semaphore, mpsc};
-use wire::MacAddr;
 
+use super::Others;
 use super::events::BgpEvents;
 use super::reflectors::Tracker;
 use crate::cluster::Inbox;
@@ -26,13 +25,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 ///
-/// `of_cluster`: in mode `floating`, MAC addresses of the other gateways' own, which are no stations; and `rules` are told of
-/// the reflectors.
+/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the reflectors.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Told>,
     engine: &Engine,
     events: &BgpEvents,
-    (of_cluster, rules): (Option<&HashSet<MacAddr>>, Option<&Inbox>),
+    (of_cluster, rules): (Option<&Others>, Option<&Inbox>),
 ) {
     let mut reflectors = Tracker::default();
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
@@ -92,14 +90,12 @@ fn announcement(change: Change) -> Option<Announcement> {
     })
 }
 
-/// Whether it is about one of these MAC addresses.
-fn is_of(announcement: &Announcement, macs: Option<&HashSet<MacAddr>>) -> bool {
-    let mac = match announcement {
-        Announcement::Station { mac, .. }
-        | Announcement::StationGone { mac, .. }
-        | Announcement::Address { mac, .. }
-        | Announcement::AddressGone { mac, .. } => mac,
-        Announcement::Member { .. } | Announcement::MemberGone { .. } => return false,
-    };
-    macs.is_some_and(|macs| macs.contains(mac))
+/// Whether it is about another gateway itself, by its MAC address, as which none is configured, or by its VTEP.
+fn is_of(announcement: &Announcement, others: Option<&Others>) -> bool {
+    match (announcement, others) {
+        (Announcement::Station { mac, endpoint, .. }, Some(others)) => {
+            others.macs.contains(mac) || others.vteps.contains(endpoint)
+        }
+        _ => false,
+    }
 }

@@ -112,9 +112,8 @@ impl Ready {
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
-        let of_cluster = cluster.filter(|cluster| cluster.floating.is_some()).map(|cluster| {
-            cluster.gateways.iter().map(|gateway| own_mac(gateway.id)).collect::<HashSet<MacAddr>>()
-        });
+        let of_cluster =
+            cluster.filter(|cluster| cluster.floating.is_some()).map(|cluster| Others::of(cluster));
         let told = Feed { told, of_cluster };
         Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
     }
@@ -171,8 +170,23 @@ impl Bgp {
 /// What the network says.
 pub(crate) struct Feed {
     told: mpsc::Receiver<Told>,
-    /// In mode `floating`: the MAC addresses that the cluster's other gateways have of their own in overlays.
-    of_cluster: Option<HashSet<MacAddr>>,
+    /// In mode `floating`.
+    of_cluster: Option<Others>,
+}
+
+/// The cluster's other gateways, which have a MAC address of their own in each overlay, and are no stations.
+struct Others {
+    macs: HashSet<MacAddr>,
+    vteps: HashSet<IpAddr>,
+}
+
+impl Others {
+    fn of(cluster: &ClusterSettings) -> Self {
+        Self {
+            macs: cluster.gateways.iter().map(|gateway| own_mac(gateway.id)).collect(),
+            vteps: cluster.gateways.iter().flat_map(|gateway| gateway.underlay.iter().copied()).collect(),
+        }
+    }
 }
 
 impl Feed {
