@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use cluster::membership::Reflectors;
 use evpn::{Event, Family, PeerId, SessionState};
 
-/// After so long a peer is taken to have told all: not every speaker sends End-of-RIB (RFC 4724 §2).
-const PATIENCE: Duration = Duration::from_secs(30);
+/// After so long a peer is taken to have told all: not every speaker sends End-of-RIB (RFC 4724 §2), and FRR does to those alone
+/// that offer graceful restart.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Peers with a session: since when, and whether all EVPN routes have been told.
 #[derive(Debug, Default)]

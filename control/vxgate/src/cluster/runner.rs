@@ -135,7 +135,7 @@ impl Runner {
         }
         // In this order: what is let go of, what is taken over, who is told; the operator last.
         self.act();
-        self.carry_moves(now);
+        self.carry_moves();
         self.act();
         self.send();
         self.tell();
@@ -239,11 +239,11 @@ impl Runner {
         }
     }
 
-    fn carry_moves(&mut self, now: Instant) {
+    fn carry_moves(&mut self) {
         loop {
             let mut changes = Vec::new();
             while changes.len() < MOVES
-                && let Some(next) = self.member.poll_move(now)
+                && let Some(next) = self.member.poll_move(Instant::now())
             {
                 let shard = group(next.group);
                 match next.action {

@@ -281,51 +281,40 @@ fn timing(
 impl FloatingSettings {
     /// The shards with their addresses, by number.
     pub(crate) fn list(&self) -> Vec<Shard> {
-        let (vteps, uplinks) = (Families::of(&self.vtep), Families::of(&self.uplink));
-        let shard = |number: u128| Shard {
-            vtep_v4: vteps.v4(number),
-            vtep_v6: vteps.v6(number),
-            uplink_v4: uplinks.v4(number),
-            uplink_v6: uplinks.v6(number),
+        let shard = |number: u16| Shard {
+            vtep_v4: nth_v4(&self.vtep, number),
+            vtep_v6: nth_v6(&self.vtep, number),
+            uplink_v4: nth_v4(&self.uplink, number),
+            uplink_v6: nth_v6(&self.uplink, number),
         };
-        (0..u128::from(self.shards)).map(shard).collect()
+        (0..self.shards).map(shard).collect()
     }
 }
 
-/// Ranges of addresses; those of a family follow each other.
-struct Families<'a>(&'a [AddressRange]);
-
-impl<'a> Families<'a> {
-    fn of(ranges: &'a [AddressRange]) -> Self {
-        Self(ranges)
-    }
-
-    fn nth(&self, is_ipv4: bool, mut number: u128) -> Option<IpAddr> {
-        for range in self.0.iter().filter(|range| range.first.is_ipv4() == is_ipv4) {
-            if number < range.len() {
-                return Some(match range.first {
-                    IpAddr::V4(first) => IpAddr::V4((first.to_bits() + number as u32).into()),
-                    IpAddr::V6(first) => IpAddr::V6((first.to_bits() + number).into()),
-                });
+fn nth_v4(ranges: &[AddressRange], number: u16) -> Option<Ipv4Addr> {
+    let mut left = u32::from(number);
+    for range in ranges {
+        if let (IpAddr::V4(first), IpAddr::V4(last)) = (range.first, range.last) {
+            match left.checked_sub(last.to_bits() - first.to_bits()) {
+                None | Some(0) => return Some((first.to_bits() + left).into()),
+                Some(beyond) => left = beyond - 1,
             }
-            number -= range.len();
         }
-        None
     }
+    None
+}
 
-    fn v4(&self, number: u128) -> Option<Ipv4Addr> {
-        match self.nth(true, number) {
-            Some(IpAddr::V4(address)) => Some(address),
-            _ => None,
+fn nth_v6(ranges: &[AddressRange], number: u16) -> Option<Ipv6Addr> {
+    let mut left = u128::from(number);
+    for range in ranges {
+        if let (IpAddr::V6(first), IpAddr::V6(last)) = (range.first, range.last) {
+            match left.checked_sub(last.to_bits() - first.to_bits()) {
+                None | Some(0) => return Some((first.to_bits() + left).into()),
+                Some(beyond) => left = beyond - 1,
+            }
         }
     }
-
-    fn v6(&self, number: u128) -> Option<Ipv6Addr> {
-        match self.nth(false, number) {
-            Some(IpAddr::V6(address)) => Some(address),
-            _ => None,
-        }
-    }
+    None
 }
 
 /// The MAC address that a gateway of a cluster has of its own in overlays, unless one is configured: locally administered,
@@ -481,5 +470,50 @@ impl GatewaySettings {
             .into_iter()
             .chain(self.underlay.iter().copied())
             .chain(self.uplink.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_take_the_addresses_of_ranges_in_their_order() {
+        let range = |first: &str, last: &str| AddressRange {
+            first: first.parse().unwrap(),
+            last: last.parse().unwrap(),
+        };
+        let settings = FloatingSettings {
+            shards: 4,
+            vtep: vec![
+                range("198.18.4.7", "198.18.4.8"),
+                range("2001:db8::ffff", "2001:db8::1:2"),
+                range("198.18.4.1", "198.18.4.2"),
+            ],
+            uplink: vec![range("198.18.9.0", "198.18.9.255")],
+        };
+        let shards = settings.list();
+        let vteps: Vec<String> =
+            shards.iter().flat_map(Shard::vteps).map(|address| address.to_string()).collect();
+        let expected = [
+            "198.18.4.7",
+            "2001:db8::ffff",
+            "198.18.4.8",
+            "2001:db8::1:0",
+            "198.18.4.1",
+            "2001:db8::1:1",
+            "198.18.4.2",
+            "2001:db8::1:2",
+        ];
+        assert_eq!(vteps, expected);
+        let uplinks: Vec<String> =
+            shards.iter().flat_map(Shard::uplinks).map(|address| address.to_string()).collect();
+        assert_eq!(uplinks, ["198.18.9.0", "198.18.9.1", "198.18.9.2", "198.18.9.3"]);
+    }
+
+    #[test]
+    fn gateways_have_different_addresses_of_their_own() {
+        let [one, other] = [own_mac(1), own_mac(256)];
+        assert!(one != other && one.0[0] & 3 == 2, "{one}, {other}");
     }
 }
