@@ -114,6 +114,12 @@ impl Cluster {
 
         let attach = Attach { addresses: Topology::UNDERLAY.addresses(Self::REFLECTOR), ..Attach::default() };
         let reflector = topology.underlay.host(&lab, "rr", attach, &[])?;
+        // Of a route whose next hop it has no way to FRR tells nobody.
+        let [v4, v6] = Self::BESIDE_VTEPS.both(0);
+        reflector.namespace.ip(&format!(
+            "route add {v4}/22 dev {0}\nroute add {v6}/64 dev {0}\n",
+            reflector.nic.interface
+        ))?;
         let reflector = daemons::reflector(&reflector.namespace, options.bfd)?;
 
         let endpoint = topology.endpoint("ep1", Self::ENDPOINT, Family::V4)?;

@@ -19,7 +19,9 @@ pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
     /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`, `suppressed`; of BFD `bfd`, `bfd-stolen`; of the
-    /// cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`.
+    /// cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`,
+    /// `cluster-member`, `cluster-peer`, `cluster-stage`, `cluster-moved`, `cluster-no-part`, `cluster-duplicate-id`,
+    /// `cluster-bad-message`.
     pub(crate) event: String,
     /// The peer of BGP that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -39,12 +41,15 @@ pub(crate) struct EventRow {
     /// The segment of a BFD session: an interface, or `multihop`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) segment: Option<String>,
-    /// What made a BFD session change.
+    /// What made a BFD session change, or shards move.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) cause: Option<String>,
     /// Microseconds since a BFD session had heard its peer; or in which the thread of BFD did not run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) silence_us: Option<u64>,
+    /// Microseconds from what made shards move until they had moved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) duration_us: Option<u64>,
     /// The state of a session, or why.
     pub(crate) detail: String,
 }
@@ -91,7 +96,8 @@ impl Events {
         // What is made of texts and numbers is always JSON.
         let line = serde_json::to_string(&row).unwrap_or_default();
         match row.event.as_str() {
-            "session" | "end-of-rib" | "recovered" | "bfd" | "cluster-up" => info!("event {line}"),
+            "session" | "end-of-rib" | "recovered" | "bfd" | "cluster-up" | "cluster-member"
+            | "cluster-peer" | "cluster-stage" | "cluster-moved" => info!("event {line}"),
             _ => warn!("event {line}"),
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
