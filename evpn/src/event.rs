@@ -123,6 +123,11 @@ pub enum DownReason {
         /// How many are allowed.
         limit: usize,
     },
+    /// The attributes of its routes take more memory than they may.
+    MaxAttributes {
+        /// How many bytes they may take.
+        limit: usize,
+    },
     /// Another connection to the same peer won (RFC 4271 §6.8).
     Collision,
     /// There is no TCP connection, or none that may be used. Told once of many attempts in a row that end alike.
@@ -148,6 +153,9 @@ impl fmt::Display for DownReason {
             Self::Stopped => f.write_str("stopped"),
             Self::PeerDown => f.write_str("peer reported dead"),
             Self::MaxRoutes { family, limit } => write!(f, "more than {limit} routes of {family}"),
+            Self::MaxAttributes { limit } => {
+                write!(f, "attributes of its routes take more than {limit} bytes")
+            }
             Self::Collision => f.write_str("another connection to the same peer won"),
             Self::Transport { detail } => f.write_str(detail),
         }

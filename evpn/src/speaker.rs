@@ -350,14 +350,7 @@ impl Speaker {
                 Part::Refuse(nlri, reason) => self.rib.refuse(id, &nlri, reason, now),
                 Part::Announce(nlri, attributes) => {
                     self.rib.announce(id, nlri, *attributes, now);
-                    let limit = self.session(id).config().max_routes;
-                    let over = Family::ALL.into_iter().find(|&family| self.rib.routes_of(id, family) > limit);
-                    if let Some(family) = over
-                        && self.session(id).established().is_some()
-                    {
-                        self.session(id).too_many_routes(family, now);
-                        // What else the peer said meanwhile does not count.
-                        self.session(id).discard_parts();
+                    if self.end_if_over_limit(id, now) {
                         return;
                     }
                 }
@@ -369,6 +362,25 @@ impl Speaker {
                 Part::Forgiven(detail) => self.tell(Event::Malformed { peer: id, detail }),
             }
         }
+    }
+
+    /// Ends the session of a peer that has told too much; whether it has.
+    fn end_if_over_limit(&mut self, id: PeerId, now: Instant) -> bool {
+        if self.session(id).established().is_none() {
+            return false;
+        }
+        let config = self.config(id);
+        let (most, most_bytes) = (config.max_routes, config.max_attribute_bytes());
+        if let Some(family) = Family::ALL.into_iter().find(|&family| self.rib.routes_of(id, family) > most) {
+            self.session(id).too_many_routes(family, now);
+        } else if self.rib.attribute_bytes(id) > most_bytes {
+            self.session(id).too_much_memory(most_bytes, now);
+        } else {
+            return false;
+        }
+        // What else the peer said meanwhile does not count.
+        self.session(id).discard_parts();
+        true
     }
 
     /// The peer asks for our routes, or tells that it will tell its own again (RFC 7313 §4).

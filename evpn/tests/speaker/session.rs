@@ -173,6 +173,47 @@ fn too_many_routes_end_the_session_for_a_while() {
 }
 
 #[test]
+fn attributes_take_no_more_memory_than_the_limit() {
+    let limits = |config: &mut evpn::PeerConfig| {
+        config.max_routes = 1000;
+        config.max_routes_restart = Some(seconds(60));
+    };
+    let long = |open: &mut rustbgpd_wire::OpenMessage| open.capabilities.push(Capability::ExtendedMessage);
+    let mut scripted = Scripted::up(limits, long);
+    // Each route has 60 000 bytes of communities of its own; one that is told again replaces the old ones.
+    let fat = |scripted: &mut Scripted, number: u32, word: u32| {
+        let mut attributes = mac_route(1, mac(number).0, None, PEER.into());
+        attributes.insert(3, PathAttribute::Communities(vec![word; 15_000]));
+        let mut encoded = Vec::new();
+        rustbgpd_wire::attribute::encode_path_attributes(&attributes, &mut encoded, true, false).unwrap();
+        let update = Message::Update(UpdateMessage {
+            withdrawn_routes: Bytes::new(),
+            path_attributes: encoded.into(),
+            nlri: Bytes::new(),
+        });
+        scripted.say_bytes(&rustbgpd_wire::encode_message_with_limit(&update, u16::MAX).unwrap());
+    };
+    (0..400).for_each(|word| fat(&mut scripted, 7, word));
+    // Any number of routes may share a set.
+    (0..400).for_each(|number| fat(&mut scripted, number, 1));
+    assert_eq!((scripted.state(), scripted.routes()), (SessionState::Established, 400));
+    let before = (0..400).find(|&number| {
+        fat(&mut scripted, number, 1000 + number);
+        scripted.closed
+    });
+    // 16 MiB, and some bytes of each set beside the communities.
+    assert!(before.is_some_and(|number| (270..280).contains(&number)), "{before:?}");
+    assert_eq!(scripted.heard_notification(), Some((6, 8)));
+    assert_eq!(scripted.down(), Some(&DownReason::MaxAttributes { limit: 16 << 20 }));
+    assert_eq!((scripted.routes(), scripted.state()), (0, SessionState::Idle));
+    // What is gone is not counted.
+    scripted.wait(seconds(61));
+    scripted.again(long);
+    (0..200).for_each(|number| fat(&mut scripted, number, number));
+    assert_eq!(scripted.state(), SessionState::Established);
+}
+
+#[test]
 fn a_malformed_attribute_withdraws_and_does_no_more() {
     let mut scripted = Scripted::up(|_| {}, |_| {});
     tell(&mut scripted, 1);
