@@ -16,6 +16,9 @@ use crate::attributes::Attributes;
 use crate::event::Rejection;
 use crate::family::Family;
 
+/// Faults of an UPDATE that are told; there may be thousands.
+const FAULTS_TOLD: usize = 8;
+
 /// Routes of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Nlri {
@@ -137,12 +140,19 @@ fn faults(
     parts: &mut Vec<Part>,
 ) -> Result<Option<Rejection>, NotificationMessage> {
     let mut texts = Vec::new();
+    let mut count = 0;
+    let mut note = |fault: &dyn Fn() -> String| {
+        count += 1;
+        if count <= FAULTS_TOLD {
+            texts.push(fault());
+        }
+    };
     let mut strongest = None;
     for fault in malformed {
         if fault.disposition == ErrorDisposition::SessionReset {
             return Err(notification(&fault.error));
         }
-        texts.push(format!("attribute {}: {}", fault.type_code, fault.error));
+        note(&|| format!("attribute {}: {}", fault.type_code, fault.error));
         strongest = strongest.max(Some(fault.disposition));
     }
     let has_mp = attributes.iter().any(|attribute| matches!(attribute, PathAttribute::MpReachNlri(_)));
@@ -158,8 +168,11 @@ fn faults(
             let data = Bytes::from(fault.error.data);
             return Err(NotificationMessage::new(NotificationCode::UpdateMessage, fault.error.subcode, data));
         }
-        texts.push(format!("attribute {}: error 3/{}", fault.type_code, fault.error.subcode));
+        note(&|| format!("attribute {}: error 3/{}", fault.type_code, fault.error.subcode));
         strongest = strongest.max(Some(fault.error.disposition));
+    }
+    if count > FAULTS_TOLD {
+        texts.push(format!("and {} more", count - FAULTS_TOLD));
     }
     if !texts.is_empty() {
         parts.push(Part::Forgiven(texts.join("; ")));

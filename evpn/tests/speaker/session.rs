@@ -237,6 +237,28 @@ fn a_malformed_attribute_withdraws_and_does_no_more() {
 }
 
 #[test]
+fn of_many_faults_a_few_are_told() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    // ORIGIN a hundred times too often (RFC 7606 §3 (g)).
+    let mut encoded = Vec::new();
+    let attributes = mac_route(1, mac(1).0, None, PEER.into());
+    rustbgpd_wire::attribute::encode_path_attributes(&attributes, &mut encoded, true, false).unwrap();
+    (0..100).for_each(|_| encoded.extend([0x40, 1, 1, 0]));
+    scripted.say(&Message::Update(UpdateMessage {
+        withdrawn_routes: Bytes::new(),
+        path_attributes: encoded.into(),
+        nlri: Bytes::new(),
+    }));
+    let detail = |event: &Event| match event {
+        Event::Malformed { detail, .. } => Some(detail.clone()),
+        _ => None,
+    };
+    let detail = scripted.events.iter().find_map(detail).unwrap_or_default();
+    assert!(detail.matches("attribute 1: ").count() == 8 && detail.ends_with("; and 92 more"), "{detail}");
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+}
+
+#[test]
 fn routes_outlive_a_restart_if_that_was_agreed() {
     let agree = |config: &mut evpn::PeerConfig| config.graceful_restart = Some(120);
     let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
