@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use rustbgpd_wire::notification::NotificationCode;
+use rustbgpd_wire::notification::{NotificationCode, update_subcode};
 use rustbgpd_wire::validate::{UpdateValidationOptions, validate_update_attributes_with_context};
 use rustbgpd_wire::{
     DecodeError, ErrorDisposition, EvpnRoute, Ipv4NlriEntry, MalformedAttribute, NlriEntry,
@@ -61,7 +61,8 @@ pub(crate) struct Context<'a> {
 /// What the UPDATE says.
 ///
 /// # Errors
-/// The NOTIFICATION that ends the session: where the routes themselves cannot be read (RFC 7606 §3 (j), §5.3).
+/// The NOTIFICATION that ends the session: where the routes themselves cannot be read (RFC 7606 §3 (j), §5.3), or are not
+/// found (§5.2).
 pub(crate) fn parse(
     message: &UpdateMessage,
     context: &Context<'_>,
@@ -72,6 +73,12 @@ pub(crate) fn parse(
     let (mut attributes, body) = (revised.update.attributes, revised.update.announced);
     let mut parts = Vec::with_capacity(2);
     let refusal = faults(&revised.malformed, &attributes, !body.is_empty(), context, &mut parts)?;
+    let is_reach = |attribute: &PathAttribute| matches!(attribute, PathAttribute::MpReachNlri(_));
+    if refusal.is_some() && body.is_empty() && !attributes.iter().any(is_reach) {
+        // RFC 7606 §5.2: nothing says which routes would count as withdrawn.
+        let subcode = update_subcode::MALFORMED_ATTRIBUTE_LIST;
+        return Err(NotificationMessage::new(NotificationCode::UpdateMessage, subcode, Bytes::new()));
+    }
     let body_counts = context.families.contains(&Family::Ipv4);
     if body_counts {
         withdraw(&mut parts, Nlri::Unicast(revised.update.withdrawn.iter().map(ipv4_net).collect()));

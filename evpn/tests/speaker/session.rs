@@ -237,6 +237,27 @@ fn a_malformed_attribute_withdraws_and_does_no_more() {
 }
 
 #[test]
+fn malformed_attributes_without_routes_end_the_session() {
+    let unreach = [0x80, 15, 3, 0, 25, 70];
+    let bad_origin = [0x40, 1, 1, 9];
+    let overrun = [0x40, 1, 100, 0];
+    let twice = [0x40, 1, 1, 0, 0x40, 1, 1, 0];
+    for (fault, ends) in [(&bad_origin[..], true), (&overrun, true), (&twice, false)] {
+        for attributes in [[&unreach, fault].concat(), fault.to_vec()] {
+            let mut scripted = Scripted::up(|_| {}, |_| {});
+            tell(&mut scripted, 1);
+            scripted.say(&Message::Update(UpdateMessage {
+                withdrawn_routes: Bytes::new(),
+                path_attributes: attributes.into(),
+                nlri: Bytes::new(),
+            }));
+            assert_eq!(scripted.heard_notification(), ends.then_some((3, 1)), "{fault:?}");
+            assert_eq!(scripted.speaker.stations(), usize::from(!ends));
+        }
+    }
+}
+
+#[test]
 fn of_many_faults_a_few_are_told() {
     let mut scripted = Scripted::up(|_| {}, |_| {});
     // ORIGIN a hundred times too often (RFC 7606 §3 (g)).
