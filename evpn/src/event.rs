@@ -169,8 +169,6 @@ pub enum Rejection {
     Malformed,
     /// Our own AS is in its path (RFC 4271 §9.1.2).
     AsLoop,
-    /// It is our own, reflected (RFC 4456 §8).
-    OwnOriginator,
     /// An external peer's AS is not the first of the path.
     FirstAs,
     /// The label is no VNI.
@@ -196,7 +194,6 @@ impl fmt::Display for Rejection {
         f.write_str(match self {
             Self::Malformed => "malformed, treated as withdrawn",
             Self::AsLoop => "our own AS is in its path",
-            Self::OwnOriginator => "our own route came back",
             Self::FirstAs => "the path does not start with the peer's AS",
             Self::VniZero => "VNI 0",
             Self::NoStationMac => "MAC address of no station",

@@ -347,6 +347,10 @@ impl Speaker {
         for part in parts {
             match part {
                 Part::Withdraw(nlri) => self.rib.withdraw(id, &nlri, now),
+                Part::Own(nlri) => {
+                    self.peers[usize::from(id.0)].own_routes += nlri.len() as u64;
+                    self.rib.withdraw(id, &nlri, now);
+                }
                 Part::Refuse(nlri, reason) => self.rib.refuse(id, &nlri, reason, now),
                 Part::Announce(nlri, attributes) => {
                     self.rib.announce(id, nlri, *attributes, now);

@@ -27,11 +27,15 @@ pub(crate) enum Nlri {
 }
 
 impl Nlri {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Evpn(routes) => routes.is_empty(),
-            Self::Unicast(prefixes) => prefixes.is_empty(),
+            Self::Evpn(routes) => routes.len(),
+            Self::Unicast(prefixes) => prefixes.len(),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -40,6 +44,9 @@ impl Nlri {
 pub(crate) enum Part {
     Withdraw(Nlri),
     Announce(Nlri, Box<Attributes>),
+    /// Our own, reflected (RFC 4456 §8): what was there before counts as withdrawn. That is what a reflector does, and no
+    /// fault.
+    Own(Nlri),
     /// Announced, but not usable: what was there before counts as withdrawn.
     Refuse(Nlri, Rejection),
     EndOfRib(Family),
@@ -132,6 +139,7 @@ pub(crate) fn parse(
         let new = Attributes::new(next_hop, &attributes, context.internal);
         parts.push(match refusal.or_else(|| looped(&new, context)) {
             Some(reason) => Part::Refuse(nlri, reason),
+            None if new.originator == Some(context.router_id) => Part::Own(nlri),
             None => Part::Announce(nlri, Box::new(new)),
         });
     }
@@ -198,12 +206,10 @@ fn agreed(context: &Context<'_>, family: Option<Family>) -> Option<Family> {
     family.filter(|family| context.families.contains(family))
 }
 
-/// RFC 4271 §9.1.2, RFC 4456 §8; and that an external peer puts itself first (RFC 4271 §6.3).
+/// RFC 4271 §9.1.2; and that an external peer puts itself first (RFC 4271 §6.3).
 fn looped(attributes: &Attributes, context: &Context<'_>) -> Option<Rejection> {
     if attributes.as_path.contains(&context.local_asn) {
         Some(Rejection::AsLoop)
-    } else if attributes.originator == Some(context.router_id) {
-        Some(Rejection::OwnOriginator)
     } else if !context.internal && attributes.neighbour_as() != Some(context.peer_asn) {
         Some(Rejection::FirstAs)
     } else {
