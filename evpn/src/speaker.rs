@@ -6,7 +6,7 @@ mod views;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustbgpd_wire::RouteRefreshSubtype;
 use wire::{MacAddr, Vni};
@@ -23,6 +23,10 @@ use crate::session::{self, ConnectionId, Session};
 use crate::update::Part;
 use peer::Peer;
 pub use views::PeerView;
+
+/// How long stale routes of a peer that is back are kept until it has told all. The restart time is for its coming back
+/// alone; RFC 4724 §4.2 wants a limit for this too.
+const STALE_LIMIT: Duration = Duration::from_secs(360);
 
 /// What a speaker wants done, or tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,7 +316,7 @@ impl Speaker {
                     self.rib.peer_up(id, negotiated.peer_router_id, internal);
                     let lasts = self.out.each_ref().map(Journal::last);
                     self.peers[usize::from(id.0)].up(&negotiated, internal, &self.local, lasts);
-                    self.forget_unconfirmable(id, &negotiated);
+                    self.await_confirmation(id, &negotiated, now);
                 }
                 session::Output::Parts(parts) => self.take_in(id, parts, now),
                 session::Output::Refresh(family, subtype) => self.refresh_asked(id, family, subtype),
@@ -416,15 +420,21 @@ impl Speaker {
         self.bury();
     }
 
-    /// Back from a restart: routes of families for which the peer has lost its forwarding state go (RFC 4724 §4.2).
-    fn forget_unconfirmable(&mut self, id: PeerId, negotiated: &rustbgpd_fsm::NegotiatedSession) {
+    /// Back from a restart: routes of families for which the peer has lost its forwarding state go; others stay until it
+    /// has told all (RFC 4724 §4.2).
+    fn await_confirmation(&mut self, id: PeerId, negotiated: &rustbgpd_fsm::NegotiatedSession, now: Instant) {
         for family in Family::ALL {
+            let keep_stale = &mut self.peers[usize::from(id.0)].keep_stale[family.index()];
+            if keep_stale.is_none() {
+                continue;
+            }
             let (afi, safi) = family.codes();
             let preserved = negotiated
                 .peer_gr_families
                 .iter()
                 .any(|kept| (kept.afi, kept.safi) == (afi, safi) && kept.forwarding_preserved);
-            if !preserved && self.peers[usize::from(id.0)].keep_stale[family.index()].take().is_some() {
+            *keep_stale = preserved.then_some(now + STALE_LIMIT);
+            if !preserved {
                 self.rib.sweep_stale(id, family);
             }
         }

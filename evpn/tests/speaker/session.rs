@@ -303,6 +303,40 @@ fn routes_outlive_a_restart_if_that_was_agreed() {
 }
 
 #[test]
+fn a_peer_that_is_back_has_time_to_tell_its_routes() {
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| {
+        open.hold_time = 0;
+        with_graceful_restart(open, 100);
+    };
+    let agree = |config: &mut evpn::PeerConfig| {
+        config.hold_time = 0;
+        config.graceful_restart = Some(120);
+    };
+    let mut scripted = Scripted::up(agree, restart);
+    (1..=2).for_each(|number| tell(&mut scripted, number));
+    scripted.lose_connection();
+    scripted.wait(seconds(90));
+    scripted.again(restart);
+    // Longer than the restart time, from the loss and from its coming back.
+    scripted.wait(seconds(200));
+    assert_eq!(scripted.speaker.stations(), 2);
+    tell(&mut scripted, 1);
+    // But not for ever.
+    scripted.wait(seconds(161));
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+
+    // One that has lost its forwarding state has nothing to confirm.
+    scripted.lose_connection();
+    scripted.again(|open| {
+        restart(open);
+        if let Some(Capability::GracefulRestart { families, .. }) = open.capabilities.last_mut() {
+            families[0].forwarding_preserved = false;
+        }
+    });
+    assert_eq!(scripted.speaker.stations(), 0);
+}
+
+#[test]
 fn routes_go_with_the_session_if_restart_was_not_agreed_or_the_peer_is_dead() {
     let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
     let mut scripted = Scripted::up(|_| {}, restart);
