@@ -24,8 +24,8 @@ use crate::update::Part;
 use peer::Peer;
 pub use views::PeerView;
 
-/// How long stale routes of a peer that is back are kept until it has told all. The restart time is for its coming back
-/// alone; RFC 4724 §4.2 wants a limit for this too.
+/// How long stale routes are kept of a peer that is back, until it has told all (RFC 4724 §4.2: the restart time is for
+/// its coming back alone), or of one that has begun to tell all again (RFC 7313 §4.2).
 const STALE_LIMIT: Duration = Duration::from_secs(360);
 
 /// What a speaker wants done, or tells.
@@ -118,7 +118,7 @@ impl Speaker {
         self.follow(peer, now);
     }
 
-    /// Ends a session with words for the peer's operator (RFC 9003), at most 128 bytes.
+    /// Ends a session with words for the peer's operator: 128 bytes of them are sent, of 255 that RFC 9003 allows.
     pub fn stop_peer(&mut self, peer: PeerId, communication: &str, now: Instant) {
         self.session(peer).stop(communication, now);
         self.follow(peer, now);
@@ -319,7 +319,7 @@ impl Speaker {
                     self.await_confirmation(id, &negotiated, now);
                 }
                 session::Output::Parts(parts) => self.take_in(id, parts, now),
-                session::Output::Refresh(family, subtype) => self.refresh_asked(id, family, subtype),
+                session::Output::Refresh(family, subtype) => self.refresh_asked(id, family, subtype, now),
                 session::Output::Down { reason, retained, keep } => {
                     self.down(id, &retained, now + keep);
                     self.tell_down(id, reason);
@@ -392,14 +392,20 @@ impl Speaker {
     }
 
     /// The peer asks for our routes, or tells that it will tell its own again (RFC 7313 §4).
-    fn refresh_asked(&mut self, id: PeerId, family: Family, subtype: RouteRefreshSubtype) {
+    fn refresh_asked(&mut self, id: PeerId, family: Family, subtype: RouteRefreshSubtype, now: Instant) {
+        let peer = &mut self.peers[usize::from(id.0)];
         match subtype {
-            RouteRefreshSubtype::Normal => {
-                let last = self.out[family.index()].last();
-                self.peers[usize::from(id.0)].tell_again(family, last);
+            RouteRefreshSubtype::Normal => peer.tell_again(family, self.out[family.index()].last()),
+            // Marks that were not agreed on say nothing.
+            _ if !peer.enhanced_refresh => {}
+            RouteRefreshSubtype::BoRR => {
+                peer.keep_stale[family.index()] = Some(now + STALE_LIMIT);
+                self.rib.mark_stale(id, family);
             }
-            RouteRefreshSubtype::BoRR => self.rib.mark_stale(id, family),
-            RouteRefreshSubtype::EoRR => self.rib.sweep_stale(id, family),
+            RouteRefreshSubtype::EoRR => {
+                peer.keep_stale[family.index()] = None;
+                self.rib.sweep_stale(id, family);
+            }
             _ => {}
         }
     }

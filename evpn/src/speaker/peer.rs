@@ -43,7 +43,8 @@ pub(super) struct Peer {
     pub(super) own_routes: u64,
     /// States without a connection that it went through in a row.
     tries: u32,
-    enhanced_refresh: bool,
+    /// Marks of a refresh were agreed on (RFC 7313).
+    pub(super) enhanced_refresh: bool,
 }
 
 impl Peer {

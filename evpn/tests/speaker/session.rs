@@ -379,6 +379,31 @@ fn a_refresh_is_answered_with_everything_between_its_marks() {
 }
 
 #[test]
+fn marks_of_a_refresh_count_if_agreed_and_not_for_ever() {
+    let agree = |open: &mut rustbgpd_wire::OpenMessage| {
+        open.hold_time = 0;
+        open.capabilities.push(Capability::EnhancedRouteRefresh);
+    };
+    let mark = |subtype| {
+        Message::RouteRefresh(RouteRefreshMessage::new_with_subtype(Afi::L2Vpn, Safi::Evpn, subtype))
+    };
+    let mut scripted = Scripted::up(|config| config.hold_time = 0, agree);
+    (1..=2).for_each(|number| tell(&mut scripted, number));
+    scripted.say(&mark(RouteRefreshSubtype::BoRR));
+    tell(&mut scripted, 1);
+    scripted.wait(seconds(359));
+    assert_eq!(scripted.speaker.stations(), 2);
+    scripted.wait(seconds(2));
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    tell(&mut scripted, 1);
+    scripted.say(&mark(RouteRefreshSubtype::BoRR));
+    scripted.say(&mark(RouteRefreshSubtype::EoRR));
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+}
+
+#[test]
 fn leaving_withdraws_before_it_ends() {
     let mut sim = Sim::new(1);
     let (a, b) = (sim.add(ASN), sim.add(ASN));
