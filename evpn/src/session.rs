@@ -315,7 +315,14 @@ impl Session {
     fn message(&mut self, id: ConnectionId, message: Message, now: Instant) {
         match message {
             Message::Open(open) if self.survives_collision(id, &open, now) => {
+                let before = self.established().map(|(before, _)| before).filter(|&before| before != id);
                 self.handle(id, Event::OpenReceived(open), now);
+                // RFC 4724 §5: the OPEN of a peer that has restarted ends the session from before; one that does not fit
+                // ends its own connection alone.
+                let fits = self.connection(id).is_some_and(|new| new.state() == Fsm::OpenConfirm);
+                if let Some(before) = before.filter(|_| fits) {
+                    self.drop_connection(before, DownReason::Closed);
+                }
             }
             Message::Keepalive => self.handle(id, Event::KeepaliveReceived, now),
             Message::Notification(notification) => {
@@ -396,9 +403,8 @@ impl Session {
             dialled == ours_wins
         };
         let (loser, keep) = if wins { (other.id, true) } else { (id, false) };
-        if is_up(other) && wins {
-            self.drop_connection(loser, DownReason::Closed);
-        } else {
+        // A session is given up when the OPEN has been looked at.
+        if !(is_up(other) && wins) {
             let cease = NotificationMessage::new(
                 NotificationCode::Cease,
                 cease_subcode::CONNECTION_COLLISION_RESOLUTION,

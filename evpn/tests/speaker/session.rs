@@ -337,6 +337,32 @@ fn a_peer_that_is_back_has_time_to_tell_its_routes() {
 }
 
 #[test]
+fn a_second_connection_ends_the_session_only_with_an_open_that_fits() {
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
+    let mut scripted = Scripted::up(|config| config.graceful_restart = Some(120), restart);
+    tell(&mut scripted, 1);
+    scripted.heard();
+    let before = scripted.connection;
+    scripted.again(|open| {
+        restart(open);
+        open.bgp_identifier = std::net::Ipv4Addr::UNSPECIFIED;
+    });
+    assert_eq!((scripted.heard_notification(), scripted.closed), (Some((2, 3)), true));
+    assert_eq!((scripted.state(), scripted.speaker.stations()), (SessionState::Established, 1));
+    (scripted.connection, scripted.closed) = (before, false);
+    tell(&mut scripted, 2);
+    assert_eq!((scripted.speaker.stations(), scripted.closed), (2, false));
+
+    // With one that fits, the session is the new connection's, and routes wait to be confirmed.
+    scripted.again(restart);
+    assert_eq!((scripted.state(), scripted.speaker.stations()), (SessionState::Established, 2));
+    assert_eq!(scripted.down(), Some(&DownReason::Closed));
+    tell(&mut scripted, 2);
+    scripted.say(&end_of_rib());
+    assert_eq!(scripted.speaker.stations(), 1);
+}
+
+#[test]
 fn routes_go_with_the_session_if_restart_was_not_agreed_or_the_peer_is_dead() {
     let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
     let mut scripted = Scripted::up(|_| {}, restart);
