@@ -430,6 +430,49 @@ fn marks_of_a_refresh_count_if_agreed_and_not_for_ever() {
 }
 
 #[test]
+fn an_end_for_good_is_a_hard_reset_where_routes_would_be_kept() {
+    for (notification, ours, hard) in
+        [(true, Some(120), true), (false, Some(120), false), (true, None, false)]
+    {
+        let up = || {
+            Scripted::up(
+                |config| {
+                    config.graceful_restart = ours;
+                    config.max_routes = 0;
+                },
+                |open| {
+                    with_graceful_restart(open, 100);
+                    if let Some(Capability::GracefulRestart { notification: bit, .. }) =
+                        open.capabilities.last_mut()
+                    {
+                        *bit = notification;
+                    }
+                },
+            )
+        };
+        let last = |scripted: &mut Scripted| match scripted.heard().pop() {
+            Some(Message::Notification(last)) => ((last.code.as_u8(), last.subcode), last.data.to_vec()),
+            other => panic!("{other:?}"),
+        };
+        let mut scripted = up();
+        scripted.speaker.stop_peer(scripted.peer, "moved", scripted.now);
+        let plain = ((6, 2), b"\x05moved".to_vec());
+        let wrapped = ((6, 9), b"\x06\x02\x05moved".to_vec());
+        assert_eq!(last(&mut scripted), if hard { wrapped } else { plain });
+
+        let mut scripted = up();
+        tell(&mut scripted, 1);
+        let (codes, data) = last(&mut scripted);
+        assert_eq!((codes, data.starts_with(&[6, 1])), if hard { ((6, 9), true) } else { ((6, 1), false) });
+
+        // One that may come back at once is not for good.
+        let mut scripted = up();
+        scripted.say_bytes(&[0x55; 19]);
+        assert_eq!(last(&mut scripted).0, (1, 1));
+    }
+}
+
+#[test]
 fn leaving_withdraws_before_it_ends() {
     let mut sim = Sim::new(1);
     let (a, b) = (sim.add(ASN), sim.add(ASN));
