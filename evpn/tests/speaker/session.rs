@@ -303,6 +303,35 @@ fn routes_outlive_a_restart_if_that_was_agreed() {
 }
 
 #[test]
+fn a_new_process_says_that_it_has_restarted_and_forgotten() {
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
+    let marks = |scripted: &mut Scripted| {
+        let heard = scripted.heard();
+        let Some(Message::Open(open)) = heard.first() else { panic!("{heard:?}") };
+        let marks = |capability: &Capability| match capability {
+            Capability::GracefulRestart { restart_state, families, .. } => {
+                Some((*restart_state, families.iter().map(|family| family.forwarding_preserved).collect()))
+            }
+            _ => None,
+        };
+        open.capabilities.iter().find_map(marks)
+    };
+    let mut scripted = Scripted::connected(|config| config.graceful_restart = Some(120));
+    assert_eq!(marks(&mut scripted), Some((true, vec![false])));
+    // Until there has been a session, the peer has not heard of it.
+    scripted.lose_connection();
+    scripted.again(restart);
+    assert_eq!(
+        (scripted.state(), marks(&mut scripted)),
+        (SessionState::Established, Some((true, vec![false])))
+    );
+    // The process outlives the session, and so does its forwarding state.
+    scripted.lose_connection();
+    scripted.again(restart);
+    assert_eq!(marks(&mut scripted), Some((false, vec![true])));
+}
+
+#[test]
 fn a_peer_that_is_back_has_time_to_tell_its_routes() {
     let restart = |open: &mut rustbgpd_wire::OpenMessage| {
         open.hold_time = 0;
