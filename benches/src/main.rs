@@ -5,6 +5,7 @@
 
 mod bgp;
 mod clock;
+mod cluster;
 mod figure;
 mod limit;
 mod pipeline;
@@ -34,8 +35,16 @@ fn main() -> ExitCode {
         ["veth", "--short"] => vxgate().and_then(|vxgate| veth::short(&vxgate)),
         ["bgp"] => bgp(None),
         ["bgp", part @ ("offline" | "reflector" | "forwarding")] => bgp(Some(part)),
+        ["cluster"] => cluster(cluster::RUNS),
+        ["cluster", runs] => match runs.parse() {
+            Ok(runs @ 1..) => cluster(runs),
+            _ => Err("cluster: RUNS is a number from 1".into()),
+        },
         [startup::MEMORY] => startup::print_memory(),
-        _ => Err("usage: vxgate-bench pipeline|table|rules|bgp [PART]|pktgen|veth [--short]".into()),
+        _ => {
+            Err("usage: vxgate-bench pipeline|table|rules|bgp [PART]|cluster [RUNS]|pktgen|veth [--short]"
+                .into())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,6 +93,12 @@ fn pktgen(cores: Cores) -> Result<(), Error> {
 fn veth() -> Result<(), Error> {
     let figures = veth::figures(&vxgate()?)?;
     Report::new(veth::CORE, veth::modes(), figures).publish("veth")
+}
+
+/// With this many runs of the first fault.
+fn cluster(runs: usize) -> Result<(), Error> {
+    let figures = cluster::figures(&vxgate()?, runs)?;
+    Report::new(cores()?.own.id, cluster::modes(), figures).publish("cluster")
 }
 
 /// The binary, beside this one.
