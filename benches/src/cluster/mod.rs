@@ -11,7 +11,7 @@ mod stage;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lab::Failure;
+use lab::{Failure, GapWindow};
 use serde_json::{Value, json};
 
 use self::stage::{Stage, Trial};
@@ -49,6 +49,7 @@ pub(crate) fn modes() -> Value {
     json!({
         "mode": "floating", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256,
         "scheduling": "SCHED_FIFO: BFD 40, cluster 39, worker 10, probe 1; all else ordinary",
+        "repetitions": {"all down": RUNS, "others": FEW},
         "probe": "1 ms, each way, both families, 8 overlays",
         "ingress": "static routes at the router, by the shards' uplink addresses",
     })
@@ -61,7 +62,8 @@ pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<Vec<Figure>, Error> 
     let (few, mut figures) = series(&mut stage, Failure::AllDown, "all down", runs)?;
     let mut duplicates = few.duplicates;
     let goals = |figures: &mut [Figure], first: Goal, second: Goal| {
-        for pair in figures.chunks_mut(2) {
+        // Behind those of the ways there are figures without a goal.
+        for pair in figures[..2 * WAYS.len()].chunks_mut(2) {
             let [median, worst] = pair else { continue };
             *median = median.clone().goal(first);
             *worst = worst.clone().goal(second);
@@ -119,26 +121,29 @@ fn series(
     name: &str,
     runs: usize,
 ) -> Result<(Series, Vec<Figure>), Error> {
+    let worst = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
     let begin = Instant::now();
     let mut gaps: [Vec<f64>; 4] = Default::default();
     let (mut lost, mut duplicates, mut still) = ([0; 4], 0, Vec::new());
+    let (mut moved, mut back) = (Vec::new(), Vec::new());
     while gaps[0].len() < runs && (gaps[0].is_empty() || begin.elapsed() < TIME) {
         let trial = stage.trial(failure)?;
-        let seen = Seen::of(&trial, stage);
-        eprintln!("{name}, run {} of {runs}: {}", gaps[0].len() + 1, seen.line(&trial));
+        let (seen, after) = (Seen::of(&trial.window, stage), Seen::of(&trial.back, stage));
+        eprintln!("{name}, run {} of {runs}: {}", gaps[0].len() + 1, seen.line(&trial, &after));
         for way in 0..WAYS.len() {
             gaps[way].push(seen.gaps[way]);
             lost[way] += seen.lost[way];
         }
         duplicates += seen.duplicates;
         still.push(seen.still);
+        moved.extend(trial.known.map(|(_, moved)| moved));
+        back.push(worst(&after.gaps));
     }
     let medians = gaps.each_ref().map(|gaps| median(gaps.iter().copied()));
-    let worst = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
     let mut figures = Vec::new();
     for (way, gaps) in gaps.iter().enumerate() {
         let note = format!(
-            "{} lost in {} runs; the probe itself stood still {:.0} ms at most, {:.0} in the middle",
+            "{} lost of {} runs; the probe itself stood still {:.0} ms at most, {:.0} in the middle",
             lost[way],
             gaps.len(),
             worst(&still),
@@ -147,6 +152,14 @@ fn series(
         let figure = |what, value| Figure::new(format!("{name}, {}: {what}", WAYS[way]), value, "ms");
         figures.extend([figure("median", medians[way]).note(note), figure("worst", worst(gaps))]);
     }
+    let more = |what: &str, values: &[f64]| {
+        let note = format!("worst {:.0}, of {} runs", worst(values), values.len());
+        Figure::new(format!("{name}: {what}, median"), median(values.iter().copied()), "ms").note(note)
+    };
+    if !moved.is_empty() {
+        figures.push(more("until the last survivor has moved its shards", &moved));
+    }
+    figures.push(more("longest gap when it comes back", &back));
     Ok((Series { medians, duplicates }, figures))
 }
 
@@ -163,8 +176,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(trial: &Trial, stage: &Stage) -> Self {
-        let window = &trial.window;
+    fn of(window: &GapWindow, stage: &Stage) -> Self {
         let mut seen = Self {
             gaps: [0.0; 4],
             lost: [0; 4],
@@ -186,19 +198,22 @@ impl Seen {
         seen
     }
 
-    fn line(&self, trial: &Trial) -> String {
+    fn line(&self, trial: &Trial, after: &Self) -> String {
         let known = trial.known.map_or_else(String::new, |(known, moved)| {
             format!("; known after {known:.0}, moved after {moved:.0}")
         });
-        let back = |count: fn(&lab::FlowWindow) -> u64| trial.back.flows.iter().map(count).sum::<u64>();
         format!(
-            "{:.0?} ms{known}; other overlays {:.0}, the probe stood still {:.0}; twice {}; when it came back: {} lost, {} twice",
+            "{:.0?} ms, lost {:?}, twice {}{known}; other overlays {:.0}, the probe stood still {:.0}; \
+             when it came back {:.0?} ms, lost {:?}, twice {}, the probe {:.0}",
             self.gaps,
+            self.lost,
+            self.duplicates,
             self.others,
             self.still,
-            self.duplicates,
-            back(lab::FlowWindow::lost),
-            back(|flow| flow.duplicates)
+            after.gaps,
+            after.lost,
+            after.duplicates,
+            after.still
         )
     }
 }
