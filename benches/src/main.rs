@@ -97,8 +97,8 @@ fn veth() -> Result<(), Error> {
 
 /// With this many runs of the first fault.
 fn cluster(runs: usize) -> Result<(), Error> {
-    let figures = cluster::figures(&vxgate()?, runs)?;
-    Report::new(cores()?.own.id, cluster::modes(), figures).publish("cluster")
+    let (figures, modes) = cluster::figures(&vxgate()?, runs)?;
+    Report::new(cores()?.own.id, modes, figures).publish("cluster")
 }
 
 /// The binary, beside this one.

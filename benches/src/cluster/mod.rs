@@ -45,9 +45,9 @@ const FAULTS: [(Failure, &str); 5] = [
 const WAYS: [&str; 4] = ["egress IPv4", "egress IPv6", "ingress IPv4", "ingress IPv6"];
 
 /// How it is measured.
-pub(crate) fn modes() -> Value {
+fn modes(ports: &Value) -> Value {
     json!({
-        "mode": "floating", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256,
+        "mode": "floating", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256, "ports": ports,
         "scheduling": "SCHED_FIFO: BFD 40, cluster 39, worker 10, probe 1; all else ordinary",
         "repetitions": {"all down": RUNS, "others": FEW},
         "probe": "1 ms, each way, both families, 8 overlays",
@@ -55,10 +55,11 @@ pub(crate) fn modes() -> Value {
     })
 }
 
-/// Measures all; `runs` of the first fault.
-pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<Vec<Figure>, Error> {
+/// Measures all, with so many `runs` of the first fault: figures, and how it was measured.
+pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value), Error> {
     let mut stage = Stage::new(vxgate, FEW_OVERLAYS)?;
     say_opened(&stage, FEW_OVERLAYS);
+    let ports = stage.ports()?;
     let (few, mut figures) = series(&mut stage, Failure::AllDown, "all down", runs)?;
     let mut duplicates = few.duplicates;
     let goals = |figures: &mut [Figure], first: Goal, second: Goal| {
@@ -94,7 +95,7 @@ pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<Vec<Figure>, Error> 
         );
         figures.push(figure.goal(MANY));
     }
-    Ok(figures)
+    Ok((figures, modes(&ports)))
 }
 
 fn say_opened(stage: &Stage, overlays: u32) {

@@ -72,6 +72,19 @@ impl Stage {
         Ok(stage)
     }
 
+    /// How gateways are bound to their netdevs: what was really had.
+    pub(super) fn ports(&self) -> Result<Value, Error> {
+        let mut ports = serde_json::Map::new();
+        for member in &self.cluster.gateways {
+            for port in member.gateway.show("ports")?.as_array().into_iter().flatten() {
+                let text = |key: &str| port[key].as_str().unwrap_or("unknown").to_owned();
+                let name = format!("gateway {} {}", member.number, text("interface"));
+                ports.insert(name, format!("{}, {}", text("xdp"), text("bind")).into());
+            }
+        }
+        Ok(ports.into())
+    }
+
     /// How many of the probed overlays the victim serves, and how many there are.
     pub(super) fn probed(&self) -> (usize, usize) {
         (self.victims.iter().filter(|of_victim| **of_victim).count(), self.victims.len())
