@@ -62,8 +62,8 @@ impl Stations {
     }
 
     /// A route was refused, since its station is full.
-    pub(super) fn crowd(&mut self, vni: Option<Vni>, mac: MacAddr) {
-        if let Some(station) = vni.and_then(|vni| self.stations.get_mut(&(vni, mac))) {
+    pub(super) fn crowd(&mut self, vni: Vni, mac: MacAddr) {
+        if let Some(station) = self.stations.get_mut(&(vni, mac)) {
             station.crowded = true;
         }
     }
@@ -243,7 +243,6 @@ fn best<'t>(table: &'t Table<EvpnKey>, first: RouteId, rules: Rules<'_>) -> Opti
     if entry.next == NONE {
         return entry.best();
     }
-    let mut paths = chain(table, first).filter_map(|(_, entry)| entry.best());
-    let place = rules.best(paths.clone())?;
-    paths.nth(place)
+    let paths = chain(table, first).filter_map(|(_, entry)| entry.best());
+    rules.best(paths.enumerate()).map(|(_, path)| path)
 }
