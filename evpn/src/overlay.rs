@@ -115,27 +115,39 @@ impl Overlays {
         Ok(Standing::Eligible)
     }
 
-    /// Chooses the best path of a route; the overlay in which it counts, if any.
-    fn choose(&mut self, entry: &mut Entry<EvpnKey>, rules: Rules<'_>) -> Option<Vni> {
-        let rules = Rules { mac: matches!(entry.key, EvpnKey::MacIp(_)), ..rules };
-        for path in &mut entry.paths {
-            path.standing = self.import(&entry.key, path).unwrap_or_else(Standing::Rejected);
+    /// Chooses the best path of a route; the overlay in which it counts, if any, and the route whose place it takes there
+    /// (if that `may_displace` any).
+    fn choose(
+        &mut self,
+        table: &mut Table<EvpnKey>,
+        id: RouteId,
+        rules: Rules<'_>,
+        may_displace: bool,
+    ) -> Option<(Vni, Option<RouteId>)> {
+        let Entry { key, paths, .. } = table.get_mut(id);
+        let rules = Rules { mac: matches!(key, EvpnKey::MacIp(_)), ..rules };
+        for path in paths {
+            path.standing = self.import(key, path).unwrap_or_else(Standing::Rejected);
         }
         loop {
+            let entry = table.get_mut(id);
             entry.best = rules.choose(&entry.paths);
             let path = entry.best().filter(|path| path.standing == Standing::Eligible)?;
             let EvpnKey::MacIp(key) = &entry.key else {
-                return path.attributes.replication.and_then(|(vni, _)| Vni::new(vni));
+                return path.attributes.replication.and_then(|(vni, _)| Vni::new(vni)).map(|vni| (vni, None));
             };
-            let vni = Vni::new(path.label)?;
+            let (vni, mac) = (Vni::new(path.label)?, key.mac);
             // One that counts already takes no further place.
-            if entry.vni == vni.value() || !self.stations.is_full(vni, key.mac) {
-                return Some(vni);
+            if entry.vni == vni.value() || !self.stations.is_full(vni, mac) {
+                return Some((vni, None));
             }
-            self.stations.crowd(vni, key.mac);
+            self.stations.crowd(vni, mac);
+            if may_displace && let Some(greedy) = self.stations.greediest(table, id, vni, mac) {
+                return Some((vni, Some(greedy)));
+            }
             // Of another overlay there may still be some.
-            let same = |path: &&mut Path| path.label == vni.value() && path.standing == Standing::Eligible;
-            for path in entry.paths.iter_mut().filter(same) {
+            let paths = table.get_mut(id).paths.iter_mut();
+            for path in paths.filter(|path| path.counts_in(vni)) {
                 path.standing = Standing::Rejected(Rejection::TooManyRoutes);
             }
         }
@@ -151,17 +163,35 @@ impl Overlays {
         now: Instant,
         told: &mut VecDeque<Told>,
     ) {
+        self.look_at(table, id, rules, true, now, told);
+    }
+
+    fn look_at(
+        &mut self,
+        table: &mut Table<EvpnKey>,
+        id: RouteId,
+        rules: Rules<'_>,
+        may_displace: bool,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) {
+        let was = Vni::new(table.get(id).vni);
+        let (vni, greedy) = self.choose(table, id, rules, may_displace).unzip();
         let entry = table.get_mut(id);
-        let was = Vni::new(entry.vni);
-        let vni = self.choose(entry, rules);
         tell_rejections(entry, told);
         match &entry.key {
-            EvpnKey::MacIp(_) => {
+            EvpnKey::MacIp(key) => {
+                let mac = key.mac;
                 if let Some(was) = was.filter(|_| was != vni) {
+                    self.stations.make_room(was, mac, now);
                     self.stations.unlink(table, id, was, rules, now, told);
                 }
                 if let Some(vni) = vni {
                     self.stations.link(table, id, vni, rules, now, told);
+                    if let Some(greedy) = greedy.flatten() {
+                        self.stations.unlink(table, greedy, vni, rules, now, told);
+                        self.look_at(table, greedy, rules, false, now, told);
+                    }
                 }
             }
             EvpnKey::Other(_) => {

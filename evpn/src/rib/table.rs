@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use rustbgpd_wire::ExtendedCommunity;
+use wire::Vni;
 
 use crate::attributes::Attributes;
 use crate::event::{PeerId, Rejection};
@@ -45,6 +46,13 @@ pub(crate) struct Path {
     pub(crate) standing: Standing,
     /// As the operator knows it: a rejection is told once, however often the route is looked at.
     pub(crate) told: Standing,
+}
+
+impl Path {
+    /// Whether this path of a MAC/IP route may count in an overlay.
+    pub(crate) fn counts_in(&self, vni: Vni) -> bool {
+        self.label == vni.value() && self.standing == Standing::Eligible
+    }
 }
 
 /// What few routes have.

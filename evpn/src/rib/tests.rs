@@ -10,6 +10,8 @@ use rustbgpd_wire::{
 
 use super::*;
 
+mod places;
+
 const PEERS: u16 = 4;
 const VNI: u32 = 7;
 /// A tunnel that is not VXLAN.
