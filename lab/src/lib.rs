@@ -6,9 +6,11 @@
 //!
 //! Stations have addresses of their own ([`OverlayLink::station`]) or get them as clients do
 //! ([`OverlayLink::client`], [`Nic::autoconf`], [`DhcpClient`]); they are kept apart ([`OverlayLink::isolate`]) and
-//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`Flows`], [`LatencyProbe`],
-//! [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
+//! roam ([`OverlayLink::roam`]). Probes ([`Ping`], [`Iperf`], [`transfer`], [`SteadyProbe`], [`GapProbe`], [`Flows`],
+//! [`LatencyProbe`], [`Traceroute`], [`Tracepath`]) and captures ([`Capture`]) tell what gets through, and how; a [`Storm`] tries to
 //! disturb it. Other makers' routing daemons speak BGP: [`Frr`], [`GoBgp`].
+//!
+//! Several gateways with FRR around them are a [`Cluster`], whose gateways [fail](ClusterGateway::fail) in many ways.
 //!
 //! Nothing outside the lab's namespaces is touched, and nothing remains: dropping the last handle of a lab
 //! tears it down, and what a crashed one left is removed by the next, or by [`clean`].
@@ -41,6 +43,7 @@
 mod advertisement;
 mod autoconf;
 mod capture;
+mod cluster;
 mod dhcp;
 mod ecn;
 mod endpoint;
@@ -63,6 +66,7 @@ mod wait;
 pub use advertisement::{AdvertisedPrefix, RouterAdvertisement};
 pub use autoconf::Autoconf;
 pub use capture::{Capture, CaptureFile, Fault};
+pub use cluster::{Cluster, ClusterGateway, ClusterOptions, Credentials, Failure};
 pub use dhcp::client::{DhcpClient, Lease};
 pub use dhcp::server::{DhcpPool, DhcpServer};
 pub use ecn::{CE, ECT_0, ECT_1, EcnCounters};
@@ -75,6 +79,7 @@ pub use link::{Offloads, VethEnd, VethOptions, set_offloads, veth, wait_link_up}
 pub use namespace::Namespace;
 pub use nic::{NicAddress, Uniqueness};
 pub use probe::flows::{Flows, FlowsReport};
+pub use probe::gaps::{FlowWindow, Gap, GapProbe, GapReport, GapWindow, ProbeFlow};
 pub use probe::iperf::{Iperf, IperfReport};
 pub use probe::latency::{LatencyProbe, LatencyReport};
 pub use probe::ping::{Ping, PingReport, RoundTrip};
@@ -92,4 +97,5 @@ pub use topology::{Family, Subnets, Topology, TopologyOptions};
 pub use wait::{Outcome, wait_until};
 
 pub use rustix::process::Signal;
+pub use sys::hold::HeldThread;
 pub use sys::packet::{PacketSocket, Watch};

@@ -1,6 +1,7 @@
 //! What gets through, and how well.
 
 pub(crate) mod flows;
+pub(crate) mod gaps;
 pub(crate) mod iperf;
 pub(crate) mod latency;
 pub(crate) mod ping;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sys::hold::HeldThread;
 
 use crate::error::{Error, Result, command_line};
 use crate::namespace::Namespace;
@@ -171,6 +172,27 @@ impl Process {
         }
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).map_err(|error| Error::io(format!("signal {}", self.name))(error.into()))
+    }
+
+    /// Stops one of its threads, the others go on: `"worker-0"`. Dropping what is returned lets it go on too.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no such thread, or it may not be traced (ptrace(2)).
+    pub fn hold_thread(&self, name: &str) -> Result<HeldThread> {
+        let tasks = format!("/proc/{}/task", self.pid());
+        let hold = || {
+            for task in fs::read_dir(&tasks)? {
+                let task = task?;
+                let number = task.file_name().to_str().and_then(|number| number.parse().ok());
+                // One that has just ended has no name.
+                let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+                if let Some(number) = number.filter(|_| comm.trim() == name) {
+                    return HeldThread::hold(number);
+                }
+            }
+            Err(std::io::Error::other("there is none of this name"))
+        };
+        hold().map_err(Error::io(format!("hold thread {name} of {}", self.name)))
     }
 
     /// Ends it by SIGKILL, unless it has ended, and waits for its end.

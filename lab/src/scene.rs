@@ -41,6 +41,15 @@ impl Site {
         Self { vni: vni(100 + u32::from(number)), v4, v6, endpoint }
     }
 
+    /// Overlay `index` of a block that fills 10.0.0.0/8 with subnets of /24 and fd00::/48 with such of /64: VNI `index` + 1.
+    /// The endpoint is over IPv4.
+    pub fn of_block(index: u16) -> Self {
+        let [high, low] = index.to_be_bytes();
+        let v4 = Ipv4Net::new_assert(Ipv4Addr::new(10, high, low, 0), 24);
+        let v6 = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0, 0, index, 0, 0, 0, 0), 64);
+        Self { vni: vni(u32::from(index) + 1), v4, v6, endpoint: Family::V4 }
+    }
+
     /// The router's addresses.
     pub fn routers(&self) -> [IpAddr; 2] {
         [self.address(Family::V4, 1), self.address(Family::V6, 1)]
@@ -54,12 +63,12 @@ impl Site {
         }
     }
 
-    fn mac(&self) -> MacAddr {
+    pub(crate) fn mac(&self) -> MacAddr {
         let [_, a, b, c] = self.vni.value().to_be_bytes();
         MacAddr([0x02, 0, 1, a, b, c])
     }
 
-    fn station_addresses(&self) -> [IpNet; 2] {
+    pub(crate) fn station_addresses(&self) -> [IpNet; 2] {
         let net = |family, len| IpNet::new_assert(self.address(family, Scene::STATION), len);
         [net(Family::V4, self.v4.prefix_len()), net(Family::V6, self.v6.prefix_len())]
     }

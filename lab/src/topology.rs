@@ -138,6 +138,7 @@ pub struct Topology {
     pub second_links: Option<SecondLinks>,
     blocks: Vec<IpNet>,
     mtu: u16,
+    queues: u16,
 }
 
 impl Topology {
@@ -168,17 +169,11 @@ impl Topology {
         let uplink = segment("uplink", options.mtu)?;
         let outer = segment("outer", options.mtu)?;
 
-        let attach = |addresses, queues| Attach { mac: None, addresses, queues };
-        let uplink0 = uplink.attach(
-            &gateway,
-            "uplink0",
-            attach(Self::UPLINK.addresses(Self::GATEWAY), options.queues),
-        )?;
-        gateway.ip(&default_routes(&Self::UPLINK.both(Self::ROUTER)))?;
-
-        let router_uplink =
-            uplink.attach(&router, "uplink", attach(Self::UPLINK.addresses(Self::ROUTER), 1))?;
-        outer.attach(&router, "outer", attach(Self::OUTER.addresses(Self::OUTER_ROUTER), 1))?;
+        let queues = options.queues;
+        let uplink0 = attach_uplink(&uplink, &gateway, Self::GATEWAY, queues)?;
+        let attach = |addresses| Attach { addresses, ..Attach::default() };
+        let router_uplink = uplink.attach(&router, "uplink", attach(Self::UPLINK.addresses(Self::ROUTER)))?;
+        outer.attach(&router, "outer", attach(Self::OUTER.addresses(Self::OUTER_ROUTER)))?;
         router.set("net.ipv4.ip_forward", "1")?;
         router.set("net.ipv6.conf.all.forwarding", "1")?;
         router.ip(&block_routes(&options.blocks))?;
@@ -188,8 +183,7 @@ impl Topology {
             let links = SecondLinks::build(lab, options, &underlay, first_uplink)?;
             (links.underlay[0].near.clone(), Some(links))
         } else {
-            let addresses = Self::UNDERLAY.addresses(Self::GATEWAY);
-            (underlay.attach(&gateway, "underlay0", attach(addresses, options.queues))?, None)
+            (attach_underlay(&underlay, &gateway, Self::GATEWAY, queues)?, None)
         };
 
         let (lab, blocks, mtu) = (lab.clone(), options.blocks.clone(), options.mtu);
@@ -206,7 +200,20 @@ impl Topology {
             second_links,
             blocks,
             mtu,
+            queues,
         })
+    }
+
+    /// One more gateway in a namespace `name`, number `number` on underlay and uplink: its netdevs `underlay0` and
+    /// `uplink0`, attached as the first gateway's are.
+    ///
+    /// # Errors
+    /// [`Error::Command`](crate::Error::Command) if the name is taken.
+    pub fn another_gateway(&self, name: &str, number: u8) -> Result<(Namespace, [Nic; 2])> {
+        let gateway = self.lab.namespace(name)?;
+        let uplink0 = attach_uplink(&self.uplink, &gateway, number, self.queues)?;
+        let underlay0 = attach_underlay(&self.underlay, &gateway, number, self.queues)?;
+        Ok((gateway, [underlay0, uplink0]))
     }
 
     /// An endpoint `name`, number `number` on the underlay, that tunnels over `family`.
@@ -264,6 +271,20 @@ impl Topology {
         host.namespace.ip(&block_routes(&self.blocks))?;
         Ok(host)
     }
+}
+
+/// A gateway's netdev on the underlay.
+fn attach_underlay(underlay: &Segment, gateway: &Namespace, number: u8, queues: u16) -> Result<Nic> {
+    let addresses = Topology::UNDERLAY.addresses(number);
+    underlay.attach(gateway, "underlay0", Attach { mac: None, addresses, queues })
+}
+
+/// A gateway's netdev on the uplink, and default routes by the router.
+fn attach_uplink(uplink: &Segment, gateway: &Namespace, number: u8, queues: u16) -> Result<Nic> {
+    let addresses = Topology::UPLINK.addresses(number);
+    let nic = uplink.attach(gateway, "uplink0", Attach { mac: None, addresses, queues })?;
+    gateway.ip(&default_routes(&Topology::UPLINK.both(Topology::ROUTER)))?;
+    Ok(nic)
 }
 
 /// Lines for `ip`: the blocks are reached through the gateway.

@@ -5,6 +5,7 @@
 
 pub mod datagram;
 pub mod ethtool;
+pub mod hold;
 pub mod netdev;
 pub mod packet;
 pub mod pages;

@@ -1,4 +1,4 @@
-//! What the kernel says of a netdev: ioctls of netdevice(7), in the calling thread's network namespace.
+//! What the kernel says of a netdev, and setting it up and down: ioctls of netdevice(7), in the calling thread's network namespace.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -22,13 +22,7 @@ impl Netdev {
     /// # Errors
     /// `ENODEV` if there is none.
     pub fn named(interface: &str) -> io::Result<Self> {
-        // SAFETY: socket(2) takes no pointers.
-        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel just gave us this descriptor, and nobody else knows of it.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        let socket = socket()?;
         let ask = |question| ask(&socket, interface, question);
         let answers = [
             ask(libc::SIOCGIFINDEX)?,
@@ -52,14 +46,51 @@ impl Netdev {
     }
 }
 
+/// Sets the netdev with this name up or down.
+///
+/// # Errors
+/// `ENODEV` if there is none; `PermissionDenied` without CAP_NET_ADMIN.
+pub fn set_up(interface: &str, up: bool) -> io::Result<()> {
+    let socket = socket()?;
+    let mut value = ask(&socket, interface, libc::SIOCGIFFLAGS)?;
+    // SAFETY: the field that the kernel fills in for this question, an integer.
+    let flags = i32::from(unsafe { value.ifru_flags });
+    let flags = if up { flags | libc::IFF_UP } else { flags & !libc::IFF_UP };
+    value.ifru_flags = flags as libc::c_short;
+    call(&socket, interface, libc::SIOCSIFFLAGS, value).map(drop)
+}
+
+/// Any socket will do.
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: socket(2) takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave us this descriptor, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Asks one question about a netdev.
 fn ask(
     socket: &OwnedFd,
     interface: &str,
     question: libc::c_ulong,
 ) -> io::Result<libc::__c_anonymous_ifr_ifru> {
+    // SAFETY: it is integers and pointers; all zeros is a value of it.
+    call(socket, interface, question, unsafe { std::mem::zeroed() })
+}
+
+/// Private, and called with those ioctls that take an `ifreq` by value and write into it alone.
+fn call(
+    socket: &OwnedFd,
+    interface: &str,
+    code: libc::c_ulong,
+    value: libc::__c_anonymous_ifr_ifru,
+) -> io::Result<libc::__c_anonymous_ifr_ifru> {
     // SAFETY: `ifreq` is integers, a name and pointers; all zeros is a value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_ifru = value;
     // The last byte stays zero.
     if interface.is_empty() || interface.len() >= request.ifr_name.len() {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
@@ -68,7 +99,7 @@ fn ask(
         *to = from as libc::c_char;
     }
     // SAFETY: `request` is what these ioctls take, and outlives the call; they write into it alone.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question as _, &raw mut request) };
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), code as _, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(request.ifr_ifru) }
 }
 
@@ -87,6 +118,7 @@ mod tests {
     fn names_that_cannot_be() {
         for name in ["", "no-such-netdev", "a-name-of-more-than-sixteen-bytes"] {
             assert_eq!(Netdev::named(name).unwrap_err().raw_os_error(), Some(libc::ENODEV), "{name:?}");
+            assert_eq!(set_up(name, false).unwrap_err().raw_os_error(), Some(libc::ENODEV), "{name:?}");
         }
     }
 }

@@ -117,6 +117,11 @@ impl Member {
         self.groups.owns(group)
     }
 
+    /// Who serves a group, as far as is known here; the lowest id if several say so, and this gateway first.
+    pub fn owner(&self, group: Group) -> Option<GatewayId> {
+        self.groups.owner(group)
+    }
+
     /// How many groups this gateway serves.
     pub fn owned(&self) -> u32 {
         self.groups.owned()

@@ -134,6 +134,12 @@ impl Responsibility {
         self.owned.len()
     }
 
+    pub(crate) fn owner(&self, group: Group) -> Option<GatewayId> {
+        let claims =
+            || self.peers.iter().find(|(_, claims)| claims.serves.contains(group.0)).map(|(&id, _)| id);
+        if self.owns(group) { Some(self.id) } else { claims() }
+    }
+
     pub(crate) fn owns(&self, group: Group) -> bool {
         self.owned.contains(group.0)
     }

@@ -22,7 +22,7 @@ use wire::Vni;
 
 use crate::bfd::{Bfd, BfdView};
 use crate::bgp::{Bgp, PathRow, PeerRow, RouteFilter};
-use crate::cluster::{Cluster, GatewayRow};
+use crate::cluster::{AssignmentRow, Cluster, GatewayRow};
 use crate::config::Settings;
 use crate::events::{EventRow, Events};
 use crate::observe::{self, Observe};
@@ -86,6 +86,8 @@ pub(crate) enum Question {
     Counters,
     /// The gateways of the cluster.
     Cluster,
+    /// The shards of the cluster, and who serves each.
+    Assignments,
     /// The peers of BGP.
     BgpPeers,
     /// Routes of BGP.
@@ -111,6 +113,7 @@ pub(crate) enum Answer {
     BgpPeers(Vec<PeerRow>),
     BgpRoutes(Vec<PathRow>),
     Cluster(Vec<GatewayRow>),
+    Assignments(Vec<AssignmentRow>),
     Bfd(BfdView),
     /// The bindings were handed to the engine.
     Imported,
@@ -212,7 +215,9 @@ impl Served<'_> {
     }
 
     async fn bfd(&self) -> Result<Answer, String> {
-        let bfd = self.bfd.ok_or("nothing in the configuration wants BFD: see bfd of [[bgp.peer]]")?;
+        let bfd = self
+            .bfd
+            .ok_or("nothing in the configuration wants BFD: see bfd of [[bgp.peer]], and [cluster]")?;
         bfd.view().await.map(Answer::Bfd).ok_or_else(|| "the thread of BFD has ended".into())
     }
 }
@@ -235,6 +240,10 @@ async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()>
         Ok(Request::Show(Question::Cluster)) => match served.cluster {
             Some(cluster) => Ok(Answer::Cluster(cluster.gateways())),
             None => Err("there is no [cluster] in the configuration".into()),
+        },
+        Ok(Request::Show(Question::Assignments)) => match served.cluster.and_then(Cluster::assignments) {
+            Some(rows) => Ok(Answer::Assignments(rows)),
+            None => Err("there are no shards: mode of [cluster] is not \"floating\"".into()),
         },
         Ok(Request::Show(question)) => show(question, engine, served.settings),
         Ok(Request::Events { follow }) => return tell_events(stream, served.events, follow).await,
@@ -322,7 +331,11 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
             Answer::Counters(of_workers.chain(deeds).collect())
         }
         // Answered where one can wait.
-        Question::BgpPeers | Question::BgpRoutes(_) | Question::Bfd | Question::Cluster => {
+        Question::BgpPeers
+        | Question::BgpRoutes(_)
+        | Question::Bfd
+        | Question::Cluster
+        | Question::Assignments => {
             return Err("whoever knows was not asked".into());
         }
     })

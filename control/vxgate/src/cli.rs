@@ -233,6 +233,8 @@ pub(crate) enum What {
     Counters,
     /// Gateways of the cluster: whether there is a session with each, since when, or why not; their weights.
     Cluster,
+    /// Shards of the cluster (mode `floating`): which gateway serves each, and its addresses.
+    Assignments,
     /// BFD: sessions, what was agreed, packets and why some were dropped, and when its own thread did not run.
     Bfd,
     /// BGP: peers, and the routes that they told.

@@ -12,6 +12,9 @@ use tracing::{info, warn};
 /// Events that are kept for who asks later, and that a slow follower may be behind.
 pub(crate) const KEPT: usize = 1024;
 
+/// Bytes of the detail of an event: much of it is what peers say.
+const LONGEST_DETAIL: usize = 1024;
+
 /// An event, as a line of JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -19,7 +22,9 @@ pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
     /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`, `suppressed`; of BFD `bfd`, `bfd-stolen`; of the
-    /// cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`.
+    /// cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`,
+    /// `cluster-member`, `cluster-peer`, `cluster-stage`, `cluster-moved`, `cluster-no-part`, `cluster-duplicate-id`,
+    /// `cluster-bad-message`.
     pub(crate) event: String,
     /// The peer of BGP that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -39,12 +44,15 @@ pub(crate) struct EventRow {
     /// The segment of a BFD session: an interface, or `multihop`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) segment: Option<String>,
-    /// What made a BFD session change.
+    /// What made a BFD session change, or shards move.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) cause: Option<String>,
     /// Microseconds since a BFD session had heard its peer; or in which the thread of BFD did not run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) silence_us: Option<u64>,
+    /// Microseconds from what made shards move until they had moved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) duration_us: Option<u64>,
     /// The state of a session, or why.
     pub(crate) detail: String,
 }
@@ -87,11 +95,17 @@ impl Events {
     }
 
     /// Something happened.
-    pub(crate) fn publish(&self, row: EventRow) {
+    pub(crate) fn publish(&self, mut row: EventRow) {
+        if row.detail.len() > LONGEST_DETAIL {
+            let end = row.detail.floor_char_boundary(LONGEST_DETAIL);
+            row.detail.truncate(end);
+            row.detail.push_str(" ...");
+        }
         // What is made of texts and numbers is always JSON.
         let line = serde_json::to_string(&row).unwrap_or_default();
         match row.event.as_str() {
-            "session" | "end-of-rib" | "recovered" | "bfd" | "cluster-up" => info!("event {line}"),
+            "session" | "end-of-rib" | "recovered" | "bfd" | "cluster-up" | "cluster-member"
+            | "cluster-peer" | "cluster-stage" | "cluster-moved" => info!("event {line}"),
             _ => warn!("event {line}"),
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,5 +130,10 @@ mod tests {
         }
         let (kept, _) = events.follow();
         assert_eq!((kept.len(), &*kept[0].detail), (KEPT, "1024"));
+        // Each of them too, in whole characters.
+        events.publish(EventRow::now("malformed", format!("a{}", "ü".repeat(5000))));
+        let (kept, _) = events.follow();
+        let detail = &kept.last().unwrap().detail;
+        assert_eq!((detail.len(), detail.ends_with("ü ...")), (LONGEST_DETAIL - 1 + 4, true), "{detail}");
     }
 }

@@ -9,11 +9,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use cluster::assign::ShardCount;
 use engine::{Config, Overlay, PortConfig, Role};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings};
+use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings, own_mac};
 use crate::mirror::kernel::{Link, RouteKind, Tables};
 use crate::mirror::netlink::blackhole_metric;
 
@@ -221,6 +222,9 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
         return Err(Obstacles(obstacles));
     }
 
+    let floating = settings.cluster.as_ref().and_then(|cluster| Some((cluster, cluster.floating.as_ref()?)));
+    let count = floating.and_then(|(_, floating)| ShardCount::new(floating.shards).ok());
+    let derived = floating.map(|(cluster, _)| own_mac(cluster.id));
     let overlays = settings.overlays.iter().map(|overlay| {
         let group = overlay.group as usize;
         Overlay {
@@ -229,15 +233,15 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
             endpoints: settings.groups[group].endpoints.clone(),
             mtu: mtus[group],
             owner: settings.groups[group].owner,
-            shard: None,
-            own_mac: settings.groups[group].own_mac,
+            shard: count.map(|count| count.shard_of(overlay.vni.value())),
+            own_mac: settings.groups[group].own_mac.or(derived),
             policy: Arc::clone(&settings.groups[group].policy),
         }
     });
     Ok(Config {
         ports,
         vteps,
-        shards: Vec::new(),
+        shards: floating.map(|(_, floating)| floating.list()).unwrap_or_default(),
         polling: settings.polling,
         workers: settings.workers.clone(),
         router_mac: settings.router_mac,

@@ -72,10 +72,14 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let config = preflight::prepare(settings, &machine)?;
     let server = Server::bind(&settings.socket)?;
     let events = Arc::new(Events::new());
-    let bgp =
-        settings.bgp.as_ref().map(|bgp| bgp::Ready::new(bgp, &config, Arc::clone(&events))).transpose()?;
+    let of_cluster = settings.cluster.as_ref();
+    let bgp = settings
+        .bgp
+        .as_ref()
+        .map(|bgp| bgp::Ready::new(bgp, &config, of_cluster, Arc::clone(&events)))
+        .transpose()?;
     let cluster = settings.cluster.as_ref().map(|of| cluster::Ready::new(settings, of)).transpose()?;
-    let (bfd, news) = Bfd::start_for(settings.bgp.as_ref())?.unzip();
+    let (bfd, news) = Bfd::start_for(settings.bgp.as_ref(), settings.cluster.as_ref())?.unzip();
 
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
@@ -90,7 +94,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
         Event::Endpoints => notify.notify_one(),
     });
     let engine = match Engine::start(config, heard) {
-        Ok(engine) => engine,
+        Ok(engine) => Arc::new(engine),
         Err(error) => {
             // Some modes can be known only by trying; what could not be had must leave nothing behind.
             blackhole::remove(&netlink, &installed).await;
@@ -140,7 +144,9 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
-            let cluster = cluster.map(|ready| ready.start(Arc::clone(&events)));
+            let cluster = cluster
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.is_some()))
+                .transpose()?;
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
             let served = Served {
@@ -154,11 +160,16 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
                 () = server.serve(&served) => Ok(()),
-                () = follow(feed, bgp.as_ref(), &engine) => Ok(()),
-                outcome = watch(bfd.as_ref().zip(news), settings.bgp.as_ref(), bgp.as_ref()) => outcome,
+                () = follow(feed, bgp.as_ref(), &engine, cluster.as_ref()) => Ok(()),
+                outcome = watch(bfd.as_ref().zip(news), settings.bgp.as_ref(), bgp.as_ref(), &events) => outcome,
+                () = watch_gateways(cluster.as_ref(), bfd.as_ref()) => Ok(()),
                 () = any(&mut signals) => Ok(()),
             };
             info!("stopping");
+            // Another gateway serves before this one does no longer.
+            if let Some(cluster) = cluster {
+                cluster.leave().await;
+            }
             // Peers send elsewhere before nobody is here any longer.
             if let Some(bgp) = bgp {
                 bgp.leave().await;
@@ -171,28 +182,54 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
         }
         Err(error) => Err(error),
     };
-    engine.stop();
+    // Whoever else had it has ended.
+    if let Some(engine) = Arc::into_inner(engine) {
+        engine.stop();
+    }
     info!("stopped; the blackhole routes of the blocks stay (`vxgate cleanup` removes them)");
     Ok(outcome?)
 }
 
 /// What the network says, to the engine; for ever.
-async fn follow(feed: Option<bgp::Feed>, bgp: Option<&bgp::Bgp>, engine: &Engine) {
+async fn follow(
+    feed: Option<bgp::Feed>,
+    bgp: Option<&bgp::Bgp>,
+    engine: &Engine,
+    cluster: Option<&cluster::Cluster>,
+) {
     if let (Some(feed), Some(bgp)) = (feed, bgp) {
-        feed.run(engine, bgp.events()).await;
+        feed.run(engine, bgp.events(), cluster.and_then(cluster::Cluster::inbox)).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
     }
     std::future::pending().await
 }
 
-/// Has BFD watch BGP peers; for ever.
+/// Has BFD watch the other gateways of the cluster; for ever.
+async fn watch_gateways(cluster: Option<&cluster::Cluster>, bfd: Option<&Bfd>) {
+    if let (Some(cluster), Some(bfd)) = (cluster, bfd) {
+        cluster.watch(bfd).await;
+    }
+    std::future::pending().await
+}
+
+/// Has BFD watch BGP peers, and tells what it finds; for ever.
 async fn watch(
     bfd: Option<(&Bfd, mpsc::Receiver<News>)>,
     settings: Option<&BgpSettings>,
     bgp: Option<&bgp::Bgp>,
+    events: &Arc<Events>,
 ) -> Result<(), NetlinkError> {
-    if let (Some((bfd, news)), Some(settings), Some(bgp)) = (bfd, settings, bgp) {
-        bfd::Clients::new(bfd, bfd::peer_sessions(settings))?.run(news, bgp).await;
+    match (bfd, settings, bgp) {
+        (Some((bfd, news)), Some(settings), Some(bgp)) => {
+            bfd::Clients::new(bfd, bfd::peer_sessions(settings))?.run(news, bgp).await;
+        }
+        (Some((_, mut news)), ..) => {
+            let told = bgp::BgpEvents::new(Vec::new(), Arc::clone(events));
+            while let Some(news) = news.recv().await {
+                told.tell_bfd(&news);
+            }
+        }
+        (None, ..) => {}
     }
     std::future::pending().await
 }

@@ -49,6 +49,7 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
         What::Cluster => Question::Cluster,
+        What::Assignments => Question::Assignments,
         What::Bfd => Question::Bfd,
         What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
         What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {
@@ -184,6 +185,7 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::BgpPeers(rows) => pretty(rows),
         Answer::BgpRoutes(rows) => pretty(rows),
         Answer::Cluster(rows) => pretty(rows),
+        Answer::Assignments(rows) => pretty(rows),
         Answer::Bfd(view) => pretty(view),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),

@@ -384,6 +384,21 @@ impl Engine {
         }
     }
 
+    /// Which ports are up, as far as control has told. Costs next to nothing.
+    pub fn ports_up(&self) -> Vec<(Role, bool)> {
+        let fixed = Arc::clone(&self.tables.load().fixed);
+        let up = |(index, port): (usize, &AttachedPort)| {
+            (port.config.role, fixed.port(PortIndex(index as u8)).is_up())
+        };
+        self.ports.iter().enumerate().map(up).collect()
+    }
+
+    /// How often each worker has looked at its ports: each some hundred times a second at least, also without frames. Costs
+    /// next to nothing.
+    pub fn rounds(&self) -> Vec<u64> {
+        self.workers.iter().map(|worker| worker.counters.activity().0).collect()
+    }
+
     /// How the workers are.
     pub fn workers(&self) -> Vec<WorkerStatus> {
         let status = |(number, worker): (usize, &RunningWorker)| {

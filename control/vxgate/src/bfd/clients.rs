@@ -139,14 +139,26 @@ fn ends(change: &Change) -> bool {
 
 /// Where the kernel would send.
 async fn wanted(peer: &PeerSession, netlink: &Netlink) -> Result<Wanted, String> {
-    let way = netlink.way_to(peer.address).await.map_err(|error| error.to_string())?;
+    let wanted = way_to(peer.address, peer.timing, (peer.multihop, peer.min_ttl), netlink).await?;
+    Ok(Wanted { local: peer.local.unwrap_or(wanted.local), ..wanted })
+}
+
+/// A session that goes where the kernel would send; whether over several hops, `None` for as the route says, and the lowest
+/// TTL then.
+pub(crate) async fn way_to(
+    peer: IpAddr,
+    timing: Timing,
+    (multihop, min_ttl): (Option<bool>, u8),
+    netlink: &Netlink,
+) -> Result<Wanted, String> {
+    let way = netlink.way_to(peer).await.map_err(|error| error.to_string())?;
     let link = way.link.ok_or("its route has no interface")?;
-    let local = peer.local.or(way.source).ok_or("its route has no source address")?;
-    let way = match peer.multihop.unwrap_or(way.gateway.is_some()) {
-        true => Way::MultiHop { min_ttl: peer.min_ttl },
+    let local = way.source.ok_or("its route has no source address")?;
+    let way = match multihop.unwrap_or(way.gateway.is_some()) {
+        true => Way::MultiHop { min_ttl },
         false => Way::SingleHop { interface: name(link)? },
     };
-    Ok(Wanted { peer: peer.address, local, way, timing: peer.timing, keys: Vec::new() })
+    Ok(Wanted { peer, local, way, timing, keys: Vec::new() })
 }
 
 fn name(index: u32) -> Result<String, String> {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::sockets::{Port, Sender};
 use super::views::{BfdView, SessionRow};
-use super::{AddError, Call, News, Wanted, Way};
+use super::{AddError, Call, News, Wanted, Watcher, Way};
 
 /// Below the kernel's interrupt threads (50), above all else of this program.
 const PRIORITY: i32 = 40;
@@ -27,6 +27,8 @@ pub(super) struct Keeper {
     /// What could not be told at once: the last of each session.
     untold: BTreeMap<SessionId, News>,
     realtime: bool,
+    /// Sessions with other gateways are held down.
+    held: bool,
     ended: bool,
 }
 
@@ -35,6 +37,8 @@ struct Kept {
     sender: Sender,
     peer: IpAddr,
     segment: String,
+    /// Of a session with another gateway.
+    watcher: Option<Watcher>,
 }
 
 impl Keeper {
@@ -46,6 +50,7 @@ impl Keeper {
             told,
             untold: BTreeMap::new(),
             realtime: false,
+            held: false,
             ended: false,
         }
     }
@@ -101,6 +106,10 @@ impl Keeper {
                 }
                 Output::Change(change) => {
                     let Some(kept) = self.sessions.get(&change.session) else { continue };
+                    // First of all: takeover waits for it.
+                    if let Some(watcher) = &kept.watcher {
+                        watcher(change.standing);
+                    }
                     let (peer, segment) = (kept.peer, kept.segment.clone());
                     self.untold.insert(change.session, News::Change { peer, segment, change });
                     self.tell();
@@ -125,7 +134,12 @@ impl Keeper {
 
     // Calls.
 
-    pub(super) fn add(&mut self, wanted: &Wanted, now: Instant) -> Result<SessionId, AddError> {
+    pub(super) fn add(
+        &mut self,
+        wanted: &Wanted,
+        watcher: Option<Watcher>,
+        now: Instant,
+    ) -> Result<SessionId, AddError> {
         let multihop = matches!(wanted.way, Way::MultiHop { .. });
         let v6 = wanted.local.is_ipv6();
         let (sender, index) = Sender::open(wanted)?;
@@ -146,8 +160,20 @@ impl Keeper {
             keys: wanted.keys.clone(),
         };
         let session = self.engine.add(config, now)?;
-        self.sessions.insert(session, Kept { sender, peer: wanted.peer, segment });
+        let is_held = self.held && watcher.is_some();
+        self.sessions.insert(session, Kept { sender, peer: wanted.peer, segment, watcher });
+        if is_held {
+            self.engine.set_admin_down(session, true, now)?;
+        }
         Ok(session)
+    }
+
+    pub(super) fn hold(&mut self, down: bool, now: Instant) {
+        self.held = down;
+        for (&session, _) in self.sessions.iter().filter(|(_, kept)| kept.watcher.is_some()) {
+            // It is there.
+            let _ = self.engine.set_admin_down(session, down, now);
+        }
     }
 
     pub(super) fn remove(&mut self, session: SessionId, now: Instant) {

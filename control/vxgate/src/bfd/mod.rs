@@ -21,14 +21,14 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bfd::{ConfigError, Key, SessionId, Timing};
+use bfd::{ConfigError, Key, SessionId, Standing, Timing};
 use rustix::event::{EventfdFlags, eventfd};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::BgpSettings;
+use crate::config::{BgpSettings, ClusterSettings};
 
-pub(crate) use clients::{Clients, peer_sessions};
+pub(crate) use clients::{Clients, peer_sessions, way_to};
 use keeper::Keeper;
 pub(crate) use views::BfdView;
 
@@ -73,6 +73,25 @@ pub(crate) enum News {
     Stolen { time: Duration, until: Instant },
 }
 
+/// Is told what a session says about its peer, by the thread of BFD: it must not block.
+pub(crate) type Watcher = Box<dyn Fn(Standing) + Send>;
+
+/// Holds the sessions with other gateways down, all at once, and lets them go again.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    calls: std_mpsc::Sender<Call>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Holder {
+    /// Says AdminDown to all other gateways, or no longer; waits for nothing. Counts for sessions that are added later too.
+    pub(crate) fn hold(&self, down: bool) {
+        // Both fail only when the thread has ended, which holds all down.
+        let _ = self.calls.send(Box::new(move |keeper, now| keeper.hold(down, now)));
+        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
 /// Something to do between two turns of the thread.
 type Call = Box<dyn FnOnce(&mut Keeper, Instant) + Send>;
 
@@ -85,10 +104,13 @@ pub(crate) struct Bfd {
 }
 
 impl Bfd {
-    /// Starts the thread if a BGP peer wants a session.
-    pub(crate) fn start_for(bgp: Option<&BgpSettings>) -> io::Result<Option<(Self, mpsc::Receiver<News>)>> {
-        let is_wanted = bgp.is_some_and(|bgp| !peer_sessions(bgp).is_empty());
-        is_wanted.then(Self::start).transpose()
+    /// Starts the thread if a BGP peer or another gateway of the cluster is to be watched.
+    pub(crate) fn start_for(
+        bgp: Option<&BgpSettings>,
+        cluster: Option<&ClusterSettings>,
+    ) -> io::Result<Option<(Self, mpsc::Receiver<News>)>> {
+        let by_bgp = bgp.is_some_and(|bgp| !peer_sessions(bgp).is_empty());
+        (by_bgp || cluster.is_some_and(ClusterSettings::is_watched)).then(Self::start).transpose()
     }
 
     /// Starts the thread, without sessions.
@@ -105,8 +127,23 @@ impl Bfd {
 
     /// Adds a session, which starts at once.
     pub(crate) async fn add(&self, wanted: Wanted) -> Result<SessionId, AddError> {
-        let added = self.call(move |keeper, now| keeper.add(&wanted, now)).await;
+        self.add_for(wanted, None).await
+    }
+
+    /// Adds a session with another gateway of the cluster. The thread itself tells `watcher` each change, so that nothing is in
+    /// between; and [`Holder::hold`] is for this one too.
+    pub(crate) async fn add_watched(&self, wanted: Wanted, watcher: Watcher) -> Result<SessionId, AddError> {
+        self.add_for(wanted, Some(watcher)).await
+    }
+
+    async fn add_for(&self, wanted: Wanted, watcher: Option<Watcher>) -> Result<SessionId, AddError> {
+        let added = self.call(move |keeper, now| keeper.add(&wanted, watcher, now)).await;
         added.unwrap_or_else(|| Err(io::Error::other("the thread of BFD has ended").into()))
+    }
+
+    /// By which all sessions with other gateways are held down.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { calls: self.calls.clone(), wake: Arc::clone(&self.wake) }
     }
 
     /// Removes a session, whose peer is told that it is held down.

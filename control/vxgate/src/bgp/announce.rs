@@ -13,6 +13,9 @@ pub(super) struct Announced {
     own_mac: Option<MacAddr>,
     /// The router's addresses in its subnets; `None`: another gateway is the owner.
     routers: Option<Vec<IpAddr>>,
+    /// VTEP addresses of its shard, IPv4 first: every gateway of the cluster announces the router behind them, always and in the
+    /// same bytes, so that no route changes when another has them. Empty: it is in no shard.
+    shard: Vec<IpAddr>,
 }
 
 /// What is the same in all overlays.
@@ -30,7 +33,13 @@ pub(super) fn of(config: &Config) -> (Common, Vec<Announced>) {
     let announced = |overlay: &engine::Overlay| Announced {
         vni: overlay.vni,
         own_mac: overlay.own_mac,
-        routers: overlay.owner.then(|| overlay.subnets.iter().map(|subnet| subnet.router).collect()),
+        routers: (overlay.owner || overlay.shard.is_some())
+            .then(|| overlay.subnets.iter().map(|subnet| subnet.router).collect()),
+        shard: overlay
+            .shard
+            .and_then(|shard| config.shards.get(usize::from(shard)))
+            .map(|shard| shard.vteps().collect())
+            .unwrap_or_default(),
     };
     let common = Common { router_mac: config.router_mac, vteps };
     (common, config.overlays.iter().map(announced).collect())
@@ -39,7 +48,8 @@ pub(super) fn of(config: &Config) -> (Common, Vec<Announced>) {
 impl Announced {
     /// Tells the speaker.
     pub(super) fn announce(&self, common: &Common, speaker: &mut Speaker) {
-        for &vtep in &common.vteps {
+        // Of a shard's overlay only the owner is to have what is flooded.
+        for &vtep in if self.shard.is_empty() { &common.vteps } else { &self.shard } {
             speaker.join_flood(self.vni, vtep);
         }
         self.reaches(common).iter().for_each(|reach| speaker.reach(reach));
@@ -48,8 +58,9 @@ impl Announced {
     /// MAC addresses of the gateway, each with and without its IP addresses. One route has one next hop: the IPv4 VTEP
     /// address if there is one, which every endpoint of these days can take.
     fn reaches(&self, common: &Common) -> Vec<Reach> {
-        let Some(&endpoint) = common.vteps.first() else { return Vec::new() };
-        let reach = |mac, ip| Reach {
+        let Some(&own) = common.vteps.first() else { return Vec::new() };
+        let shared = self.shard.first().copied().unwrap_or(own);
+        let reach = |mac, ip, endpoint| Reach {
             vni: self.vni,
             mac,
             ip,
@@ -61,12 +72,12 @@ impl Announced {
             router: ip.is_some(),
             local_pref: None,
         };
-        let mut reaches: Vec<Reach> = self.own_mac.map(|mac| reach(mac, None)).into_iter().collect();
+        let mut reaches: Vec<Reach> = self.own_mac.map(|mac| reach(mac, None, own)).into_iter().collect();
         if let Some(routers) = &self.routers {
             let mac = common.router_mac;
             let link_local = IpAddr::V6(mac.link_local());
             let addresses = routers.iter().copied().chain([link_local]).map(Some);
-            reaches.extend([None].into_iter().chain(addresses).map(|ip| reach(mac, ip)));
+            reaches.extend([None].into_iter().chain(addresses).map(|ip| reach(mac, ip, shared)));
         }
         reaches
     }
@@ -88,7 +99,7 @@ mod tests {
         let common = Common { router_mac: SHARED, vteps: vec![ip("198.18.0.1"), ip("2001:db8::1")] };
         let vni = Vni::new(100).unwrap();
         let routers = Some(vec![ip("10.0.1.1"), ip("fd00::1")]);
-        let owner = Announced { vni, own_mac: Some(OWN), routers };
+        let owner = Announced { vni, own_mac: Some(OWN), routers, shard: Vec::new() };
         let told: Vec<_> =
             owner.reaches(&common).iter().map(|reach| (reach.mac, reach.ip, reach.router)).collect();
         let expected = [
@@ -104,5 +115,21 @@ mod tests {
         assert_eq!(other.reaches(&common).len(), 1);
         let v6_only = Common { vteps: vec![ip("2001:db8::1")], ..common };
         assert_eq!(other.reaches(&v6_only)[0].endpoint, ip("2001:db8::1"));
+    }
+
+    #[test]
+    fn gateways_announce_a_shard_alike_and_themselves_apart() {
+        let vni = Vni::new(100).unwrap();
+        let of = |vtep: &str, own_mac| {
+            let common = Common { router_mac: SHARED, vteps: vec![ip(vtep)] };
+            let routers = Some(vec![ip("10.0.1.1")]);
+            let shard = vec![ip("198.18.0.101"), ip("2001:db8::101")];
+            Announced { vni, own_mac: Some(own_mac), routers, shard }.reaches(&common)
+        };
+        let (one, other) = (of("198.18.0.1", OWN), of("198.18.0.2", MacAddr([2, 0, 0x5e, 0, 1, 8])));
+        assert_eq!(one[1..], other[1..]);
+        assert_eq!(one.len(), 4);
+        assert!(one[1..].iter().all(|reach| reach.endpoint == ip("198.18.0.101")));
+        assert_eq!([one[0].endpoint, other[0].endpoint], [ip("198.18.0.1"), ip("198.18.0.2")]);
     }
 }

@@ -72,7 +72,7 @@ impl Budget {
 
 impl BgpEvents {
     /// Events about these peers, by their numbers.
-    pub(super) fn new(peers: Vec<IpAddr>, events: Arc<Events>) -> Self {
+    pub(crate) fn new(peers: Vec<IpAddr>, events: Arc<Events>) -> Self {
         Self { peers, state: Mutex::new(State { budgets: BTreeMap::new() }), events }
     }
 

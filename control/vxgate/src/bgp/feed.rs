@@ -1,14 +1,17 @@
 //! What the network says, on its way to the engine and to the operator.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{Announcement, Engine, Update};
-use evpn::Change;
 use evpn::net::Told;
+use evpn::{Change, Event, Rejection};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::Others;
 use super::events::BgpEvents;
+use super::reflectors::Tracker;
+use crate::cluster::Inbox;
 
 /// Changes that are handed over together.
 const BATCH: usize = 1024;
@@ -21,7 +24,15 @@ const IN_FLIGHT: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
-pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events: &BgpEvents) {
+///
+/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the reflectors.
+pub(super) async fn run(
+    mut told: mpsc::Receiver<Told>,
+    engine: &Engine,
+    events: &BgpEvents,
+    (of_cluster, rules): (Option<&Others>, Option<&Inbox>),
+) {
+    let mut reflectors = Tracker::default();
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
     let mut second = tokio::time::interval(SECOND);
@@ -30,6 +41,9 @@ pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events:
             count = told.recv_many(&mut batch, BATCH) => count,
             _ = second.tick() => {
                 events.settle();
+                if let Some(rules) = rules {
+                    rules.set_reflectors(reflectors.state(Instant::now()));
+                }
                 continue;
             }
         };
@@ -39,8 +53,18 @@ pub(super) async fn run(mut told: mpsc::Receiver<Told>, engine: &Engine, events:
         let mut announcements = Vec::with_capacity(batch.len());
         for told in batch.drain(..) {
             match told {
-                Told::Change(change) => announcements.extend(announcement(change)),
-                Told::Event(event) => events.tell(event),
+                Told::Change(change) => {
+                    announcements.extend(announcement(change).filter(|change| !is_of(change, of_cluster)));
+                }
+                // The other gateways announce what this one does.
+                Told::Event(Event::Rejected { reason: Rejection::OwnVtep, .. }) if of_cluster.is_some() => {}
+                Told::Event(event) => {
+                    reflectors.hear(&event, Instant::now());
+                    if let Some(rules) = rules {
+                        rules.set_reflectors(reflectors.state(Instant::now()));
+                    }
+                    events.tell(event);
+                }
             }
         }
         if announcements.is_empty() {
@@ -64,4 +88,14 @@ fn announcement(change: Change) -> Option<Announcement> {
         Change::FloodGone { vni, endpoint } => Announcement::MemberGone { vni, endpoint },
         Change::Prefix { .. } | Change::PrefixGone { .. } => return None,
     })
+}
+
+/// Whether it is about another gateway itself, by its MAC address, as which none is configured, or by its VTEP.
+fn is_of(announcement: &Announcement, others: Option<&Others>) -> bool {
+    match (announcement, others) {
+        (Announcement::Station { mac, endpoint, .. }, Some(others)) => {
+            others.macs.contains(mac) || others.vteps.contains(endpoint)
+        }
+        _ => false,
+    }
 }

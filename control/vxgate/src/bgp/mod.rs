@@ -14,14 +14,16 @@
 mod announce;
 mod events;
 mod feed;
+mod reflectors;
 mod views;
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Config, Engine};
+use engine::{Config, Engine, Shard};
 use evpn::net::{Driver, Handle, Told};
 use evpn::{Identity, PeerId, Speaker};
 use thiserror::Error;
@@ -29,8 +31,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
+use wire::MacAddr;
 
-use crate::config::{BgpProblem, BgpSettings, PasswordError};
+use crate::cluster::Inbox;
+use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
@@ -68,7 +72,7 @@ pub(crate) enum BgpError {
 pub(crate) struct Ready {
     driver: Driver,
     handle: Handle,
-    told: mpsc::Receiver<Told>,
+    told: Feed,
     events: BgpEvents,
     common: announce::Common,
     overlays: Vec<announce::Announced>,
@@ -79,10 +83,13 @@ impl Ready {
     pub(crate) fn new(
         settings: &BgpSettings,
         config: &Config,
+        cluster: Option<&ClusterSettings>,
         events: Arc<Events>,
     ) -> Result<Self, BgpError> {
+        let of_shards = config.shards.iter().flat_map(Shard::vteps);
         let identity = Identity {
-            vteps: config.vteps.iter().copied().collect(),
+            // What others announce for our shards is what we announce ourselves, and no news.
+            vteps: config.vteps.iter().copied().chain(of_shards).collect(),
             shared_macs: [config.router_mac].into_iter().collect(),
             cluster: Default::default(),
         };
@@ -105,6 +112,8 @@ impl Ready {
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
+        let of_cluster = cluster.filter(|cluster| cluster.floating.is_some()).map(Others::of);
+        let told = Feed { told, of_cluster };
         Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
     }
 
@@ -127,14 +136,14 @@ impl Ready {
 pub(crate) struct Bgp {
     task: JoinHandle<()>,
     handle: Handle,
-    told: Option<mpsc::Receiver<Told>>,
+    told: Option<Feed>,
     events: BgpEvents,
 }
 
 impl Bgp {
     /// What the network says, which goes to the engine by [`feed`](Feed::run).
     pub(crate) fn take_feed(&mut self) -> Option<Feed> {
-        self.told.take().map(Feed)
+        self.told.take()
     }
 
     /// What happened.
@@ -158,12 +167,31 @@ impl Bgp {
 }
 
 /// What the network says.
-pub(crate) struct Feed(mpsc::Receiver<Told>);
+pub(crate) struct Feed {
+    told: mpsc::Receiver<Told>,
+    /// In mode `floating`.
+    of_cluster: Option<Others>,
+}
+
+/// The cluster's other gateways, which have a MAC address of their own in each overlay, and are no stations.
+struct Others {
+    macs: HashSet<MacAddr>,
+    vteps: HashSet<IpAddr>,
+}
+
+impl Others {
+    fn of(cluster: &ClusterSettings) -> Self {
+        Self {
+            macs: cluster.gateways.iter().map(|gateway| own_mac(gateway.id)).collect(),
+            vteps: cluster.gateways.iter().flat_map(|gateway| gateway.underlay.iter().copied()).collect(),
+        }
+    }
+}
 
 impl Feed {
     /// Hands it over until the speaker ends.
-    pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents) {
-        feed::run(self.0, engine, events).await;
+    pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents, cluster: Option<&Inbox>) {
+        feed::run(self.told, engine, events, (self.of_cluster.as_ref(), cluster)).await;
     }
 }
 

@@ -1,29 +1,43 @@
 //! A cluster of gateways: who they are ([`keys`]), what they must have alike ([`digest`]), and how they speak
-//! ([`session`]).
+//! ([`session`]). In mode `floating`, who serves what as well ([`runner`]).
 
 mod digest;
+mod health;
+mod inbox;
 mod keys;
+mod runner;
 mod session;
+mod tell;
 mod views;
+mod watch;
 
 use std::io;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cluster::assign::{GatewayId, ShardCount, Weight};
 use cluster::session::hello::{Hello, VERSIONS};
+use engine::Engine;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::debug;
+use tokio::time::timeout;
+use tracing::{debug, warn};
 
+use crate::bfd::Bfd;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, Settings};
 use crate::events::{EventRow, Events};
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
+pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
-pub(crate) use views::GatewayRow;
+use runner::{Parts, Runner};
+use views::View;
+pub(crate) use views::{AssignmentRow, GatewayRow};
+use watch::Ways;
 
 /// Why this gateway cannot be one of a cluster.
 #[derive(Debug, Error)]
@@ -39,6 +53,9 @@ pub(crate) enum ClusterError {
         "cluster: gateway {id} has the pin of this gateway's own key: make a key for each by `vxgate cluster keygen`"
     )]
     OwnPin { id: u16 },
+    /// No thread.
+    #[error("cluster: no thread: {0}")]
+    Thread(io::Error),
     /// The sockets.
     #[error("cluster: {0}; set listen in [cluster] to an address of this host and a port that is free")]
     Listen(io::Error),
@@ -104,54 +121,151 @@ impl Ready {
         Ok(Self { sessions, own, pin, settings: cluster.clone() })
     }
 
-    /// Starts to speak with the others.
-    pub(crate) fn start(self, events: Arc<Events>) -> Cluster {
+    /// Starts to speak with the others, and in mode `floating` to serve. To be called when the engine forwards.
+    pub(crate) fn start(
+        self,
+        events: Arc<Events>,
+        engine: &Arc<Engine>,
+        bfd: Option<&Bfd>,
+        reflectors: bool,
+    ) -> Result<Cluster, ClusterError> {
         let Self { sessions, own, pin, settings } = self;
-        let Running { handle, events: coming, tasks } = sessions.start();
-        let mut tasks = tasks;
-        tasks.spawn(follow(coming, events));
-        Cluster { handle, own, pin, settings, _tasks: tasks }
+        let Running { handle, events: coming, mut tasks } = sessions.start();
+        let (to_runner, for_runner) = mpsc::channel(EVENTS);
+        let rules = rules(&settings, &own, reflectors);
+        let floating = rules.map(|rules| {
+            let ways = Ways::of(&settings);
+            let (inbox, view) = (ways.inbox(), Arc::new(Mutex::new(View::default())));
+            let runner = Runner::new(Parts {
+                settings: rules,
+                peers: settings.gateways.iter().filter_map(|gateway| GatewayId::new(gateway.id)).collect(),
+                inbox: Arc::clone(&inbox),
+                sessions: for_runner,
+                handle: handle.clone(),
+                engine: Arc::clone(engine),
+                holder: bfd.map(Bfd::holder),
+                events: Arc::clone(&events),
+                view: Arc::clone(&view),
+                detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
+            });
+            let (ended, end) = oneshot::channel();
+            let run = move || {
+                runner.run();
+                // Nobody may wait.
+                let _ = ended.send(());
+            };
+            thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
+            Ok::<_, ClusterError>(Floating { inbox, ways, view, end })
+        });
+        let floating = floating.transpose()?;
+        let inbox = floating.as_ref().map(|floating| Arc::clone(&floating.inbox));
+        tasks.spawn(follow(coming, events, inbox.map(|inbox| (to_runner, inbox))));
+        Ok(Cluster { handle, own, pin, settings, floating, _tasks: tasks })
     }
 }
 
-/// A gateway at work in its cluster; it leaves when this is dropped.
+/// What the rules of the cluster depend on; `None` in mode `announce`, which has none at work yet.
+fn rules(settings: &ClusterSettings, own: &Hello, reflectors: bool) -> Option<cluster::Settings> {
+    let floating = settings.floating.as_ref()?;
+    // Both were checked with the configuration.
+    let (id, shards) = (GatewayId::new(settings.id)?, ShardCount::new(floating.shards).ok()?);
+    let rules = cluster::Settings::new(id, own.incarnation, cluster::Mode::Floating(shards));
+    Some(cluster::Settings { weight: Weight(settings.weight), reflectors, ..rules })
+}
+
+/// A gateway at work in its cluster.
 pub(crate) struct Cluster {
     handle: Handle,
     own: Hello,
     pin: Pin,
     settings: ClusterSettings,
+    floating: Option<Floating>,
     _tasks: JoinSet<()>,
+}
+
+/// What there is in mode `floating`.
+struct Floating {
+    inbox: Arc<Inbox>,
+    ways: Ways,
+    view: Arc<Mutex<View>>,
+    end: oneshot::Receiver<()>,
 }
 
 impl Cluster {
     /// All gateways, this one first.
     pub(crate) fn gateways(&self) -> Vec<GatewayRow> {
-        views::rows(&self.own, self.pin, &self.settings, self.handle.statuses())
+        let view = self.floating.as_ref().map(|floating| &*floating.view);
+        views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), view)
+    }
+
+    /// The shards, and who serves each; `None` but in mode `floating`.
+    pub(crate) fn assignments(&self) -> Option<Vec<AssignmentRow>> {
+        let (floating, settings) = (self.floating.as_ref()?, self.settings.floating.as_ref()?);
+        Some(views::assignments(&floating.view, settings, self.own.id))
+    }
+
+    /// Where the rules are told of what control hears.
+    pub(crate) fn inbox(&self) -> Option<&Inbox> {
+        self.floating.as_ref().map(|floating| &*floating.inbox)
+    }
+
+    /// Keeps BFD sessions with the other gateways; for ever.
+    pub(crate) async fn watch(&self, bfd: &Bfd) {
+        if let Some(floating) = &self.floating {
+            floating.ways.watch(bfd, &floating.inbox).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Leaves the cluster: others take over, and only then this gateway lets go.
+    pub(crate) async fn leave(self) {
+        let Some(floating) = self.floating else { return };
+        floating.inbox.leave();
+        if timeout(LEAVING, floating.end).await.is_err() {
+            warn!("cluster: nobody took over in {} s", LEAVING.as_secs());
+        }
     }
 }
 
-/// What happens to sessions, for the operator.
-async fn follow(mut coming: mpsc::Receiver<Event>, events: Arc<Events>) {
+/// Events of sessions that wait for the runner.
+const EVENTS: usize = 256;
+
+/// How long leaving may take: longer than the rules give it.
+const LEAVING: Duration = Duration::from_secs(12);
+
+/// What happens to sessions, for the operator and for the rules.
+async fn follow(
+    mut coming: mpsc::Receiver<Event>,
+    events: Arc<Events>,
+    runner: Option<(mpsc::Sender<Event>, Arc<Inbox>)>,
+) {
     while let Some(event) = coming.recv().await {
-        let row = |gateway: Option<u16>, event: &str, detail: String| {
-            events.publish(EventRow { gateway, ..EventRow::now(event, detail) });
-        };
-        match event {
-            Event::Up { peer, hello } => {
-                let detail = format!("incarnation {}, weight {}", hello.incarnation, hello.weight);
-                row(Some(peer), "cluster-up", detail);
-            }
-            Event::Down { peer, why } => row(Some(peer), "cluster-down", why.to_string()),
-            Event::Refused { peer, why } => row(Some(peer), "cluster-refused", why.to_string()),
-            Event::Stranger { address, why, others } => {
-                let more =
-                    if others > 0 { format!("; and {others} others since the last") } else { String::new() };
-                row(None, "cluster-stranger", format!("{address}: {why}{more}"));
-            }
-            Event::Message { peer, bytes } => {
-                debug!("gateway {peer}: a message of {} bytes, which nobody expects", bytes.len());
-            }
+        tell_session(&event, &events);
+        if let Some((runner, inbox)) = &runner {
+            // Nobody takes it: the gateway has left.
+            let _ = runner.send(event).await;
+            inbox.wake();
         }
+    }
+}
+
+fn tell_session(event: &Event, events: &Events) {
+    let row = |gateway: Option<u16>, event: &str, detail: String| {
+        events.publish(EventRow { gateway, ..EventRow::now(event, detail) });
+    };
+    match event {
+        Event::Up { peer, hello } => {
+            let detail = format!("incarnation {}, weight {}", hello.incarnation, hello.weight);
+            row(Some(*peer), "cluster-up", detail);
+        }
+        Event::Down { peer, why } => row(Some(*peer), "cluster-down", why.to_string()),
+        Event::Refused { peer, why } => row(Some(*peer), "cluster-refused", why.to_string()),
+        Event::Stranger { address, why, others } => {
+            let more =
+                if *others > 0 { format!("; and {others} others since the last") } else { String::new() };
+            row(None, "cluster-stranger", format!("{address}: {why}{more}"));
+        }
+        Event::Message { peer, bytes } => debug!("gateway {peer}: a message of {} bytes", bytes.len()),
     }
 }
 

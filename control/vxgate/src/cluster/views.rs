@@ -1,13 +1,62 @@
 //! The gateways of the cluster, as `vxgate show cluster` tells of them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
+use cluster::assign::{GatewayId, ShardCount};
 use cluster::session::hello::Hello;
+use cluster::{Presence, Stage, Unfit};
 use serde::{Deserialize, Serialize};
 
 use super::Pin;
 use super::session::{State, Status};
-use crate::config::ClusterSettings;
+use super::tell;
+use crate::config::{ClusterSettings, FloatingSettings};
+
+/// What the rules of the cluster have come to.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) stage: Stage,
+    pub(super) unfit: Option<Unfit>,
+    pub(super) peers: Vec<(GatewayId, Presence)>,
+    /// Of each shard.
+    pub(super) owners: Vec<Option<GatewayId>>,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self { stage: Stage::Joining, unfit: None, peers: Vec::new(), owners: Vec::new() }
+    }
+}
+
+/// A shard.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+pub(crate) struct AssignmentRow {
+    pub(crate) shard: u16,
+    /// The gateway that serves it, as far as is known here.
+    pub(crate) owner: Option<u16>,
+    /// Whether that is this one.
+    pub(crate) own: bool,
+    /// What endpoints send to.
+    pub(crate) vtep: Vec<IpAddr>,
+    /// What routers send to.
+    pub(crate) uplink: Vec<IpAddr>,
+}
+
+pub(super) fn assignments(view: &Mutex<View>, settings: &FloatingSettings, own: u16) -> Vec<AssignmentRow> {
+    let owners = view.lock().unwrap_or_else(PoisonError::into_inner).owners.clone();
+    let row = |(number, shard): (u16, engine::Shard)| {
+        let owner = owners.get(usize::from(number)).copied().flatten().map(GatewayId::value);
+        AssignmentRow {
+            shard: number,
+            owner,
+            own: owner == Some(own),
+            vtep: shard.vteps().collect(),
+            uplink: shard.uplinks().collect(),
+        }
+    };
+    (0..ShardCount::MAX).zip(settings.list()).map(row).collect()
+}
 
 /// A gateway.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
@@ -15,6 +64,11 @@ pub(crate) struct GatewayRow {
     pub(crate) id: u16,
     /// `self`, `up`, `connecting` or `refused`.
     pub(crate) session: String,
+    /// What it is in mode `floating`: of this gateway `joining`, `serving`, `leaving`, `left` or `unfit` with the reason; of
+    /// others as they are seen here.
+    pub(crate) part: Option<String>,
+    /// How many shards it serves.
+    pub(crate) shards: Option<usize>,
     /// Where it listens; of this gateway `None`.
     pub(crate) address: Option<SocketAddr>,
     /// For how long the session has been so.
@@ -40,10 +94,27 @@ pub(super) fn rows(
     pin: Pin,
     settings: &ClusterSettings,
     statuses: Vec<Status>,
+    view: Option<&Mutex<View>>,
 ) -> Vec<GatewayRow> {
+    let view = view.map(|view| view.lock().unwrap_or_else(PoisonError::into_inner));
+    let view = view.as_deref();
+    let shards =
+        |id: u16| view.map(|view| view.owners.iter().flatten().filter(|owner| owner.value() == id).count());
+    let of_peer = |id: u16| {
+        let (_, presence) = view?.peers.iter().find(|(peer, _)| peer.value() == id)?;
+        Some(tell::presence(*presence).to_owned())
+    };
+    let of_self = view.map(|view| match view.unfit {
+        Some(why) if view.stage == Stage::Unfit => {
+            format!("{}: {}", tell::stage(view.stage), tell::unfit(why))
+        }
+        _ => tell::stage(view.stage).into(),
+    });
     let this = GatewayRow {
         id: own.id,
         session: "self".into(),
+        part: of_self,
+        shards: shards(own.id),
         address: None,
         since_ms: None,
         incarnation: Some(own.incarnation),
@@ -66,6 +137,8 @@ pub(super) fn rows(
         Some(GatewayRow {
             id: gateway.id,
             session: session.into(),
+            part: of_peer(gateway.id),
+            shards: shards(gateway.id),
             address: Some(gateway.session),
             since_ms: Some(status.since.elapsed().as_millis() as u64),
             incarnation: hello.map(|hello| hello.incarnation),

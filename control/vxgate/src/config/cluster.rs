@@ -6,9 +6,12 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bfd::Timing;
+use engine::Shard;
 use ipnet::IpNet;
 use thiserror::Error;
 use toml::Spanned;
+use wire::MacAddr;
 
 use super::expand::{placed, placed_all};
 use super::file;
@@ -22,6 +25,8 @@ pub(crate) const DEFAULT_PORT: u16 = 4795;
 const DEFAULT_WEIGHT: u16 = 100;
 const DEFAULT_SHARDS: u16 = 256;
 const MAX_SHARDS: u16 = 4096;
+const BFD_INTERVAL: u32 = 10;
+const BFD_MULTIPLIER: u8 = 3;
 
 /// A checked `[cluster]`.
 #[derive(Clone, Debug)]
@@ -48,6 +53,16 @@ pub(crate) struct ClusterSettings {
     pub(crate) gateways: Vec<GatewaySettings>,
     /// `Some` in mode `floating`.
     pub(crate) floating: Option<FloatingSettings>,
+    /// Of the BFD sessions with the other gateways.
+    pub(crate) bfd: Timing,
+}
+
+impl ClusterSettings {
+    /// Whether there are BFD sessions with other gateways: in mode `floating` alone.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.floating.is_some()
+            && self.gateways.iter().any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+    }
 }
 
 /// How responsibility is shared.
@@ -160,6 +175,8 @@ pub(crate) enum ClusterProblem {
     RangeInBlock { range: AddressRange, block: IpNet },
     #[error("range {range} holds {address}, which is a gateway's own: shards' addresses are nobody else's")]
     RangeHoldsAddress { range: AddressRange, address: IpAddr },
+    #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
+    Bfd(#[from] bfd::ConfigError),
     #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
     RangesOverlap { range: AddressRange, other: AddressRange, place: Place },
 }
@@ -219,6 +236,7 @@ pub(super) fn expand(
             return fail(place, ClusterProblem::FloatingUnused { place: mode_place }.into());
         }
     };
+    let timing = timing(cluster.bfd, (place, context.lines))?;
     // As seen from the configuration file.
     let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
     let listen = match cluster.listen {
@@ -239,7 +257,71 @@ pub(super) fn expand(
         hold_time: Duration::from_secs(hold_time.into()),
         gateways,
         floating,
+        bfd: timing,
     }))
+}
+
+fn timing(
+    table: Option<Spanned<file::ClusterBfd>>,
+    (place, lines): (Place, &Lines),
+) -> Result<Timing, Fault> {
+    let (place, table) = table.map_or((place, None), |table| {
+        let (place, table) = placed(table, lines);
+        (place, Some(table))
+    });
+    let interval = table.as_ref().and_then(|table| table.interval).unwrap_or(BFD_INTERVAL);
+    let multiplier = table.and_then(|table| table.multiplier).unwrap_or(BFD_MULTIPLIER);
+    let timing = Timing::symmetric(Duration::from_millis(interval.into()), multiplier);
+    match timing.check() {
+        Ok(()) => Ok(timing),
+        Err(problem) => fail(place, ClusterProblem::from(problem).into()),
+    }
+}
+
+impl FloatingSettings {
+    /// The shards with their addresses, by number.
+    pub(crate) fn list(&self) -> Vec<Shard> {
+        let shard = |number: u16| Shard {
+            vtep_v4: nth_v4(&self.vtep, number),
+            vtep_v6: nth_v6(&self.vtep, number),
+            uplink_v4: nth_v4(&self.uplink, number),
+            uplink_v6: nth_v6(&self.uplink, number),
+        };
+        (0..self.shards).map(shard).collect()
+    }
+}
+
+fn nth_v4(ranges: &[AddressRange], number: u16) -> Option<Ipv4Addr> {
+    let mut left = u32::from(number);
+    for range in ranges {
+        if let (IpAddr::V4(first), IpAddr::V4(last)) = (range.first, range.last) {
+            match left.checked_sub(last.to_bits() - first.to_bits()) {
+                None | Some(0) => return Some((first.to_bits() + left).into()),
+                Some(beyond) => left = beyond - 1,
+            }
+        }
+    }
+    None
+}
+
+fn nth_v6(ranges: &[AddressRange], number: u16) -> Option<Ipv6Addr> {
+    let mut left = u128::from(number);
+    for range in ranges {
+        if let (IpAddr::V6(first), IpAddr::V6(last)) = (range.first, range.last) {
+            match left.checked_sub(last.to_bits() - first.to_bits()) {
+                None | Some(0) => return Some((first.to_bits() + left).into()),
+                Some(beyond) => left = beyond - 1,
+            }
+        }
+    }
+    None
+}
+
+/// The MAC address that a gateway of a cluster has of its own in overlays, unless one is configured: locally administered,
+/// and another for each id. All clusters of a fabric may use the same ones, as their overlays differ.
+pub(crate) fn own_mac(id: u16) -> MacAddr {
+    let [high, low] = id.to_be_bytes();
+    MacAddr([0x02, 0x76, 0x78, 0x67, high, low])
 }
 
 fn any_of_families(gateways: &[GatewaySettings]) -> Vec<SocketAddr> {
@@ -388,5 +470,50 @@ impl GatewaySettings {
             .into_iter()
             .chain(self.underlay.iter().copied())
             .chain(self.uplink.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_take_the_addresses_of_ranges_in_their_order() {
+        let range = |first: &str, last: &str| AddressRange {
+            first: first.parse().unwrap(),
+            last: last.parse().unwrap(),
+        };
+        let settings = FloatingSettings {
+            shards: 4,
+            vtep: vec![
+                range("198.18.4.7", "198.18.4.8"),
+                range("2001:db8::ffff", "2001:db8::1:2"),
+                range("198.18.4.1", "198.18.4.2"),
+            ],
+            uplink: vec![range("198.18.9.0", "198.18.9.255")],
+        };
+        let shards = settings.list();
+        let vteps: Vec<String> =
+            shards.iter().flat_map(Shard::vteps).map(|address| address.to_string()).collect();
+        let expected = [
+            "198.18.4.7",
+            "2001:db8::ffff",
+            "198.18.4.8",
+            "2001:db8::1:0",
+            "198.18.4.1",
+            "2001:db8::1:1",
+            "198.18.4.2",
+            "2001:db8::1:2",
+        ];
+        assert_eq!(vteps, expected);
+        let uplinks: Vec<String> =
+            shards.iter().flat_map(Shard::uplinks).map(|address| address.to_string()).collect();
+        assert_eq!(uplinks, ["198.18.9.0", "198.18.9.1", "198.18.9.2", "198.18.9.3"]);
+    }
+
+    #[test]
+    fn gateways_have_different_addresses_of_their_own() {
+        let [one, other] = [own_mac(1), own_mac(256)];
+        assert!(one != other && one.0[0] & 3 == 2, "{one}, {other}");
     }
 }

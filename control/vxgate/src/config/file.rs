@@ -22,7 +22,9 @@ use toml::Spanned;
 pub(super) use bgp::{
     Bgp, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds, TargetText,
 };
-pub(super) use cluster::{Cluster, ClusterGateway, Floating, ModeName, PinText, RangeText, SessionAddress};
+pub(super) use cluster::{
+    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, PinText, RangeText, SessionAddress,
+};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{

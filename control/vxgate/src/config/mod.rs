@@ -22,7 +22,9 @@ use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
 pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
-pub(crate) use cluster::{AddressRange, ClusterProblem, ClusterSettings, Mode};
+pub(crate) use cluster::{
+    AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode, own_mac,
+};
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;
 use stations::Stations;

@@ -62,6 +62,7 @@ pub(super) fn table(answer: &Answer, with_why: bool) -> String {
         Answer::BgpPeers(rows) => bgp::peers(rows),
         Answer::BgpRoutes(rows) => bgp::routes(rows, with_why),
         Answer::Cluster(rows) => cluster::gateways(rows),
+        Answer::Assignments(rows) => cluster::assignments(rows),
         Answer::Imported => String::new(),
         Answer::Error(message) => message.clone(),
     }

@@ -109,10 +109,14 @@ impl Handle {
     /// [`SendError::Full`] when the peer does not take what there is for it (a mebibyte, or 1 024 messages): keep what is to be
     /// said and try again later, the latest state alone if that is enough. [`SendError::Down`] without a session: say it
     /// anew after [`Event::Up`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is said yet inside of sessions"))]
     pub(crate) fn send(&self, peer: u16, bytes: Bytes) -> Result<(), SendError> {
         let peer = self.0.iter().find(|shared| shared.id() == peer).ok_or(SendError::Down)?;
         peer.send(bytes)
+    }
+
+    /// Ends the session with a peer, if there is one; another is begun.
+    pub(crate) fn close(&self, peer: u16) {
+        self.0.iter().filter(|shared| shared.id() == peer).for_each(|shared| shared.close());
     }
 
     /// How all peers are.

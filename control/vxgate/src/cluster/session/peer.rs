@@ -129,6 +129,7 @@ impl Peer {
                 why = read => (why, None),
                 why = write => (why, None),
                 end = replaced => end,
+                () = shared.ended.notified() => (Why::GivenUp, None),
             }
         };
         let stream = reader.stream.unsplit(writer.stream);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cluster::session::frame::MAX_MESSAGE;
 use cluster::session::hello::Hello;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Event, PeerConfig, Why};
 
@@ -63,6 +63,8 @@ pub(super) struct Shared {
     events: mpsc::Sender<Event>,
     inner: Mutex<Inner>,
     queued: Arc<AtomicUsize>,
+    /// Rings when the session is to end.
+    pub(super) ended: Notify,
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
 }
@@ -99,6 +101,7 @@ impl Shared {
             events,
             inner: Mutex::new(inner),
             queued: Arc::default(),
+            ended: Notify::new(),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
         }
@@ -155,6 +158,11 @@ impl Shared {
                 mpsc::error::TrySendError::Closed(_) => SendError::Down,
             }
         })
+    }
+
+    pub(super) fn close(&self) {
+        // Who comes later is not meant.
+        self.ended.notify_waiters();
     }
 
     /// A session begins.

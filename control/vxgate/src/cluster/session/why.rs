@@ -28,6 +28,9 @@ pub(crate) enum Why {
     /// A new incarnation is there.
     #[error("it has restarted")]
     Restarted,
+    /// This gateway does not believe in it any longer.
+    #[error("this gateway gave it up: the peer is dead to BFD, or this one did not run for a while")]
+    GivenUp,
     /// The gateway with the lower id uses another connection.
     #[error("it uses another connection")]
     Replaced,

@@ -27,6 +27,16 @@ pub(in crate::config) struct Cluster {
     #[serde(default)]
     pub(in crate::config) gateway: Vec<Spanned<ClusterGateway>>,
     pub(in crate::config) floating: Option<Spanned<Floating>>,
+    pub(in crate::config) bfd: Option<Spanned<ClusterBfd>>,
+}
+
+/// `[cluster.bfd]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ClusterBfd {
+    /// Milliseconds.
+    pub(in crate::config) interval: Option<u32>,
+    pub(in crate::config) multiplier: Option<u8>,
 }
 
 /// How responsibility is shared.

@@ -1,7 +1,7 @@
 //! Gateways of the cluster.
 
 use super::columns;
-use crate::cluster::GatewayRow;
+use crate::cluster::{AssignmentRow, GatewayRow};
 
 /// Gateways, one a row.
 pub(super) fn gateways(rows: &[GatewayRow]) -> String {
@@ -11,6 +11,8 @@ pub(super) fn gateways(rows: &[GatewayRow]) -> String {
         vec![
             row.id.to_string(),
             row.session.clone(),
+            or_dash(row.part.clone()),
+            or_dash(row.shards.map(|count| count.to_string())),
             or_dash(row.address.map(|address| address.to_string())),
             or_dash(row.since_ms.map(seconds)),
             or_dash(row.incarnation.map(|number| number.to_string())),
@@ -22,8 +24,37 @@ pub(super) fn gateways(rows: &[GatewayRow]) -> String {
         ]
     };
     columns(
-        &["ID", "SESSION", "ADDRESS", "SINCE", "INCARNATION", "WEIGHT", "SENT", "RECEIVED", "QUEUED", "WHY"],
-        &[0, 3, 4, 5, 6, 7, 8],
+        &[
+            "ID",
+            "SESSION",
+            "PART",
+            "SHARDS",
+            "ADDRESS",
+            "SINCE",
+            "INCARNATION",
+            "WEIGHT",
+            "SENT",
+            "RECEIVED",
+            "QUEUED",
+            "WHY",
+        ],
+        &[0, 3, 5, 6, 7, 8, 9, 10],
         rows.iter().map(cells),
     )
+}
+
+/// Shards, one a row.
+pub(super) fn assignments(rows: &[AssignmentRow]) -> String {
+    let list = |addresses: &[std::net::IpAddr]| {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let cells = |row: &AssignmentRow| {
+        let owner = match row.owner {
+            Some(owner) if row.own => format!("{owner} (self)"),
+            Some(owner) => owner.to_string(),
+            None => "-".into(),
+        };
+        vec![row.shard.to_string(), owner, list(&row.vtep), list(&row.uplink)]
+    };
+    columns(&["SHARD", "OWNER", "VTEP", "UPLINK"], &[0], rows.iter().map(cells))
 }

@@ -1,0 +1,326 @@
+//! The rules of the cluster at work, in mode `floating`: a thread of its own owns the [`Member`], so that taking over waits for
+//! nothing of control.
+//!
+//! ```text
+//!  BFD's thread ──── standing ─▶┐                          ┌─▶ engine: whose shards are ours
+//!  sessions ──────── messages ─▶│ inbox ─▶ Member ─ turn ──┼─▶ sessions: messages
+//!  BGP ─────────── reflectors ─▶│                          ├─▶ BFD: AdminDown, or no longer
+//!  the engine's workers, ports ▶┘                          └─▶ events, `vxgate show`
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cluster::assign::{GatewayId, Weight};
+use cluster::membership::Reflectors;
+use cluster::message::Message;
+use cluster::session::judge::Refusal as Judged;
+use cluster::{Action, Event, Group, Heard, Member, Output, Refusal, Segment, Settings};
+use engine::{Engine, Group as Shards, Responsibility, Update};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::health::Watch;
+use super::inbox::{Inbox, together};
+use super::session::{self, Handle, SendError, Why};
+use super::tell;
+use super::views::View;
+use crate::bfd::Holder;
+use crate::events::Events;
+
+/// Below the thread of BFD (40), from which it hears who is dead.
+const PRIORITY: i32 = 39;
+
+/// How often health is looked at: a sleeping worker looks at its ports as often.
+const TURN: Duration = Duration::from_millis(4);
+
+/// How old a view may be.
+const VIEW: Duration = Duration::from_millis(100);
+
+/// Moves that the engine is given together.
+const MOVES: usize = 256;
+
+/// What the runner works with.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) peers: Vec<GatewayId>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) sessions: mpsc::Receiver<session::Event>,
+    pub(super) handle: Handle,
+    pub(super) engine: Arc<Engine>,
+    pub(super) holder: Option<Holder>,
+    pub(super) events: Arc<Events>,
+    pub(super) view: Arc<Mutex<View>>,
+    /// How long a peer takes to find a gateway dead.
+    pub(super) detection: Duration,
+}
+
+/// The thread.
+pub(super) struct Runner {
+    parts: Parts,
+    member: Member,
+    shards: u32,
+    health: Watch,
+    /// What the member was told last.
+    heard: BTreeMap<(GatewayId, u8), Heard>,
+    reflectors: Reflectors,
+    /// What a session could not take yet.
+    waiting: BTreeMap<GatewayId, Bytes>,
+    untold: VecDeque<Event>,
+    leaving: bool,
+    left: bool,
+    /// When the view was made.
+    viewed: Option<Instant>,
+}
+
+impl Runner {
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        let mut member = Member::new(parts.settings.clone(), now);
+        parts.peers.iter().for_each(|&peer| member.configure(peer, true, now));
+        Self {
+            member,
+            shards: parts.settings.mode.groups(),
+            health: Watch::new(parts.detection),
+            heard: BTreeMap::new(),
+            reflectors: Reflectors::default(),
+            waiting: BTreeMap::new(),
+            untold: VecDeque::new(),
+            leaving: false,
+            left: false,
+            viewed: None,
+            parts,
+        }
+    }
+
+    /// Runs until this gateway has left.
+    pub(super) fn run(mut self) {
+        self.parts.inbox.settle_in();
+        match sys::scheduling::set_realtime(PRIORITY) {
+            Ok(()) => info!("cluster: real-time priority {PRIORITY} (SCHED_FIFO)"),
+            Err(error) => {
+                warn!(
+                    "cluster: no real-time priority ({error}): taking over may be late; allow it by CAP_SYS_NICE"
+                );
+            }
+        }
+        let mut last = Instant::now();
+        while !self.left {
+            let due = self.member.deadline().map_or(last + TURN, |due| due.min(last + TURN));
+            std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let late = now.saturating_duration_since(last + TURN);
+            if late > TURN {
+                self.health.excuse(now);
+            }
+            if Member::is_stop(late, self.parts.detection) {
+                debug!("cluster: the thread did not run for {} ms", late.as_millis());
+                self.member.resumed(now);
+                // All is told anew.
+                self.heard.clear();
+                self.reflectors = Reflectors::Lost;
+            }
+            last = now;
+            self.turn(now);
+        }
+    }
+
+    fn turn(&mut self, now: Instant) {
+        self.hear(now);
+        if self.member.deadline().is_some_and(|due| due <= now) {
+            self.member.handle_timeout(now);
+        }
+        // In this order: what is let go of, what is taken over, who is told; the operator last.
+        self.act();
+        self.carry_moves();
+        self.act();
+        self.send();
+        self.tell();
+        self.show(now);
+    }
+
+    // What comes in.
+
+    fn hear(&mut self, now: Instant) {
+        let mut standing: BTreeMap<(GatewayId, u8), Vec<Heard>> = BTreeMap::new();
+        for watched in &self.parts.inbox.watched {
+            standing.entry((watched.peer, watched.segment as u8)).or_default().push(watched.heard());
+        }
+        for (of, heard) in standing {
+            let heard = together(heard.into_iter());
+            if self.heard.insert(of, heard).unwrap_or_default() != heard {
+                let segment =
+                    if of.1 == Segment::Underlay as u8 { Segment::Underlay } else { Segment::Uplink };
+                self.member.heard(of.0, segment, heard, now);
+            }
+        }
+        while let Ok(event) = self.parts.sessions.try_recv() {
+            self.hear_session(event, now);
+        }
+        let reflectors = self.parts.inbox.reflectors();
+        if reflectors != self.reflectors {
+            self.reflectors = reflectors;
+            self.member.set_reflectors(reflectors, now);
+        }
+        let engine = &self.parts.engine;
+        let health = self.health.look(&engine.rounds(), &engine.ports_up(), now);
+        self.member.set_health(health, now);
+        if !self.leaving && self.parts.inbox.leave.load(Ordering::Acquire) {
+            self.leaving = true;
+            self.member.leave(now);
+        }
+    }
+
+    fn hear_session(&mut self, event: session::Event, now: Instant) {
+        match event {
+            session::Event::Up { peer, hello } => {
+                let Some(id) = GatewayId::new(peer) else { return };
+                self.waiting.remove(&id);
+                let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
+                match self.member.admit(id, hello.incarnation, now) {
+                    Ok(()) => {
+                        self.member.session_up(id, hello.incarnation, weight, now);
+                        // Bindings are not exchanged yet: nothing is to be waited for.
+                        self.member.bindings_complete(id, now);
+                    }
+                    Err(_) => self.parts.handle.close(peer),
+                }
+            }
+            session::Event::Down { peer, .. } => {
+                let Some(id) = GatewayId::new(peer) else { return };
+                self.waiting.remove(&id);
+                self.member.session_down(id, now);
+            }
+            session::Event::Refused { peer, why } => {
+                let Some(id) = GatewayId::new(peer) else { return };
+                self.member.session_refused(id, refusal(&why), now);
+            }
+            session::Event::Message { peer, bytes } => {
+                let Some(id) = GatewayId::new(peer) else { return };
+                match Message::decode(&bytes) {
+                    Ok(message) => self.member.handle_message(id, message, now),
+                    Err(error) => {
+                        debug!("cluster: gateway {peer}: {error}");
+                        self.untold.push_back(Event::BadMessage(id));
+                    }
+                }
+            }
+            session::Event::Stranger { .. } => {}
+        }
+    }
+
+    // What goes out.
+
+    /// What is to be done at once.
+    fn act(&mut self) {
+        while let Some(output) = self.member.poll() {
+            match output {
+                Output::ReleaseAll { cause } => {
+                    info!("cluster: all shards are let go of: {}", tell::cause(cause));
+                    let all = (0..self.shards).map(|shard| (group(Group(shard)), Responsibility::Other));
+                    self.parts.engine.update(Update::Responsibility(all.collect()));
+                }
+                Output::AdminDown(down) => {
+                    if let Some(holder) = &self.parts.holder {
+                        holder.hold(down);
+                    }
+                    // After it each session is one that was not up yet.
+                    self.heard.clear();
+                }
+                // Ingress is by the shards' addresses alone, which are the same from all gateways.
+                Output::UplinkRoutes(_) => {}
+                Output::CloseSession(peer) => self.parts.handle.close(peer.value()),
+                Output::Left => self.left = true,
+                Output::Event(event) => self.untold.push_back(event),
+            }
+        }
+    }
+
+    fn carry_moves(&mut self) {
+        loop {
+            let mut changes = Vec::new();
+            while changes.len() < MOVES
+                && let Some(next) = self.member.poll_move(Instant::now())
+            {
+                let shard = group(next.group);
+                match next.action {
+                    Action::Take { .. } => changes.push((shard, Responsibility::Owner)),
+                    // An owner announces when it becomes one.
+                    Action::AnnounceAgain => {
+                        changes.extend([(shard, Responsibility::Former), (shard, Responsibility::Owner)]);
+                    }
+                    Action::Release => changes.push((shard, Responsibility::Former)),
+                    Action::ForwardingEnds => changes.push((shard, Responsibility::Other)),
+                }
+            }
+            if changes.is_empty() {
+                return;
+            }
+            self.parts.engine.update(Update::Responsibility(changes));
+        }
+    }
+
+    fn send(&mut self) {
+        for &peer in &self.parts.peers {
+            loop {
+                let bytes = match self.waiting.remove(&peer) {
+                    Some(bytes) => bytes,
+                    None => match self.member.poll_message(peer) {
+                        Some(message) => Bytes::from(message.encode()),
+                        None => break,
+                    },
+                };
+                match self.parts.handle.send(peer.value(), bytes.clone()) {
+                    Ok(()) => {}
+                    Err(SendError::Full) => {
+                        self.waiting.insert(peer, bytes);
+                        break;
+                    }
+                    // Its end is on the way here, and all is told anew.
+                    Err(SendError::Down | SendError::TooLong) => break,
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        while let Some(event) = self.untold.pop_front() {
+            if let Event::Stage { unfit, .. } = &event {
+                let mut view = self.parts.view.lock().unwrap_or_else(PoisonError::into_inner);
+                view.unfit = *unfit;
+            }
+            self.parts.events.publish(tell::row(&event));
+        }
+    }
+
+    /// Makes the view for `vxgate show`, now and then.
+    fn show(&mut self, now: Instant) {
+        if self.viewed.is_some_and(|at| now.saturating_duration_since(at) < VIEW) {
+            return;
+        }
+        self.viewed = Some(now);
+        let mut view = self.parts.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.stage = self.member.stage();
+        view.peers.clear();
+        view.peers.extend(self.member.peers());
+        view.owners.clear();
+        view.owners.extend((0..self.shards).map(|shard| self.member.owner(Group(shard))));
+    }
+}
+
+/// The engine's name for a group. Shards are 4 096 at most.
+fn group(Group(shard): Group) -> Shards {
+    Shards::Shard(shard as u16)
+}
+
+/// The incarnation of who is refused is not known. One with other settings counts as the earlier one, which serves: so a gateway
+/// that comes with other settings waits for as long as it hears those that are there.
+fn refusal(why: &Why) -> Refusal {
+    match why {
+        Why::Refused(Judged::Settings(_)) => Refusal::Settings { incarnation: 0 },
+        _ => Refusal::Other,
+    }
+}

@@ -1,0 +1,100 @@
+//! BFD sessions with the other gateways: one for each address on each side. A session goes where the kernel's route to the
+//! address goes; while it is not up, that is looked up again each second.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bfd::{SessionId, Standing, Timing};
+use cluster::assign::GatewayId;
+use cluster::{Heard, Segment};
+use tracing::warn;
+
+use super::inbox::{Inbox, Watched};
+use crate::bfd::{Bfd, Wanted, way_to};
+use crate::config::ClusterSettings;
+use crate::mirror::Netlink;
+
+/// How often what is not up is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Lowest TTL of packets of gateways that are several hops away.
+const MIN_TTL: u8 = 250;
+
+/// Where the other gateways are watched; in the order of [`Inbox::watched`].
+pub(super) struct Ways {
+    addresses: Vec<(GatewayId, Segment, IpAddr)>,
+    timing: Timing,
+}
+
+impl Ways {
+    pub(super) fn of(settings: &ClusterSettings) -> Self {
+        let of_gateway = |gateway: &crate::config::GatewaySettings| {
+            let id = GatewayId::new(gateway.id);
+            let of = move |segment, addresses: &[IpAddr]| -> Vec<_> {
+                addresses.iter().filter_map(|&address| Some((id?, segment, address))).collect()
+            };
+            [of(Segment::Underlay, &gateway.underlay), of(Segment::Uplink, &gateway.uplink)].concat()
+        };
+        Self { addresses: settings.gateways.iter().flat_map(of_gateway).collect(), timing: settings.bfd }
+    }
+
+    /// An inbox in which nobody was heard yet.
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        Inbox::new(self.addresses.iter().map(|&(id, segment, _)| Watched::new(id, segment)).collect())
+    }
+
+    /// Adds what is missing, and moves what is not up and should be elsewhere; until there is no netlink.
+    pub(super) async fn watch(&self, bfd: &Bfd, inbox: &Arc<Inbox>) {
+        let netlink = match Netlink::connect() {
+            Ok(netlink) => netlink,
+            Err(error) => {
+                warn!("cluster: the other gateways are not watched by BFD: {error}");
+                return;
+            }
+        };
+        let mut kept: Vec<Option<(SessionId, Wanted)>> = vec![None; self.addresses.len()];
+        let mut warned = vec![String::new(); self.addresses.len()];
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            for (place, &(id, _, address)) in self.addresses.iter().enumerate() {
+                if inbox.watched[place].heard() == Heard::Up {
+                    continue;
+                }
+                let outcome = match way_to(address, self.timing, (None, MIN_TTL), &netlink).await {
+                    Ok(wanted) => put(bfd, wanted, &mut kept[place], (inbox, place)).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = outcome
+                    && warned[place] != error
+                {
+                    warn!("cluster: gateway {id} is not watched at {address}: {error}");
+                    warned[place] = error;
+                }
+            }
+        }
+    }
+}
+
+/// Has the session be this one.
+async fn put(
+    bfd: &Bfd,
+    wanted: Wanted,
+    kept: &mut Option<(SessionId, Wanted)>,
+    (inbox, place): (&Arc<Inbox>, usize),
+) -> Result<(), String> {
+    if let Some((session, before)) = kept {
+        if *before == wanted {
+            return Ok(());
+        }
+        bfd.remove(*session).await;
+        *kept = None;
+    }
+    let of_inbox = Arc::clone(inbox);
+    let watcher = Box::new(move |standing: Standing| of_inbox.set_standing(place, standing));
+    let session = bfd.add_watched(wanted.clone(), watcher).await.map_err(|error| error.to_string())?;
+    *kept = Some((session, wanted));
+    Ok(())
+}
