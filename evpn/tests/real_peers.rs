@@ -247,6 +247,12 @@ fn frr_reflects_both_ways_over_ipv4_and_ipv6() {
         let route = reflector_frr.vtysh(&["show bgp l2vpn evpn"]).unwrap();
         assert!(route.contains(&format!("[2]:[0]:[48]:[{SHARED}]:[128]:[fd00:1::1]")), "{route}");
         assert!(route.contains("Default Gateway") && route.contains("MM:3"), "{route}");
+        // Our own come back, which is nothing to tell of.
+        let own = || gateway.call(|speaker| speaker.peers().all(|peer| peer.own_routes >= 4));
+        wait_until("our own routes back", PATIENCE, own).unwrap();
+        gateway.wait("no refusal", |_, events| {
+            !events.iter().any(|event| matches!(event, Event::Rejected { .. }))
+        });
 
         // The reflector dies, and comes back.
         reflector_frr.kill_bgpd().unwrap();
