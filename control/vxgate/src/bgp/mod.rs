@@ -112,8 +112,7 @@ impl Ready {
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
-        let of_cluster =
-            cluster.filter(|cluster| cluster.floating.is_some()).map(|cluster| Others::of(cluster));
+        let of_cluster = cluster.filter(|cluster| cluster.floating.is_some()).map(Others::of);
         let told = Feed { told, of_cluster };
         Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
     }
