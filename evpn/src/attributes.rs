@@ -174,24 +174,53 @@ fn replication(tunnel: &PmsiTunnel) -> Option<(u32, IpAddr)> {
     }
 }
 
+/// What a set costs in memory.
+pub(crate) trait Weigh: Sized {
+    /// Bytes of its lists, which hang on it.
+    fn lists(&self) -> usize;
+
+    /// Bytes of it in a pool: itself, its lists, two counters, and its place in the table.
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.lists() + 4 * size_of::<usize>()
+    }
+}
+
+impl Weigh for Attributes {
+    fn lists(&self) -> usize {
+        size_of_val(&*self.as_path)
+            + size_of_val(&*self.cluster_list)
+            + size_of_val(&*self.communities)
+            + size_of_val(&*self.large_communities)
+            + size_of_val(&*self.extended)
+    }
+}
+
+impl Weigh for Vec<ExtendedCommunity> {
+    fn lists(&self) -> usize {
+        size_of_val(self.as_slice())
+    }
+}
+
 /// Each set of attributes once.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     sets: HashSet<Arc<T>, RandomState>,
+    bytes: usize,
 }
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
-        Self { sets: HashSet::default() }
+        Self { sets: HashSet::default(), bytes: 0 }
     }
 }
 
-impl<T: Eq + Hash> Pool<T> {
+impl<T: Eq + Hash + Weigh> Pool<T> {
     /// The pool's own copy.
     pub(crate) fn intern(&mut self, attributes: T) -> Arc<T> {
         if let Some(known) = self.sets.get(&attributes) {
             return known.clone();
         }
+        self.bytes += attributes.weight();
         let new = Arc::new(attributes);
         self.sets.insert(new.clone());
         new
@@ -202,13 +231,13 @@ impl<T: Eq + Hash> Pool<T> {
         // The pool's and this one.
         if Arc::strong_count(&attributes) == 2 {
             self.sets.remove(&attributes);
+            self.bytes -= attributes.weight();
         }
     }
 
-    /// How many different sets there are.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.sets.len()
+    /// Bytes of all sets; 0 if there is none.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -219,12 +248,16 @@ mod tests {
     #[test]
     fn equal_sets_are_one_and_go_with_the_last_holder() {
         let mut pool = Pool::default();
-        let (one, two, other) = (pool.intern(1), pool.intern(1), pool.intern(2));
-        assert!(Arc::ptr_eq(&one, &two) && pool.len() == 2);
+        let of = |length| vec![ExtendedCommunity::new(7); length];
+        let weight = of(1).weight() + of(9).weight();
+        assert_eq!(weight - 2 * of(0).weight(), 80);
+        let (one, two, other) = (pool.intern(of(1)), pool.intern(of(1)), pool.intern(of(9)));
+        assert!(Arc::ptr_eq(&one, &two) && pool.bytes() == weight);
         pool.release(one);
-        assert_eq!(pool.len(), 2);
+        assert_eq!(pool.bytes(), weight);
         pool.release(two);
+        assert_eq!(pool.bytes(), of(9).weight());
         pool.release(other);
-        assert_eq!(pool.len(), 0);
+        assert_eq!(pool.bytes(), 0);
     }
 }

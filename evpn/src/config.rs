@@ -6,6 +6,13 @@ use std::time::Duration;
 
 use crate::family::Family;
 
+/// Bytes of attributes for each route that a peer may have: nearly twice what a reflected EVPN route costs that shares
+/// none of them with another.
+const ATTRIBUTE_BYTES: usize = 512;
+
+/// A peer with few routes may have these: some hundred of the longest attributes there are.
+const LEAST_ATTRIBUTE_BYTES: usize = 16 << 20;
+
 /// The speaker itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
@@ -64,7 +71,8 @@ pub struct PeerConfig {
     pub hold_time: u16,
     /// How long after a failed or lost connection the next is tried; up to a quarter less, at random.
     pub connect_retry: Duration,
-    /// How many routes a family may have before the session is ended (Cease, RFC 4486 §3).
+    /// How many routes a family may have before the session is ended (Cease, RFC 4486 §3). It bounds what their
+    /// attributes take too: 512 bytes a route on average, or 16 MiB if that is more.
     pub max_routes: usize,
     /// How long the session then stays down; `None`: until it is started again.
     pub max_routes_restart: Option<Duration>,
@@ -102,6 +110,11 @@ impl PeerConfig {
     /// Whether the session is internal (iBGP).
     pub fn is_internal(&self, local: &Local) -> bool {
         self.asn == Some(local.asn)
+    }
+
+    /// How many bytes the attributes of its routes may take, each set counted once.
+    pub(crate) fn max_attribute_bytes(&self) -> usize {
+        self.max_routes.saturating_mul(ATTRIBUTE_BYTES).max(LEAST_ATTRIBUTE_BYTES)
     }
 
     /// Looks for what cannot work.

@@ -123,6 +123,11 @@ pub enum DownReason {
         /// How many are allowed.
         limit: usize,
     },
+    /// The attributes of its routes take more memory than they may.
+    MaxAttributes {
+        /// How many bytes they may take.
+        limit: usize,
+    },
     /// Another connection to the same peer won (RFC 4271 §6.8).
     Collision,
     /// There is no TCP connection, or none that may be used. Told once of many attempts in a row that end alike.
@@ -148,6 +153,9 @@ impl fmt::Display for DownReason {
             Self::Stopped => f.write_str("stopped"),
             Self::PeerDown => f.write_str("peer reported dead"),
             Self::MaxRoutes { family, limit } => write!(f, "more than {limit} routes of {family}"),
+            Self::MaxAttributes { limit } => {
+                write!(f, "attributes of its routes take more than {limit} bytes")
+            }
             Self::Collision => f.write_str("another connection to the same peer won"),
             Self::Transport { detail } => f.write_str(detail),
         }
@@ -161,8 +169,6 @@ pub enum Rejection {
     Malformed,
     /// Our own AS is in its path (RFC 4271 §9.1.2).
     AsLoop,
-    /// It is our own, reflected (RFC 4456 §8).
-    OwnOriginator,
     /// An external peer's AS is not the first of the path.
     FirstAs,
     /// The label is no VNI.
@@ -188,7 +194,6 @@ impl fmt::Display for Rejection {
         f.write_str(match self {
             Self::Malformed => "malformed, treated as withdrawn",
             Self::AsLoop => "our own AS is in its path",
-            Self::OwnOriginator => "our own route came back",
             Self::FirstAs => "the path does not start with the peer's AS",
             Self::VniZero => "VNI 0",
             Self::NoStationMac => "MAC address of no station",

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use rustbgpd_wire::ExtendedCommunity;
 use wire::{MacAddr, Vni};
 
-use crate::attributes::{ARP_ND, ARP_ND_ROUTER, TUNNEL_VXLAN};
+use crate::attributes::{ARP_ND, ARP_ND_ROUTER, TUNNEL_VXLAN, Weigh};
 use crate::family::Family;
 use crate::overlay::targets::RouteTarget;
 
@@ -91,6 +91,12 @@ pub(crate) struct Attributes {
     pub(crate) extended: Vec<ExtendedCommunity>,
     /// VNI and VTEP of ingress replication.
     pub(crate) replication: Option<(Vni, IpAddr)>,
+}
+
+impl Weigh for Attributes {
+    fn lists(&self) -> usize {
+        size_of_val(&*self.communities) + size_of_val(&*self.targets) + size_of_val(&*self.extended)
+    }
 }
 
 const LOCAL_PREF: u32 = 100;

@@ -43,11 +43,25 @@ struct Peer {
     stale: [bool; 3],
 }
 
+/// The attributes of a peer's routes. Each peer has pools of its own, so that what it costs is known; what two peers tell
+/// alike is little beside the routes.
+#[derive(Debug, Default)]
+struct Pools {
+    attributes: Pool<Attributes>,
+    extended: Pool<Vec<ExtendedCommunity>>,
+}
+
+impl Pools {
+    fn release(&mut self, path: Path) {
+        self.attributes.release(path.attributes);
+        self.extended.release(path.extended);
+    }
+}
+
 /// All routes of all peers.
 #[derive(Debug)]
 pub(crate) struct Rib {
-    pool: Pool<Attributes>,
-    extended: Pool<Vec<ExtendedCommunity>>,
+    pools: Vec<Pools>,
     peers: Vec<Peer>,
     neighbours: Vec<Neighbour>,
     evpn: Table<EvpnKey>,
@@ -60,8 +74,7 @@ pub(crate) struct Rib {
 impl Rib {
     pub(crate) fn new(identity: Identity, policy: DuplicatePolicy) -> Self {
         Self {
-            pool: Pool::default(),
-            extended: Pool::default(),
+            pools: Vec::new(),
             peers: Vec::new(),
             neighbours: Vec::new(),
             evpn: Table::default(),
@@ -73,6 +86,7 @@ impl Rib {
     }
 
     pub(crate) fn add_peer(&mut self, address: IpAddr, internal: bool) {
+        self.pools.push(Pools::default());
         self.peers.push(Peer::default());
         self.neighbours.push(Neighbour { address, router_id: Ipv4Addr::UNSPECIFIED, internal });
     }
@@ -144,11 +158,18 @@ impl Rib {
         self.peers[usize::from(peer.0)].routes[family.index()]
     }
 
+    /// Bytes of the attributes of a peer's paths, each set counted once.
+    pub(crate) fn attribute_bytes(&self, peer: PeerId) -> usize {
+        let pools = &self.pools[usize::from(peer.0)];
+        pools.attributes.bytes() + pools.extended.bytes()
+    }
+
     // Routes.
 
     pub(crate) fn announce(&mut self, peer: PeerId, nlri: Nlri, mut attributes: Attributes, now: Instant) {
-        let extended = self.extended.intern(std::mem::take(&mut attributes.extended).into_vec());
-        let attributes = self.pool.intern(attributes);
+        let pools = &mut self.pools[usize::from(peer.0)];
+        let extended = pools.extended.intern(std::mem::take(&mut attributes.extended).into_vec());
+        let attributes = pools.attributes.intern(attributes);
         match nlri {
             Nlri::Evpn(routes) => {
                 for route in routes {
@@ -180,8 +201,9 @@ impl Rib {
                 }
             }
         }
-        self.pool.release(attributes);
-        self.extended.release(extended);
+        let pools = &mut self.pools[usize::from(peer.0)];
+        pools.attributes.release(attributes);
+        pools.extended.release(extended);
     }
 
     pub(crate) fn withdraw(&mut self, peer: PeerId, nlri: &Nlri, now: Instant) {
@@ -258,10 +280,7 @@ impl Rib {
             }
         };
         match old {
-            Some(old) => {
-                self.pool.release(old.attributes);
-                self.extended.release(old.extended);
-            }
+            Some(old) => self.pools[usize::from(peer.0)].release(old),
             None => self.peers[usize::from(peer.0)].routes[family.index()] += 1,
         }
     }
@@ -302,9 +321,9 @@ impl Rib {
 
     fn forget(&mut self, family: Family, taken: Vec<Path>) {
         for path in taken {
-            self.peers[usize::from(path.peer.0)].routes[family.index()] -= 1;
-            self.pool.release(path.attributes);
-            self.extended.release(path.extended);
+            let peer = usize::from(path.peer.0);
+            self.peers[peer].routes[family.index()] -= 1;
+            self.pools[peer].release(path);
         }
     }
 

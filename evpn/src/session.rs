@@ -82,7 +82,7 @@ pub(crate) struct Session {
     config: PeerConfig,
     local: Local,
     enabled: bool,
-    /// Held down for too many routes.
+    /// Held down for too many routes, or too large ones.
     held: bool,
     was_up: bool,
     connections: Vec<Connection>,
@@ -166,12 +166,22 @@ impl Session {
         let mut data = Vec::from((afi as u16).to_be_bytes());
         data.push(safi as u8);
         data.extend_from_slice(&u32::try_from(limit).unwrap_or(u32::MAX).to_be_bytes());
-        let cease =
-            NotificationMessage::new(NotificationCode::Cease, cease_subcode::MAX_PREFIXES, Bytes::from(data));
+        let reason = DownReason::MaxRoutes { family, limit };
+        self.hold_down(cease_subcode::MAX_PREFIXES, Bytes::from(data), &reason, now);
+    }
+
+    /// The attributes of the peer's routes take more memory than they may (RFC 4486 §4).
+    pub(crate) fn too_much_memory(&mut self, limit: usize, now: Instant) {
+        let reason = DownReason::MaxAttributes { limit };
+        self.hold_down(cease_subcode::OUT_OF_RESOURCES, Bytes::new(), &reason, now);
+    }
+
+    fn hold_down(&mut self, subcode: u8, data: Bytes, reason: &DownReason, now: Instant) {
+        let cease = NotificationMessage::new(NotificationCode::Cease, subcode, data);
         self.held = true;
         let ids: Vec<_> = self.connections.iter().map(|connection| connection.id).collect();
         for id in ids {
-            self.refuse(id, cease.clone(), DownReason::MaxRoutes { family, limit }, now);
+            self.refuse(id, cease.clone(), reason.clone(), now);
         }
         self.retry = self.config.max_routes_restart.map(|pause| now + pause);
         self.settle(now);
@@ -305,7 +315,14 @@ impl Session {
     fn message(&mut self, id: ConnectionId, message: Message, now: Instant) {
         match message {
             Message::Open(open) if self.survives_collision(id, &open, now) => {
+                let before = self.established().map(|(before, _)| before).filter(|&before| before != id);
                 self.handle(id, Event::OpenReceived(open), now);
+                // RFC 4724 §5: the OPEN of a peer that has restarted ends the session from before; one that does not fit
+                // ends its own connection alone.
+                let fits = self.connection(id).is_some_and(|new| new.state() == Fsm::OpenConfirm);
+                if let Some(before) = before.filter(|_| fits) {
+                    self.drop_connection(before, DownReason::Closed);
+                }
             }
             Message::Keepalive => self.handle(id, Event::KeepaliveReceived, now),
             Message::Notification(notification) => {
@@ -386,9 +403,8 @@ impl Session {
             dialled == ours_wins
         };
         let (loser, keep) = if wins { (other.id, true) } else { (id, false) };
-        if is_up(other) && wins {
-            self.drop_connection(loser, DownReason::Closed);
-        } else {
+        // A session is given up when the OPEN has been looked at.
+        if !(is_up(other) && wins) {
             let cease = NotificationMessage::new(
                 NotificationCode::Cease,
                 cease_subcode::CONNECTION_COLLISION_RESOLUTION,

@@ -6,7 +6,7 @@ mod views;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustbgpd_wire::RouteRefreshSubtype;
 use wire::{MacAddr, Vni};
@@ -23,6 +23,10 @@ use crate::session::{self, ConnectionId, Session};
 use crate::update::Part;
 use peer::Peer;
 pub use views::PeerView;
+
+/// How long stale routes are kept of a peer that is back, until it has told all (RFC 4724 §4.2: the restart time is for
+/// its coming back alone), or of one that has begun to tell all again (RFC 7313 §4.2).
+const STALE_LIMIT: Duration = Duration::from_secs(360);
 
 /// What a speaker wants done, or tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +118,7 @@ impl Speaker {
         self.follow(peer, now);
     }
 
-    /// Ends a session with words for the peer's operator (RFC 9003), at most 128 bytes.
+    /// Ends a session with words for the peer's operator: 128 bytes of them are sent, of 255 that RFC 9003 allows.
     pub fn stop_peer(&mut self, peer: PeerId, communication: &str, now: Instant) {
         self.session(peer).stop(communication, now);
         self.follow(peer, now);
@@ -312,10 +316,10 @@ impl Speaker {
                     self.rib.peer_up(id, negotiated.peer_router_id, internal);
                     let lasts = self.out.each_ref().map(Journal::last);
                     self.peers[usize::from(id.0)].up(&negotiated, internal, &self.local, lasts);
-                    self.forget_unconfirmable(id, &negotiated);
+                    self.await_confirmation(id, &negotiated, now);
                 }
                 session::Output::Parts(parts) => self.take_in(id, parts, now),
-                session::Output::Refresh(family, subtype) => self.refresh_asked(id, family, subtype),
+                session::Output::Refresh(family, subtype) => self.refresh_asked(id, family, subtype, now),
                 session::Output::Down { reason, retained, keep } => {
                     self.down(id, &retained, now + keep);
                     self.tell_down(id, reason);
@@ -347,17 +351,14 @@ impl Speaker {
         for part in parts {
             match part {
                 Part::Withdraw(nlri) => self.rib.withdraw(id, &nlri, now),
+                Part::Own(nlri) => {
+                    self.peers[usize::from(id.0)].own_routes += nlri.len() as u64;
+                    self.rib.withdraw(id, &nlri, now);
+                }
                 Part::Refuse(nlri, reason) => self.rib.refuse(id, &nlri, reason, now),
                 Part::Announce(nlri, attributes) => {
                     self.rib.announce(id, nlri, *attributes, now);
-                    let limit = self.session(id).config().max_routes;
-                    let over = Family::ALL.into_iter().find(|&family| self.rib.routes_of(id, family) > limit);
-                    if let Some(family) = over
-                        && self.session(id).established().is_some()
-                    {
-                        self.session(id).too_many_routes(family, now);
-                        // What else the peer said meanwhile does not count.
-                        self.session(id).discard_parts();
+                    if self.end_if_over_limit(id, now) {
                         return;
                     }
                 }
@@ -371,15 +372,40 @@ impl Speaker {
         }
     }
 
+    /// Ends the session of a peer that has told too much; whether it has.
+    fn end_if_over_limit(&mut self, id: PeerId, now: Instant) -> bool {
+        if self.session(id).established().is_none() {
+            return false;
+        }
+        let config = self.config(id);
+        let (most, most_bytes) = (config.max_routes, config.max_attribute_bytes());
+        if let Some(family) = Family::ALL.into_iter().find(|&family| self.rib.routes_of(id, family) > most) {
+            self.session(id).too_many_routes(family, now);
+        } else if self.rib.attribute_bytes(id) > most_bytes {
+            self.session(id).too_much_memory(most_bytes, now);
+        } else {
+            return false;
+        }
+        // What else the peer said meanwhile does not count.
+        self.session(id).discard_parts();
+        true
+    }
+
     /// The peer asks for our routes, or tells that it will tell its own again (RFC 7313 §4).
-    fn refresh_asked(&mut self, id: PeerId, family: Family, subtype: RouteRefreshSubtype) {
+    fn refresh_asked(&mut self, id: PeerId, family: Family, subtype: RouteRefreshSubtype, now: Instant) {
+        let peer = &mut self.peers[usize::from(id.0)];
         match subtype {
-            RouteRefreshSubtype::Normal => {
-                let last = self.out[family.index()].last();
-                self.peers[usize::from(id.0)].tell_again(family, last);
+            RouteRefreshSubtype::Normal => peer.tell_again(family, self.out[family.index()].last()),
+            // Marks that were not agreed on say nothing.
+            _ if !peer.enhanced_refresh => {}
+            RouteRefreshSubtype::BoRR => {
+                peer.keep_stale[family.index()] = Some(now + STALE_LIMIT);
+                self.rib.mark_stale(id, family);
             }
-            RouteRefreshSubtype::BoRR => self.rib.mark_stale(id, family),
-            RouteRefreshSubtype::EoRR => self.rib.sweep_stale(id, family),
+            RouteRefreshSubtype::EoRR => {
+                peer.keep_stale[family.index()] = None;
+                self.rib.sweep_stale(id, family);
+            }
             _ => {}
         }
     }
@@ -400,15 +426,21 @@ impl Speaker {
         self.bury();
     }
 
-    /// Back from a restart: routes of families for which the peer has lost its forwarding state go (RFC 4724 §4.2).
-    fn forget_unconfirmable(&mut self, id: PeerId, negotiated: &rustbgpd_fsm::NegotiatedSession) {
+    /// Back from a restart: routes of families for which the peer has lost its forwarding state go; others stay until it
+    /// has told all (RFC 4724 §4.2).
+    fn await_confirmation(&mut self, id: PeerId, negotiated: &rustbgpd_fsm::NegotiatedSession, now: Instant) {
         for family in Family::ALL {
+            let keep_stale = &mut self.peers[usize::from(id.0)].keep_stale[family.index()];
+            if keep_stale.is_none() {
+                continue;
+            }
             let (afi, safi) = family.codes();
             let preserved = negotiated
                 .peer_gr_families
                 .iter()
                 .any(|kept| (kept.afi, kept.safi) == (afi, safi) && kept.forwarding_preserved);
-            if !preserved && self.peers[usize::from(id.0)].keep_stale[family.index()].take().is_some() {
+            *keep_stale = preserved.then_some(now + STALE_LIMIT);
+            if !preserved {
                 self.rib.sweep_stale(id, family);
             }
         }

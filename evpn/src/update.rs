@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use rustbgpd_wire::notification::NotificationCode;
+use rustbgpd_wire::notification::{NotificationCode, update_subcode};
 use rustbgpd_wire::validate::{UpdateValidationOptions, validate_update_attributes_with_context};
 use rustbgpd_wire::{
     DecodeError, ErrorDisposition, EvpnRoute, Ipv4NlriEntry, MalformedAttribute, NlriEntry,
@@ -16,6 +16,9 @@ use crate::attributes::Attributes;
 use crate::event::Rejection;
 use crate::family::Family;
 
+/// Faults of an UPDATE that are told; there may be thousands.
+const FAULTS_TOLD: usize = 8;
+
 /// Routes of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Nlri {
@@ -24,11 +27,15 @@ pub(crate) enum Nlri {
 }
 
 impl Nlri {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Evpn(routes) => routes.is_empty(),
-            Self::Unicast(prefixes) => prefixes.is_empty(),
+            Self::Evpn(routes) => routes.len(),
+            Self::Unicast(prefixes) => prefixes.len(),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -37,6 +44,9 @@ impl Nlri {
 pub(crate) enum Part {
     Withdraw(Nlri),
     Announce(Nlri, Box<Attributes>),
+    /// Our own, reflected (RFC 4456 §8): what was there before counts as withdrawn. That is what a reflector does, and no
+    /// fault.
+    Own(Nlri),
     /// Announced, but not usable: what was there before counts as withdrawn.
     Refuse(Nlri, Rejection),
     EndOfRib(Family),
@@ -58,7 +68,8 @@ pub(crate) struct Context<'a> {
 /// What the UPDATE says.
 ///
 /// # Errors
-/// The NOTIFICATION that ends the session: where the routes themselves cannot be read (RFC 7606 §3 (j), §5.3).
+/// The NOTIFICATION that ends the session: where the routes themselves cannot be read (RFC 7606 §3 (j), §5.3), or are not
+/// found (§5.2).
 pub(crate) fn parse(
     message: &UpdateMessage,
     context: &Context<'_>,
@@ -69,6 +80,12 @@ pub(crate) fn parse(
     let (mut attributes, body) = (revised.update.attributes, revised.update.announced);
     let mut parts = Vec::with_capacity(2);
     let refusal = faults(&revised.malformed, &attributes, !body.is_empty(), context, &mut parts)?;
+    let is_reach = |attribute: &PathAttribute| matches!(attribute, PathAttribute::MpReachNlri(_));
+    if refusal.is_some() && body.is_empty() && !attributes.iter().any(is_reach) {
+        // RFC 7606 §5.2: nothing says which routes would count as withdrawn.
+        let subcode = update_subcode::MALFORMED_ATTRIBUTE_LIST;
+        return Err(NotificationMessage::new(NotificationCode::UpdateMessage, subcode, Bytes::new()));
+    }
     let body_counts = context.families.contains(&Family::Ipv4);
     if body_counts {
         withdraw(&mut parts, Nlri::Unicast(revised.update.withdrawn.iter().map(ipv4_net).collect()));
@@ -122,6 +139,7 @@ pub(crate) fn parse(
         let new = Attributes::new(next_hop, &attributes, context.internal);
         parts.push(match refusal.or_else(|| looped(&new, context)) {
             Some(reason) => Part::Refuse(nlri, reason),
+            None if new.originator == Some(context.router_id) => Part::Own(nlri),
             None => Part::Announce(nlri, Box::new(new)),
         });
     }
@@ -137,12 +155,19 @@ fn faults(
     parts: &mut Vec<Part>,
 ) -> Result<Option<Rejection>, NotificationMessage> {
     let mut texts = Vec::new();
+    let mut count = 0;
+    let mut note = |fault: &dyn Fn() -> String| {
+        count += 1;
+        if count <= FAULTS_TOLD {
+            texts.push(fault());
+        }
+    };
     let mut strongest = None;
     for fault in malformed {
         if fault.disposition == ErrorDisposition::SessionReset {
             return Err(notification(&fault.error));
         }
-        texts.push(format!("attribute {}: {}", fault.type_code, fault.error));
+        note(&|| format!("attribute {}: {}", fault.type_code, fault.error));
         strongest = strongest.max(Some(fault.disposition));
     }
     let has_mp = attributes.iter().any(|attribute| matches!(attribute, PathAttribute::MpReachNlri(_)));
@@ -158,8 +183,11 @@ fn faults(
             let data = Bytes::from(fault.error.data);
             return Err(NotificationMessage::new(NotificationCode::UpdateMessage, fault.error.subcode, data));
         }
-        texts.push(format!("attribute {}: error 3/{}", fault.type_code, fault.error.subcode));
+        note(&|| format!("attribute {}: error 3/{}", fault.type_code, fault.error.subcode));
         strongest = strongest.max(Some(fault.error.disposition));
+    }
+    if count > FAULTS_TOLD {
+        texts.push(format!("and {} more", count - FAULTS_TOLD));
     }
     if !texts.is_empty() {
         parts.push(Part::Forgiven(texts.join("; ")));
@@ -178,12 +206,10 @@ fn agreed(context: &Context<'_>, family: Option<Family>) -> Option<Family> {
     family.filter(|family| context.families.contains(family))
 }
 
-/// RFC 4271 §9.1.2, RFC 4456 §8; and that an external peer puts itself first (RFC 4271 §6.3).
+/// RFC 4271 §9.1.2; and that an external peer puts itself first (RFC 4271 §6.3).
 fn looped(attributes: &Attributes, context: &Context<'_>) -> Option<Rejection> {
     if attributes.as_path.contains(&context.local_asn) {
         Some(Rejection::AsLoop)
-    } else if attributes.originator == Some(context.router_id) {
-        Some(Rejection::OwnOriginator)
     } else if !context.internal && attributes.neighbour_as() != Some(context.peer_asn) {
         Some(Rejection::FirstAs)
     } else {

@@ -57,12 +57,14 @@ fn a_cut_link_is_a_gap_and_losses_each_way() {
             flow.lost_numbers,
             window.sender_gap,
             window.receiver_gap,
-            window.skipped,
+            flow.skipped,
             window.is_realtime,
         );
         assert!(flow.gap_length() >= cut, "{flow:?}");
         assert!(flow.recovery.is_some_and(|time| time >= cut), "{flow:?}");
-        assert!(flow.lost() > 0 && flow.received >= 100, "{flow:?}");
+        // The other end's kernel keeps some until the link is back.
+        assert!(flow.lost() > 0 || flow.name.starts_with("other"), "{flow:?}");
+        assert!(flow.received >= 100, "{flow:?}");
         let runs = flow.lost_numbers.iter().map(|run| run.end() - run.start() + 1).sum::<u64>();
         assert!(runs >= flow.lost(), "{flow:?}");
         assert_eq!(flow.duplicates, 0, "{flow:?}");

@@ -12,6 +12,9 @@ use tracing::{info, warn};
 /// Events that are kept for who asks later, and that a slow follower may be behind.
 pub(crate) const KEPT: usize = 1024;
 
+/// Bytes of the detail of an event: much of it is what peers say.
+const LONGEST_DETAIL: usize = 1024;
+
 /// An event, as a line of JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -92,7 +95,12 @@ impl Events {
     }
 
     /// Something happened.
-    pub(crate) fn publish(&self, row: EventRow) {
+    pub(crate) fn publish(&self, mut row: EventRow) {
+        if row.detail.len() > LONGEST_DETAIL {
+            let end = row.detail.floor_char_boundary(LONGEST_DETAIL);
+            row.detail.truncate(end);
+            row.detail.push_str(" ...");
+        }
         // What is made of texts and numbers is always JSON.
         let line = serde_json::to_string(&row).unwrap_or_default();
         match row.event.as_str() {
@@ -122,5 +130,10 @@ mod tests {
         }
         let (kept, _) = events.follow();
         assert_eq!((kept.len(), &*kept[0].detail), (KEPT, "1024"));
+        // Each of them too, in whole characters.
+        events.publish(EventRow::now("malformed", format!("a{}", "ü".repeat(5000))));
+        let (kept, _) = events.follow();
+        let detail = &kept.last().unwrap().detail;
+        assert_eq!((detail.len(), detail.ends_with("ü ...")), (LONGEST_DETAIL - 1 + 4, true), "{detail}");
     }
 }

@@ -1,9 +1,10 @@
-//! Several gateways around one network, of which one is the owner of all overlays by its configuration. Needs root.
+//! The stage of several gateways: one the owner of all overlays by its configuration, and sessions of all with all. Needs root.
 
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Cluster, ClusterOptions, Failure, Family, GapProbe, wait_until};
+use lab::{Cluster, ClusterOptions, Failure, Family, GapProbe, Topology, wait_until};
+use serde_json::Value;
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,32 +86,44 @@ fn what_fails_is_a_gap_on_all_ways_and_is_mended() {
             assert!(flow.gap_length() >= INTERVAL * least, "{failure:?}: {flow:?}");
         }
     }
+    // Who is held can be killed, and be there again.
+    cluster.gateway(OWNER).fail(Failure::WorkerHeld).unwrap();
+    cluster.gateway(OWNER).fail(Failure::Killed).unwrap();
+    cluster.gateway(OWNER).mend().unwrap();
+    cluster.wait_open(PATIENCE).unwrap();
 }
 
 #[test]
 fn all_have_sessions_with_all() {
-    for family in Family::BOTH {
+    for (family, mode, more) in
+        [(Family::V4, "announce", String::new()), (Family::V6, "floating", Cluster::floating())]
+    {
         let options =
             ClusterOptions { probed: 1, bfd: Some(Duration::from_millis(200)), ..ClusterOptions::default() };
         let mut cluster = Cluster::build(Path::new(env!("CARGO_BIN_EXE_vxgate")), options).unwrap();
         for number in 1..=options.gateways {
-            let membership = cluster.membership(number, family, "mode = \"announce\"\n");
-            cluster.start(number, "", &membership).unwrap();
+            let membership = cluster.membership(number, family, &format!("mode = \"{mode}\"\n"));
+            cluster.start(number, "", &(membership + &more)).unwrap();
         }
+        let daemons = [
+            Topology::UNDERLAY.address(Family::V4, Cluster::REFLECTOR),
+            Topology::UPLINK.address(Family::V4, Topology::ROUTER),
+        ];
         for member in &cluster.gateways {
-            for peers in ["cluster", "bgp peers"] {
-                let others = if peers == "cluster" { options.gateways - 1 } else { 2 };
-                wait_until(&format!("{peers} of gateway {}", member.number), PATIENCE, || {
-                    let shown = member.gateway.show(peers).unwrap();
-                    let up = shown
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .filter(|row| row["state"] == "Established" || row["session"] == "up");
-                    if up.count() == usize::from(others) { Ok(()) } else { Err(shown.to_string()) }
+            let wait = |what: &str, count: usize, is_up: &dyn Fn(&Value) -> bool| {
+                wait_until(&format!("{what} of gateway {}", member.number), PATIENCE, || {
+                    let shown = member.gateway.show(what).unwrap();
+                    let rows = shown.as_array().or(shown["sessions"].as_array()).unwrap();
+                    let up = rows.iter().filter(|row| is_up(row)).count();
+                    if up == count { Ok(()) } else { Err(shown.to_string()) }
                 })
                 .unwrap();
-            }
+            };
+            wait("cluster", usize::from(options.gateways) - 1, &|row| row["session"] == "up");
+            wait("bgp peers", daemons.len(), &|row| row["state"] == "Established");
+            wait("bfd", daemons.len(), &|row| {
+                row["state"] == "Up" && daemons.iter().any(|daemon| row["peer"] == daemon.to_string())
+            });
         }
     }
 }

@@ -224,7 +224,7 @@ proptest! {
         }
         while first.sweep(now) {}
         while first.poll().is_some() {}
-        prop_assert_eq!((first.evpn.len(), first.unicast.len(), first.stations(), first.pool.len() + first.extended.len()), (0, 0, 0, 0));
-        prop_assert!((0..PEERS).all(|peer| Family::ALL.into_iter().all(|family| first.routes_of(PeerId(peer), family) == 0)));
+        prop_assert_eq!((first.evpn.len(), first.unicast.len(), first.stations()), (0, 0, 0));
+        prop_assert!((0..PEERS).all(|peer| Family::ALL.into_iter().all(|family| first.routes_of(PeerId(peer), family) == 0) && first.attribute_bytes(PeerId(peer)) == 0));
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rustbgpd_fsm::{Action, Event, NegotiatedSession, PeerConfig, Session, SessionState, TimerType};
+use rustbgpd_wire::notification::{NotificationCode, cease_subcode};
 use rustbgpd_wire::{
     Capability, DecodeError, EXTENDED_MAX_MESSAGE_LEN, MAX_MESSAGE_LEN, Message, NotificationMessage,
     decode_message, encode_message, encode_message_with_limit, peek_message_length,
@@ -130,6 +131,7 @@ impl Connection {
                 }
                 Action::SendKeepalive => self.queue(&Message::Keepalive, now),
                 Action::SendNotification(notification) => {
+                    let notification = self.for_good(notification);
                     self.reason.get_or_insert_with(|| sent(&notification));
                     self.queue(&Message::Notification(notification), now);
                 }
@@ -154,7 +156,27 @@ impl Connection {
     /// Ends it with a NOTIFICATION of our choice.
     pub(super) fn refuse(&mut self, notification: NotificationMessage, reason: DownReason, now: Instant) {
         self.reason = Some(reason);
+        let notification = self.for_good(notification);
         self.queue(&Message::Notification(notification), now);
+    }
+
+    /// A Cease that ends a session for good as a Hard Reset, where the peer would else keep our routes (RFC 8538 §3.1, §4);
+    /// any other as it is.
+    fn for_good(&self, notification: NotificationMessage) -> NotificationMessage {
+        let keeps = self.was_established
+            && self.negotiated.as_ref().is_some_and(|agreed| agreed.peer_notification_gr);
+        let is_final = notification.code == NotificationCode::Cease
+            && matches!(
+                notification.subcode,
+                cease_subcode::ADMINISTRATIVE_SHUTDOWN
+                    | cease_subcode::MAX_PREFIXES
+                    | cease_subcode::OUT_OF_RESOURCES
+            );
+        if !(keeps && is_final) {
+            return notification;
+        }
+        let data = [&[notification.code.as_u8(), notification.subcode], &*notification.data].concat();
+        NotificationMessage::new(NotificationCode::Cease, cease_subcode::HARD_RESET, data.into())
     }
 
     /// Queues a message that is not a route.

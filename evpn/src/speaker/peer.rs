@@ -39,9 +39,12 @@ pub(super) struct Peer {
     pub(super) since: Option<Instant>,
     /// Why its last session, or attempt at one, ended.
     pub(super) last_down: Option<DownReason>,
+    /// How many of our own routes it has sent back in this session.
+    pub(super) own_routes: u64,
     /// States without a connection that it went through in a row.
     tries: u32,
-    enhanced_refresh: bool,
+    /// Marks of a refresh were agreed on (RFC 7313).
+    pub(super) enhanced_refresh: bool,
 }
 
 impl Peer {
@@ -54,6 +57,7 @@ impl Peer {
             keep_stale: [None; 3],
             since: None,
             last_down: None,
+            own_routes: 0,
             tries: 0,
             enhanced_refresh: false,
         }
@@ -91,6 +95,7 @@ impl Peer {
             asn: local.asn,
             cluster: local.cluster,
         });
+        self.own_routes = 0;
         self.families = families(negotiated);
         self.enhanced_refresh = negotiated.peer_enhanced_route_refresh;
         self.progress = lasts.map(|last| Progress { end_of_rib: Some(last), ..Progress::default() });

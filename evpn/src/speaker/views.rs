@@ -34,6 +34,9 @@ pub struct PeerView {
     pub families: Vec<Family>,
     /// Its routes by family, those not used among them.
     pub routes: Vec<(Family, usize)>,
+    /// How many of our own routes it has sent back in this session, or the last one, as reflectors do (RFC 4456 §8). They
+    /// are not kept.
+    pub own_routes: u64,
     /// It has been told all that we announce.
     pub told_all: bool,
 }
@@ -54,6 +57,7 @@ impl Speaker {
                 identity: negotiated.map(|negotiated| (negotiated.peer_asn, negotiated.peer_router_id)),
                 hold_time: negotiated.map(|negotiated| negotiated.hold_time),
                 routes: Family::ALL.map(|family| (family, self.rib.routes_of(id, family))).to_vec(),
+                own_routes: peer.own_routes,
                 told_all: peer.recipient.is_some()
                     && !peer.is_behind(self.out.each_ref().map(crate::out::journal::Journal::last)),
                 families,

@@ -30,6 +30,25 @@ fn reach(number: u32, endpoint: IpAddr) -> Reach {
     }
 }
 
+#[test]
+fn our_own_routes_that_come_back_are_counted_and_no_more() {
+    let own = |scripted: &Scripted| scripted.speaker.peers().next().unwrap().own_routes;
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    let mut attributes = mac_route(1, STATION, None, PEER.into());
+    scripted.update(&attributes);
+    assert_eq!((own(&scripted), scripted.speaker.stations()), (0, 1));
+    scripted.events.clear();
+    attributes.push(PathAttribute::OriginatorId(OWN));
+    (0..3).for_each(|_| scripted.update(&attributes));
+    // It takes the place of what the peer said before.
+    assert_eq!((own(&scripted), scripted.speaker.stations(), scripted.routes()), (3, 0, 0));
+    assert_eq!(scripted.events, []);
+    // Each session counts anew.
+    scripted.lose_connection();
+    scripted.again(|_| {});
+    assert_eq!(own(&scripted), 0);
+}
+
 /// The same route with other communities.
 fn with(mut attributes: Vec<PathAttribute>, communities: &[ExtendedCommunity]) -> Vec<PathAttribute> {
     for attribute in &mut attributes {

@@ -173,6 +173,47 @@ fn too_many_routes_end_the_session_for_a_while() {
 }
 
 #[test]
+fn attributes_take_no_more_memory_than_the_limit() {
+    let limits = |config: &mut evpn::PeerConfig| {
+        config.max_routes = 1000;
+        config.max_routes_restart = Some(seconds(60));
+    };
+    let long = |open: &mut rustbgpd_wire::OpenMessage| open.capabilities.push(Capability::ExtendedMessage);
+    let mut scripted = Scripted::up(limits, long);
+    // Each route has 60 000 bytes of communities of its own; one that is told again replaces the old ones.
+    let fat = |scripted: &mut Scripted, number: u32, word: u32| {
+        let mut attributes = mac_route(1, mac(number).0, None, PEER.into());
+        attributes.insert(3, PathAttribute::Communities(vec![word; 15_000]));
+        let mut encoded = Vec::new();
+        rustbgpd_wire::attribute::encode_path_attributes(&attributes, &mut encoded, true, false).unwrap();
+        let update = Message::Update(UpdateMessage {
+            withdrawn_routes: Bytes::new(),
+            path_attributes: encoded.into(),
+            nlri: Bytes::new(),
+        });
+        scripted.say_bytes(&rustbgpd_wire::encode_message_with_limit(&update, u16::MAX).unwrap());
+    };
+    (0..400).for_each(|word| fat(&mut scripted, 7, word));
+    // Any number of routes may share a set.
+    (0..400).for_each(|number| fat(&mut scripted, number, 1));
+    assert_eq!((scripted.state(), scripted.routes()), (SessionState::Established, 400));
+    let before = (0..400).find(|&number| {
+        fat(&mut scripted, number, 1000 + number);
+        scripted.closed
+    });
+    // 16 MiB, and some bytes of each set beside the communities.
+    assert!(before.is_some_and(|number| (270..280).contains(&number)), "{before:?}");
+    assert_eq!(scripted.heard_notification(), Some((6, 8)));
+    assert_eq!(scripted.down(), Some(&DownReason::MaxAttributes { limit: 16 << 20 }));
+    assert_eq!((scripted.routes(), scripted.state()), (0, SessionState::Idle));
+    // What is gone is not counted.
+    scripted.wait(seconds(61));
+    scripted.again(long);
+    (0..200).for_each(|number| fat(&mut scripted, number, number));
+    assert_eq!(scripted.state(), SessionState::Established);
+}
+
+#[test]
 fn a_malformed_attribute_withdraws_and_does_no_more() {
     let mut scripted = Scripted::up(|_| {}, |_| {});
     tell(&mut scripted, 1);
@@ -196,6 +237,49 @@ fn a_malformed_attribute_withdraws_and_does_no_more() {
 }
 
 #[test]
+fn malformed_attributes_without_routes_end_the_session() {
+    let unreach = [0x80, 15, 3, 0, 25, 70];
+    let bad_origin = [0x40, 1, 1, 9];
+    let overrun = [0x40, 1, 100, 0];
+    let twice = [0x40, 1, 1, 0, 0x40, 1, 1, 0];
+    for (fault, ends) in [(&bad_origin[..], true), (&overrun, true), (&twice, false)] {
+        for attributes in [[&unreach, fault].concat(), fault.to_vec()] {
+            let mut scripted = Scripted::up(|_| {}, |_| {});
+            tell(&mut scripted, 1);
+            scripted.say(&Message::Update(UpdateMessage {
+                withdrawn_routes: Bytes::new(),
+                path_attributes: attributes.into(),
+                nlri: Bytes::new(),
+            }));
+            assert_eq!(scripted.heard_notification(), ends.then_some((3, 1)), "{fault:?}");
+            assert_eq!(scripted.speaker.stations(), usize::from(!ends));
+        }
+    }
+}
+
+#[test]
+fn of_many_faults_a_few_are_told() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    // ORIGIN a hundred times too often (RFC 7606 §3 (g)).
+    let mut encoded = Vec::new();
+    let attributes = mac_route(1, mac(1).0, None, PEER.into());
+    rustbgpd_wire::attribute::encode_path_attributes(&attributes, &mut encoded, true, false).unwrap();
+    (0..100).for_each(|_| encoded.extend([0x40, 1, 1, 0]));
+    scripted.say(&Message::Update(UpdateMessage {
+        withdrawn_routes: Bytes::new(),
+        path_attributes: encoded.into(),
+        nlri: Bytes::new(),
+    }));
+    let detail = |event: &Event| match event {
+        Event::Malformed { detail, .. } => Some(detail.clone()),
+        _ => None,
+    };
+    let detail = scripted.events.iter().find_map(detail).unwrap_or_default();
+    assert!(detail.matches("attribute 1: ").count() == 8 && detail.ends_with("; and 92 more"), "{detail}");
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+}
+
+#[test]
 fn routes_outlive_a_restart_if_that_was_agreed() {
     let agree = |config: &mut evpn::PeerConfig| config.graceful_restart = Some(120);
     let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
@@ -216,6 +300,95 @@ fn routes_outlive_a_restart_if_that_was_agreed() {
     assert_eq!(scripted.speaker.stations(), 1);
     scripted.wait(seconds(2));
     assert_eq!((scripted.speaker.stations(), scripted.routes()), (0, 0));
+}
+
+#[test]
+fn a_new_process_says_that_it_has_restarted_and_forgotten() {
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
+    let marks = |scripted: &mut Scripted| {
+        let heard = scripted.heard();
+        let Some(Message::Open(open)) = heard.first() else { panic!("{heard:?}") };
+        let marks = |capability: &Capability| match capability {
+            Capability::GracefulRestart { restart_state, families, .. } => {
+                Some((*restart_state, families.iter().map(|family| family.forwarding_preserved).collect()))
+            }
+            _ => None,
+        };
+        open.capabilities.iter().find_map(marks)
+    };
+    let mut scripted = Scripted::connected(|config| config.graceful_restart = Some(120));
+    assert_eq!(marks(&mut scripted), Some((true, vec![false])));
+    // Until there has been a session, the peer has not heard of it.
+    scripted.lose_connection();
+    scripted.again(restart);
+    assert_eq!(
+        (scripted.state(), marks(&mut scripted)),
+        (SessionState::Established, Some((true, vec![false])))
+    );
+    // The process outlives the session, and so does its forwarding state.
+    scripted.lose_connection();
+    scripted.again(restart);
+    assert_eq!(marks(&mut scripted), Some((false, vec![true])));
+}
+
+#[test]
+fn a_peer_that_is_back_has_time_to_tell_its_routes() {
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| {
+        open.hold_time = 0;
+        with_graceful_restart(open, 100);
+    };
+    let agree = |config: &mut evpn::PeerConfig| {
+        config.hold_time = 0;
+        config.graceful_restart = Some(120);
+    };
+    let mut scripted = Scripted::up(agree, restart);
+    (1..=2).for_each(|number| tell(&mut scripted, number));
+    scripted.lose_connection();
+    scripted.wait(seconds(90));
+    scripted.again(restart);
+    // Longer than the restart time, from the loss and from its coming back.
+    scripted.wait(seconds(200));
+    assert_eq!(scripted.speaker.stations(), 2);
+    tell(&mut scripted, 1);
+    // But not for ever.
+    scripted.wait(seconds(161));
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+
+    // One that has lost its forwarding state has nothing to confirm.
+    scripted.lose_connection();
+    scripted.again(|open| {
+        restart(open);
+        if let Some(Capability::GracefulRestart { families, .. }) = open.capabilities.last_mut() {
+            families[0].forwarding_preserved = false;
+        }
+    });
+    assert_eq!(scripted.speaker.stations(), 0);
+}
+
+#[test]
+fn a_second_connection_ends_the_session_only_with_an_open_that_fits() {
+    let restart = |open: &mut rustbgpd_wire::OpenMessage| with_graceful_restart(open, 100);
+    let mut scripted = Scripted::up(|config| config.graceful_restart = Some(120), restart);
+    tell(&mut scripted, 1);
+    scripted.heard();
+    let before = scripted.connection;
+    scripted.again(|open| {
+        restart(open);
+        open.bgp_identifier = std::net::Ipv4Addr::UNSPECIFIED;
+    });
+    assert_eq!((scripted.heard_notification(), scripted.closed), (Some((2, 3)), true));
+    assert_eq!((scripted.state(), scripted.speaker.stations()), (SessionState::Established, 1));
+    (scripted.connection, scripted.closed) = (before, false);
+    tell(&mut scripted, 2);
+    assert_eq!((scripted.speaker.stations(), scripted.closed), (2, false));
+
+    // With one that fits, the session is the new connection's, and routes wait to be confirmed.
+    scripted.again(restart);
+    assert_eq!((scripted.state(), scripted.speaker.stations()), (SessionState::Established, 2));
+    assert_eq!(scripted.down(), Some(&DownReason::Closed));
+    tell(&mut scripted, 2);
+    scripted.say(&end_of_rib());
+    assert_eq!(scripted.speaker.stations(), 1);
 }
 
 #[test]
@@ -258,6 +431,74 @@ fn a_refresh_is_answered_with_everything_between_its_marks() {
     tell(&mut scripted, 2);
     scripted.say(&mark(RouteRefreshSubtype::EoRR));
     assert_eq!(scripted.speaker.stations(), 1);
+}
+
+#[test]
+fn marks_of_a_refresh_count_if_agreed_and_not_for_ever() {
+    let agree = |open: &mut rustbgpd_wire::OpenMessage| {
+        open.hold_time = 0;
+        open.capabilities.push(Capability::EnhancedRouteRefresh);
+    };
+    let mark = |subtype| {
+        Message::RouteRefresh(RouteRefreshMessage::new_with_subtype(Afi::L2Vpn, Safi::Evpn, subtype))
+    };
+    let mut scripted = Scripted::up(|config| config.hold_time = 0, agree);
+    (1..=2).for_each(|number| tell(&mut scripted, number));
+    scripted.say(&mark(RouteRefreshSubtype::BoRR));
+    tell(&mut scripted, 1);
+    scripted.wait(seconds(359));
+    assert_eq!(scripted.speaker.stations(), 2);
+    scripted.wait(seconds(2));
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    tell(&mut scripted, 1);
+    scripted.say(&mark(RouteRefreshSubtype::BoRR));
+    scripted.say(&mark(RouteRefreshSubtype::EoRR));
+    assert_eq!((scripted.speaker.stations(), scripted.state()), (1, SessionState::Established));
+}
+
+#[test]
+fn an_end_for_good_is_a_hard_reset_where_routes_would_be_kept() {
+    for (notification, ours, hard) in
+        [(true, Some(120), true), (false, Some(120), false), (true, None, false)]
+    {
+        let up = || {
+            Scripted::up(
+                |config| {
+                    config.graceful_restart = ours;
+                    config.max_routes = 0;
+                },
+                |open| {
+                    with_graceful_restart(open, 100);
+                    if let Some(Capability::GracefulRestart { notification: bit, .. }) =
+                        open.capabilities.last_mut()
+                    {
+                        *bit = notification;
+                    }
+                },
+            )
+        };
+        let last = |scripted: &mut Scripted| match scripted.heard().pop() {
+            Some(Message::Notification(last)) => ((last.code.as_u8(), last.subcode), last.data.to_vec()),
+            other => panic!("{other:?}"),
+        };
+        let mut scripted = up();
+        scripted.speaker.stop_peer(scripted.peer, "moved", scripted.now);
+        let plain = ((6, 2), b"\x05moved".to_vec());
+        let wrapped = ((6, 9), b"\x06\x02\x05moved".to_vec());
+        assert_eq!(last(&mut scripted), if hard { wrapped } else { plain });
+
+        let mut scripted = up();
+        tell(&mut scripted, 1);
+        let (codes, data) = last(&mut scripted);
+        assert_eq!((codes, data.starts_with(&[6, 1])), if hard { ((6, 9), true) } else { ((6, 1), false) });
+
+        // One that may come back at once is not for good.
+        let mut scripted = up();
+        scripted.say_bytes(&[0x55; 19]);
+        assert_eq!(last(&mut scripted).0, (1, 1));
+    }
 }
 
 #[test]

@@ -90,4 +90,9 @@ impl Cluster {
         }
         tables
     }
+
+    /// The table `[cluster.floating]`: where shards have their addresses.
+    pub fn floating() -> String {
+        format!("[cluster.floating]\nvtep = {:?}\nuplink = {:?}\n\n", Self::SHARD_VTEPS, Self::SHARD_UPLINKS)
+    }
 }

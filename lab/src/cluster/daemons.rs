@@ -7,33 +7,16 @@ use super::Cluster;
 use crate::error::Result;
 use crate::frr::Frr;
 use crate::namespace::Namespace;
-use crate::topology::{Family, Topology};
-
-/// Starts bgpd, and bfdd if peers' deaths are to be noticed by BFD: the peer group `c` of `bgpd`.
-fn start(namespace: &Namespace, bgpd: &str, bfd: Option<Duration>) -> Result<Frr> {
-    let Some(interval) = bfd else { return Frr::start(namespace, bgpd) };
-    let ms = interval.as_millis();
-    let profile = format!(
-        "bfd\n profile lab\n  detect-multiplier 3\n  transmit-interval {ms}\n  receive-interval {ms}\n exit\nexit\n"
-    );
-    let bgpd = bgpd.replace(
-        " neighbor c timers 1 3\n",
-        " neighbor c timers 1 3\n neighbor c bfd\n neighbor c bfd profile lab\n",
-    );
-    Frr::start_daemons(namespace, &[("bfdd", &profile), ("bgpd", &bgpd)])
-}
+use crate::topology::{Family, Subnets, Topology};
 
 /// A route reflector for whoever connects on the underlay.
 pub(super) fn reflector(namespace: &Namespace, bfd: Option<Duration>) -> Result<Frr> {
-    let own = underlay(Cluster::REFLECTOR);
     let config = format!(
-        "router bgp {asn}\n bgp router-id {own}\n bgp cluster-id {own}\n no bgp default ipv4-unicast\n \
-         neighbor c peer-group\n neighbor c remote-as {asn}\n neighbor c timers 1 3\n neighbor c timers connect 1\n \
-         bgp listen range {v4}/24 peer-group c\n bgp listen range {v6}/64 peer-group c\n \
+        "router bgp {asn}\n bgp router-id {own}\n bgp cluster-id {own}\n no bgp default ipv4-unicast\n{peers} \
          address-family l2vpn evpn\n  neighbor c activate\n  neighbor c route-reflector-client\n exit-address-family\n",
         asn = Cluster::ASN,
-        v4 = Topology::UNDERLAY.address(Family::V4, 0),
-        v6 = Topology::UNDERLAY.address(Family::V6, 0),
+        own = underlay(Cluster::REFLECTOR),
+        peers = peers(Topology::UNDERLAY, bfd),
     );
     start(namespace, &config, bfd)
 }
@@ -41,16 +24,12 @@ pub(super) fn reflector(namespace: &Namespace, bfd: Option<Duration>) -> Result<
 /// The router on the uplink: unicast of both families with whoever connects from the cluster's AS.
 pub(super) fn upstream(namespace: &Namespace, bfd: Option<Duration>) -> Result<Frr> {
     let config = format!(
-        "router bgp {own_asn}\n bgp router-id {id}\n no bgp default ipv4-unicast\n no bgp ebgp-requires-policy\n \
-         neighbor c peer-group\n neighbor c remote-as {asn}\n neighbor c timers 1 3\n neighbor c timers connect 1\n \
-         bgp listen range {v4}/24 peer-group c\n bgp listen range {v6}/64 peer-group c\n \
+        "router bgp {asn}\n bgp router-id {own}\n no bgp default ipv4-unicast\n no bgp ebgp-requires-policy\n{peers} \
          address-family ipv4 unicast\n  neighbor c activate\n exit-address-family\n \
          address-family ipv6 unicast\n  neighbor c activate\n exit-address-family\n",
-        own_asn = Cluster::UPSTREAM_ASN,
-        asn = Cluster::ASN,
-        id = Topology::UPLINK.address(Family::V4, Topology::ROUTER),
-        v4 = Topology::UPLINK.address(Family::V4, 0),
-        v6 = Topology::UPLINK.address(Family::V6, 0),
+        asn = Cluster::UPSTREAM_ASN,
+        own = Topology::UPLINK.address(Family::V4, Topology::ROUTER),
+        peers = peers(Topology::UPLINK, bfd),
     );
     start(namespace, &config, bfd)
 }
@@ -65,6 +44,27 @@ pub(super) fn endpoint(namespace: &Namespace) -> Result<Frr> {
         asn = Cluster::ASN,
     );
     Frr::start(namespace, &config)
+}
+
+/// The peer group `c`: whoever connects from these subnets and is of the cluster's AS.
+fn peers(subnets: Subnets, bfd: Option<Duration>) -> String {
+    let bfd = bfd.map_or("", |_| " neighbor c bfd\n neighbor c bfd profile lab\n");
+    let [v4, v6] = subnets.both(0);
+    format!(
+        " neighbor c peer-group\n neighbor c remote-as {}\n neighbor c timers 1 3\n neighbor c timers connect 1\n{bfd} \
+         bgp listen range {v4}/24 peer-group c\n bgp listen range {v6}/64 peer-group c\n",
+        Cluster::ASN
+    )
+}
+
+/// Starts bgpd, and bfdd if peers' deaths are to be noticed by BFD.
+fn start(namespace: &Namespace, bgpd: &str, bfd: Option<Duration>) -> Result<Frr> {
+    let Some(interval) = bfd else { return Frr::start(namespace, bgpd) };
+    let ms = interval.as_millis();
+    let bfdd = format!(
+        "bfd\n profile lab\n  detect-multiplier 3\n  transmit-interval {ms}\n  receive-interval {ms}\n exit\nexit\n"
+    );
+    Frr::start_daemons(namespace, &[("bfdd", &bfdd), ("bgpd", bgpd)])
 }
 
 fn underlay(number: u8) -> IpAddr {

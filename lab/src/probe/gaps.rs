@@ -4,6 +4,7 @@
 mod bits;
 mod book;
 mod report;
+mod schedule;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -18,6 +19,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use self::bits::Bits;
 use self::book::{Book, Gaps};
+use self::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::namespace::Namespace;
 use crate::wait::wait_until;
@@ -58,12 +60,12 @@ pub struct ProbeFlow {
 ///
 /// Each datagram has its due time, and one that is not sent before the next is due is left out: the report says how many,
 /// and for how long sender and receiver did not run, so that a gap of the machine's is not taken for one of the network.
+/// Where intervals are longer than a millisecond, flows take turns in it, so that they don't come all at once.
 #[derive(Debug)]
 pub struct GapProbe {
     names: Vec<String>,
     shared: Arc<Shared>,
-    start: Instant,
-    interval: Duration,
+    schedule: Schedule,
     sender: Option<JoinHandle<Sent>>,
     receiver: Option<JoinHandle<io::Result<Received>>>,
 }
@@ -79,7 +81,8 @@ struct Shared {
 }
 
 struct Sent {
-    numbers: Bits,
+    /// By slot.
+    numbers: Vec<Bits>,
     gaps: Gaps,
     end: Instant,
     is_realtime: bool,
@@ -115,17 +118,17 @@ impl GapProbe {
             next: AtomicU64::new(0),
             received: flows.iter().map(|_| AtomicU64::new(0)).collect(),
         });
-        let start = Instant::now();
+        let schedule = Schedule::new(Instant::now(), interval, flows.len());
         let receiver = thread::spawn({
             let shared = Arc::clone(&shared);
-            move || receive(&receivers, &shared, start, interval)
+            move || receive(&receivers, &shared, schedule)
         });
         let sender = thread::spawn({
             let shared = Arc::clone(&shared);
-            move || send(&senders, &shared, start, interval)
+            move || send(&senders, &shared, schedule)
         });
         let names = flows.iter().map(|flow| flow.name.clone()).collect();
-        Ok(Self { names, shared, start, interval, sender: Some(sender), receiver: Some(receiver) })
+        Ok(Self { names, shared, schedule, sender: Some(sender), receiver: Some(receiver) })
     }
 
     /// How many datagrams of each flow were due so far.
@@ -163,10 +166,13 @@ impl GapProbe {
         let sender = self.sender.take().expect("taken only here, and `stop` consumes the probe");
         let receiver = self.receiver.take().expect("taken only here, and `stop` consumes the probe");
         let sent = sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let all = sent.numbers.count(0..self.shared.next.load(Ordering::Relaxed));
+        let numbers = 0..self.shared.next.load(Ordering::Relaxed);
+        let all: Vec<u64> = sent.numbers.iter().map(|sent| sent.count(numbers.clone())).collect();
         // Those that are lost never come: that is no error.
-        let _ =
-            wait_until("the last datagrams", STRAGGLERS, || self.received().iter().all(|&got| got >= all));
+        let _ = wait_until("the last datagrams", STRAGGLERS, || {
+            let mut counts = self.received().into_iter().enumerate();
+            counts.all(|(flow, got)| got >= all[self.schedule.slot(flow) as usize])
+        });
         self.shared.stop_receiver.store(true, Ordering::Relaxed);
         let received = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let mut received = received.map_err(Error::io("receive a probe"))?;
@@ -174,9 +180,8 @@ impl GapProbe {
             book.gaps.end(sent.end);
         }
         Ok(GapReport {
-            start: self.start,
+            schedule: self.schedule,
             end: sent.end,
-            interval: self.interval,
             sent: sent.numbers,
             sender: sent.gaps,
             receiver: received.gaps,
@@ -204,37 +209,34 @@ fn open(namespace: &Namespace, address: SocketAddr) -> Result<UdpSocket> {
     namespace.enter(open)?.map_err(Error::io(format!("open a probe's socket in {}", namespace.name())))
 }
 
-fn send(sockets: &[(UdpSocket, SocketAddr)], shared: &Shared, start: Instant, interval: Duration) -> Sent {
+fn send(sockets: &[(UdpSocket, SocketAddr)], shared: &Shared, schedule: Schedule) -> Sent {
     let is_realtime = sys::scheduling::set_realtime(PRIORITY).is_ok();
-    let mut numbers = Bits::default();
-    let mut gaps = Gaps::new(start, interval * 2);
-    let mut number = 0;
-    while !shared.stop_sender.load(Ordering::Relaxed) && number < LIMIT {
+    let mut numbers = vec![Bits::default(); schedule.slots as usize];
+    let mut gaps = Gaps::new(schedule.start, schedule.interval * 2);
+    let mut step = 0;
+    while !shared.stop_sender.load(Ordering::Relaxed) {
+        let (number, slot) = schedule.place(step);
+        if number >= LIMIT {
+            break;
+        }
         gaps.tick(Instant::now());
-        numbers.insert(number);
+        numbers[slot as usize].insert(number);
         shared.next.store(number + 1, Ordering::Release);
-        for (socket, target) in sockets {
+        for (socket, target) in sockets.iter().skip(slot as usize).step_by(schedule.slots as usize) {
             // No route or a netdev that is down: a datagram lost like any other.
             let _ = socket.send_to(&number.to_be_bytes(), target);
         }
         // What is due by now is left out, but for the last.
-        let due_by_now = (start.elapsed().as_nanos() / interval.as_nanos()) as u64;
-        number = due_by_now.max(number + 1);
-        // LIMIT times an interval fits.
-        let due = start + interval.saturating_mul(number.min(LIMIT) as u32);
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        step = schedule.step(Instant::now()).max(step + 1);
+        thread::sleep(schedule.due(step).saturating_duration_since(Instant::now()));
     }
     let end = Instant::now();
     gaps.tick(end);
     Sent { numbers, gaps, end, is_realtime }
 }
 
-fn receive(
-    sockets: &[UdpSocket],
-    shared: &Shared,
-    start: Instant,
-    interval: Duration,
-) -> io::Result<Received> {
+fn receive(sockets: &[UdpSocket], shared: &Shared, schedule: Schedule) -> io::Result<Received> {
+    let Schedule { start, interval, .. } = schedule;
     let is_realtime = sys::scheduling::set_realtime(PRIORITY).is_ok();
     let shortest = interval * 2;
     let mut books: Vec<Book> = sockets.iter().map(|_| Book::new(start, shortest)).collect();

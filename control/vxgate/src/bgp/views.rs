@@ -28,6 +28,8 @@ pub(crate) struct PeerRow {
     pub(crate) families: Vec<String>,
     /// Routes that it has told, those not used among them, by family.
     pub(crate) received: Vec<(String, usize)>,
+    /// Routes of ours that it has sent back in this session, as reflectors do.
+    pub(crate) own_routes: u64,
     /// Routes that we announce, to all peers alike but for IPv6 VTEPs.
     pub(crate) announced: usize,
     /// It has been told all of them.
@@ -128,8 +130,19 @@ impl Bgp {
 }
 
 fn peer_row(speaker: &Speaker, view: PeerView, announced: usize, now: Instant) -> PeerRow {
-    let PeerView { id, address, state, since, last_down, identity, hold_time, families, routes, told_all } =
-        view;
+    let PeerView {
+        id,
+        address,
+        state,
+        since,
+        last_down,
+        identity,
+        hold_time,
+        families,
+        routes,
+        own_routes,
+        told_all,
+    } = view;
     PeerRow {
         address,
         state: state.to_string(),
@@ -140,6 +153,7 @@ fn peer_row(speaker: &Speaker, view: PeerView, announced: usize, now: Instant) -
         hold_time,
         families: families.into_iter().map(|family| name(family).into()).collect(),
         received: routes.into_iter().map(|(family, routes)| (name(family).into(), routes)).collect(),
+        own_routes,
         announced,
         told_all,
         announce_ipv6_vtep: speaker.config(id).announce_ipv6_vtep,

@@ -99,6 +99,11 @@ pub(crate) enum BgpProblem {
         "bfd of peer {address} has minimum-ttl, which is for several hops, and multihop = false: remove one of them"
     )]
     BfdMinimumTtl { address: IpAddr },
+    #[error(
+        "graceful-restart of peer {address} is given beside [cluster]: peers would keep sending to a gateway that is dead, \
+         whose part another has taken; remove graceful-restart, or [cluster]"
+    )]
+    RestartInCluster { address: IpAddr },
     #[error("route-targets is for BGP, and there is no [bgp]: add that, or remove route-targets")]
     TargetsWithoutBgp,
 }
@@ -195,7 +200,7 @@ pub(super) fn expand(
     (overlays, groups): (&[OverlaySettings], &[OverlayGroup]),
     context: &Context<'_>,
 ) -> Result<Option<BgpSettings>, Fault> {
-    let &Context { own, cluster, directory, lines } = context;
+    let &Context { cluster, lines, .. } = context;
     let Some(table) = table else {
         return match targets.first() {
             Some((_, (place, _))) => fail(*place, BgpProblem::TargetsWithoutBgp.into()),
@@ -213,7 +218,7 @@ pub(super) fn expand(
             let place = lines.place(table.span().start);
             return fail(place, BgpProblem::PeerTwice { address, place: other.place }.into());
         }
-        peers.push(peer(table, own, directory, lines)?);
+        peers.push(peer(table, context)?);
     }
     if peers.is_empty() {
         return fail(place, BgpProblem::NoPeers.into());
@@ -248,12 +253,8 @@ fn local(place: Place, bgp: &file::Bgp, cluster: Option<u16>, lines: &Lines) -> 
     Ok(Local { asn, router_id, cluster })
 }
 
-fn peer(
-    table: Spanned<file::Peer>,
-    own: &[IpAddr],
-    directory: Option<&Path>,
-    lines: &Lines,
-) -> Result<PeerSettings, Fault> {
+fn peer(table: Spanned<file::Peer>, context: &Context<'_>) -> Result<PeerSettings, Fault> {
+    let &Context { own, cluster, directory, lines } = context;
     let (place, peer) = placed(table, lines);
     let (address_place, address) = placed(peer.address, lines);
     if own.contains(&address) {
@@ -267,6 +268,9 @@ fn peer(
     if let (Some(security), Some(multihop)) = (&peer.ttl_security, &peer.multihop) {
         let problem = BgpProblem::TwoTtls { place: start(multihop.span()) };
         return fail(start(security.span()), problem.into());
+    }
+    if let (Some(restart), Some(_)) = (&peer.graceful_restart, cluster) {
+        return fail(start(restart.span()), BgpProblem::RestartInCluster { address }.into());
     }
     let defaults = PeerConfig::new(address, 1);
     let families = match peer.families {
@@ -283,7 +287,7 @@ fn peer(
         connect_retry: peer.connect_retry.map_or(defaults.connect_retry, seconds),
         max_routes: peer.maximum_prefixes.unwrap_or(defaults.max_routes),
         max_routes_restart: peer.maximum_prefixes_restart.map(seconds),
-        graceful_restart: peer.graceful_restart,
+        graceful_restart: peer.graceful_restart.map(Spanned::into_inner),
         announce_ipv6_vtep: peer.announce_ipv6_vtep,
         announce_router_flag: peer.announce_router_flag.unwrap_or(defaults.announce_router_flag),
         transport: Transport {

@@ -1,10 +1,11 @@
 //! What a probe for gaps tells of a window of time.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::bits::Bits;
 use super::book::{Book, Gap, Gaps};
+use super::schedule::Schedule;
 
 /// Runs of lost numbers that are named.
 const RUNS: usize = 1024;
@@ -12,11 +13,10 @@ const RUNS: usize = 1024;
 /// What a [`GapProbe`](crate::GapProbe) saw, to be asked about windows of time.
 #[derive(Debug)]
 pub struct GapReport {
-    pub(super) start: Instant,
+    pub(super) schedule: Schedule,
     pub(super) end: Instant,
-    pub(super) interval: Duration,
-    /// The numbers that were sent, in each flow.
-    pub(super) sent: Bits,
+    /// The numbers that were sent, by slot.
+    pub(super) sent: Vec<Bits>,
     pub(super) sender: Gaps,
     pub(super) receiver: Gaps,
     pub(super) flows: Vec<(String, Book)>,
@@ -33,8 +33,6 @@ pub struct GapWindow {
     pub sender_gap: Duration,
     /// The longest time in which the probe itself did not look for arrivals; zero: less than two intervals.
     pub receiver_gap: Duration,
-    /// Datagrams of each flow that the probe itself did not send in time, and left out.
-    pub skipped: u64,
     /// Whether the threads of the probe ran before all ordinary ones.
     pub is_realtime: bool,
 }
@@ -46,6 +44,8 @@ pub struct FlowWindow {
     pub name: String,
     /// Datagrams that were sent; one that the kernel refused to send counts.
     pub sent: u64,
+    /// Datagrams that the probe itself did not send in time, and left out.
+    pub skipped: u64,
     /// Different datagrams received.
     pub received: u64,
     /// Datagrams that arrived more than once.
@@ -82,28 +82,29 @@ impl GapReport {
     /// From a moment to another.
     pub fn window(&self, from: Instant, to: Instant) -> GapWindow {
         let to = to.min(self.end);
-        let numbers = self.number(from)..self.number(to);
         let length = |gaps: &Gaps| gaps.longest(from, to).map_or(Duration::ZERO, |gap| gap.length());
-        let sent = self.sent.count(numbers.clone());
+        let flows = self.flows.iter().enumerate();
         GapWindow {
-            flows: self.flows.iter().map(|(name, book)| self.flow(name, book, from, to)).collect(),
+            flows: flows.map(|(flow, (name, book))| self.flow(flow, name, book, (from, to))).collect(),
             sender_gap: length(&self.sender),
             receiver_gap: length(&self.receiver),
-            skipped: (numbers.end - numbers.start.min(numbers.end)) - sent,
             is_realtime: self.is_realtime,
         }
     }
 
-    fn flow(&self, name: &str, book: &Book, from: Instant, to: Instant) -> FlowWindow {
-        let numbers = self.number(from)..self.number(to);
+    fn flow(&self, flow: usize, name: &str, book: &Book, (from, to): (Instant, Instant)) -> FlowWindow {
+        let slot = self.schedule.slot(flow);
+        let numbers = self.schedule.numbers(from, to, slot);
+        let sent = &self.sent[slot as usize];
         let gap = book.gaps.longest(from, to);
         FlowWindow {
             name: name.to_owned(),
-            sent: self.sent.count(numbers.clone()),
+            sent: sent.count(numbers.clone()),
+            skipped: numbers.clone().filter(|&number| !sent.contains(number)).count() as u64,
             received: book.seen.count(numbers.clone()),
             duplicates: book.again.count(numbers.clone()),
             reordered: book.late.count(numbers.clone()),
-            lost_numbers: self.lost(book, numbers),
+            lost_numbers: lost(numbers.filter(|&number| sent.contains(number)), &book.seen),
             gap,
             recovery: match gap {
                 None => Some(Duration::ZERO),
@@ -111,31 +112,25 @@ impl GapReport {
             },
         }
     }
+}
 
-    fn lost(&self, book: &Book, numbers: Range<u64>) -> Vec<RangeInclusive<u64>> {
-        let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
-        // What was not sent does not end a run.
-        let mut ended = true;
-        for number in numbers.filter(|&number| self.sent.contains(number)) {
-            if book.seen.contains(number) {
-                ended = true;
-            } else if ended && runs.len() == RUNS {
-                break;
-            } else if ended {
-                runs.push(number..=number);
-                ended = false;
-            } else if let Some(run) = runs.last_mut() {
-                *run = *run.start()..=number;
-            }
+/// Runs of numbers that were sent and not seen. What was not sent does not end a run.
+fn lost(sent: impl Iterator<Item = u64>, seen: &Bits) -> Vec<RangeInclusive<u64>> {
+    let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
+    let mut ended = true;
+    for number in sent {
+        if seen.contains(number) {
+            ended = true;
+        } else if ended && runs.len() == RUNS {
+            break;
+        } else if ended {
+            runs.push(number..=number);
+            ended = false;
+        } else if let Some(run) = runs.last_mut() {
+            *run = *run.start()..=number;
         }
-        runs
     }
-
-    /// The first number that was due at this moment or later.
-    fn number(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.start).as_nanos();
-        since.div_ceil(self.interval.as_nanos()) as u64
-    }
+    runs
 }
 
 #[cfg(test)]
@@ -157,10 +152,9 @@ mod tests {
         book.arrive(70, start + ms(99));
         let gaps = Gaps::new(start, ms(2));
         let report = GapReport {
-            start,
+            schedule: Schedule::new(start, ms(1), 1),
             end: start + ms(100),
-            interval: ms(1),
-            sent,
+            sent: vec![sent],
             sender: gaps.clone(),
             receiver: gaps,
             flows: vec![("one".to_owned(), book)],
@@ -169,7 +163,7 @@ mod tests {
         let window = report.since(start + ms(40));
         let flow = &window.flows[0];
         assert_eq!((flow.sent, flow.received, flow.lost()), (59, 54, 5));
-        assert_eq!((flow.duplicates, flow.reordered, window.skipped), (1, 0, 1));
+        assert_eq!((flow.duplicates, flow.reordered, flow.skipped), (1, 0, 1));
         assert_eq!(flow.lost_numbers, [50..=54, 99..=99]);
         assert_eq!((flow.gap_length(), flow.recovery), (ms(6), Some(ms(15))));
         let calm = &report.window(start, start + ms(40)).flows[0];

@@ -104,7 +104,7 @@ pub(in crate::config) struct Peer {
     pub(in crate::config) announce_router_flag: Option<bool>,
     pub(in crate::config) maximum_prefixes: Option<usize>,
     pub(in crate::config) maximum_prefixes_restart: Option<Seconds>,
-    pub(in crate::config) graceful_restart: Option<u16>,
+    pub(in crate::config) graceful_restart: Option<Spanned<u16>>,
     pub(in crate::config) bfd: Option<Spanned<PeerBfd>>,
 }
 

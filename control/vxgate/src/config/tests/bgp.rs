@@ -123,7 +123,7 @@ fn a_peer_must_be_one_that_can_be_spoken_with() {
     bad("2001:db8::9", "::ffff:192.0.2.9", "[[bgp.peer]]", &["::ffff:192.0.2.9", "write 192.0.2.9"]);
     bad("2001:db8::9", "fe80::9", "[[bgp.peer]]", &["fe80::9", "link-local", "global address"]);
     bad("2001:db8::9", "255.255.255.255", "[[bgp.peer]]", &["255.255.255.255", "unicast"]);
-    bad("hold-time = 9", "connect-retry = 0", "[[bgp.peer]]", &["0 s", "1 s or more"]);
+    bad("connect-retry = 1", "connect-retry = 0", "[[bgp.peer]]", &["0 s", "1 s or more"]);
     bad("= 120", "= 5000", "[[bgp.peer]]", &["4095"]);
     bad("ttl-security = 2", "ttl-security = 0", "[[bgp.peer]]", &["TTL of 0", "1 to 255"]);
     bad("2001:db8::9", "198.18.0.1", "\"198.18.0.1\"", &["own VTEP"]);

@@ -37,6 +37,18 @@ fn with_cluster(old: &str, new: &str) -> String {
     format!("{GOOD}{}", CLUSTER.replacen(old, new, 1))
 }
 
+#[test]
+fn a_dead_gateway_is_not_kept_by_graceful_restart() {
+    let text = with_cluster("[cluster]", "[cluster]");
+    let peer = "[[bgp.peer]]\naddress = \"192.0.2.9\"\nremote-asn = 65000\n";
+    let text = format!("{text}\n[bgp]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n{peer}");
+    assert!(parse(&text).is_ok());
+    let message = parse(&format!("{text}graceful-restart = 120\n")).unwrap_err().to_string();
+    let line = text.matches('\n').count() + 1;
+    assert!(message.starts_with(&format!("gw.toml:{line}:")), "line {line} expected: {message}");
+    assert!(message.contains("192.0.2.9") && message.contains("remove graceful-restart"), "{message}");
+}
+
 /// As [`super::refused`], for a change in the part above.
 #[track_caller]
 fn bad(old: &str, new: &str, at: &str, words: &[&str]) {

@@ -22,6 +22,7 @@ pub(super) fn peers(rows: &[PeerRow]) -> String {
             or_dash(row.hold_time.map(|time| time.to_string())),
             or_dash(Some(row.families.join(" ")).filter(|names| !names.is_empty())),
             or_dash(Some(received.join(" ")).filter(|counts| !counts.is_empty())),
+            row.own_routes.to_string(),
             row.announced.to_string(),
             if row.told_all { "yes" } else { "no" }.into(),
             if row.announce_ipv6_vtep { "yes" } else { "no" }.into(),
@@ -38,12 +39,13 @@ pub(super) fn peers(rows: &[PeerRow]) -> String {
             "HOLD",
             "FAMILIES",
             "RECEIVED",
+            "OWN ROUTES",
             "ANNOUNCED",
             "TOLD ALL",
             "IPV6 VTEP",
             "LAST DOWN",
         ],
-        &[1, 4, 5, 8],
+        &[1, 4, 5, 8, 9],
         rows.iter().map(cells),
     )
 }
