@@ -17,7 +17,7 @@ use crate::attributes::allows_vxlan;
 use crate::event::{Change, Event, Rejection};
 use crate::rib::decision::Rules;
 use crate::rib::key::EvpnKey;
-use crate::rib::table::{Path, RouteId, Table};
+use crate::rib::table::{Entry, Path, RouteId, Standing, Table};
 use duplicates::{DuplicatePolicy, Duplicates};
 use stations::Stations;
 use targets::RouteTargets;
@@ -79,21 +79,21 @@ impl Overlays {
         }
     }
 
-    /// The overlay in which a route counts, if any. A gateway has one VNI an overlay, so that a route counts in the
-    /// overlay of its own VNI, if that overlay's route targets let it in.
-    fn import(&self, key: &EvpnKey, path: &Path, was: Option<Vni>) -> Result<Option<Vni>, Rejection> {
+    /// Whether a path may count. A gateway has one VNI an overlay, so that a path counts in the overlay of its own VNI, if
+    /// that overlay's route targets let it in.
+    fn import(&self, key: &EvpnKey, path: &Path) -> Result<Standing, Rejection> {
         let attributes = &path.attributes;
         let (label, endpoint) = match key {
             EvpnKey::MacIp(_) => (path.label, attributes.next_hop),
             EvpnKey::Other(key) if matches!(**key, EvpnRouteKey::Imet { .. }) => {
                 attributes.replication.ok_or(Rejection::NoIngressReplication)?
             }
-            EvpnKey::Other(_) => return Ok(None),
+            EvpnKey::Other(_) => return Ok(Standing::Foreign),
         };
         let vni = Vni::new(label).ok_or(Rejection::VniZero)?;
         let imported = self.targets.get(&vni).is_some_and(|targets| targets.imports(vni, &path.extended));
         if !imported {
-            return Ok(None);
+            return Ok(Standing::Foreign);
         }
         if !is_host(endpoint) {
             return Err(Rejection::NoVtep);
@@ -111,16 +111,50 @@ impl Overlays {
             if self.identity.shared_macs.contains(&key.mac) && !self.identity.cluster.contains(&endpoint) {
                 return Err(Rejection::SharedMacStranger);
             }
-            // One that counts already takes no further place.
-            if was != Some(vni) && self.stations.is_full(vni, key.mac) {
-                return Err(Rejection::TooManyRoutes);
-            }
         }
-        Ok(Some(vni))
+        Ok(Standing::Eligible)
     }
 
-    /// A route has another best path, or none: what counts is set right. Says why it does not count, if that is for a
-    /// reason that the operator should know.
+    /// Chooses the best path of a route; the overlay in which it counts, if any, and the route whose place it takes there
+    /// (if that `may_displace` any).
+    fn choose(
+        &mut self,
+        table: &mut Table<EvpnKey>,
+        id: RouteId,
+        rules: Rules<'_>,
+        may_displace: bool,
+    ) -> Option<(Vni, Option<RouteId>)> {
+        let Entry { key, paths, .. } = table.get_mut(id);
+        let rules = Rules { mac: matches!(key, EvpnKey::MacIp(_)), ..rules };
+        for path in paths {
+            path.standing = self.import(key, path).unwrap_or_else(Standing::Rejected);
+        }
+        loop {
+            let entry = table.get_mut(id);
+            entry.best = rules.choose(&entry.paths);
+            let path = entry.best().filter(|path| path.standing == Standing::Eligible)?;
+            let EvpnKey::MacIp(key) = &entry.key else {
+                return path.attributes.replication.and_then(|(vni, _)| Vni::new(vni)).map(|vni| (vni, None));
+            };
+            let (vni, mac) = (Vni::new(path.label)?, key.mac);
+            // One that counts already takes no further place.
+            if entry.vni == vni.value() || !self.stations.is_full(vni, mac) {
+                return Some((vni, None));
+            }
+            self.stations.crowd(vni, mac);
+            if may_displace && let Some(greedy) = self.stations.greediest(table, id, vni, mac) {
+                return Some((vni, Some(greedy)));
+            }
+            // Of another overlay there may still be some.
+            let paths = table.get_mut(id).paths.iter_mut();
+            for path in paths.filter(|path| path.counts_in(vni)) {
+                path.standing = Standing::Rejected(Rejection::TooManyRoutes);
+            }
+        }
+    }
+
+    /// A route has other paths, or none, or is looked at anew: the best is chosen, what counts is set right, and which
+    /// paths are rejected is told.
     pub(crate) fn refresh(
         &mut self,
         table: &mut Table<EvpnKey>,
@@ -128,32 +162,44 @@ impl Overlays {
         rules: Rules<'_>,
         now: Instant,
         told: &mut VecDeque<Told>,
-    ) -> Option<Rejection> {
-        let entry = table.get(id);
-        let was = Vni::new(entry.vni);
-        let imported = entry.best().map_or(Ok(None), |path| self.import(&entry.key, path, was));
-        if imported == Err(Rejection::TooManyRoutes)
-            && let (EvpnKey::MacIp(key), Some(path)) = (&entry.key, entry.best())
-        {
-            self.stations.crowd(Vni::new(path.label), key.mac);
-        }
-        let (vni, rejection) = imported.map_or_else(|reason| (None, Some(reason)), |vni| (vni, None));
+    ) {
+        self.look_at(table, id, rules, true, now, told);
+    }
+
+    fn look_at(
+        &mut self,
+        table: &mut Table<EvpnKey>,
+        id: RouteId,
+        rules: Rules<'_>,
+        may_displace: bool,
+        now: Instant,
+        told: &mut VecDeque<Told>,
+    ) {
+        let was = Vni::new(table.get(id).vni);
+        let (vni, greedy) = self.choose(table, id, rules, may_displace).unzip();
+        let entry = table.get_mut(id);
+        tell_rejections(entry, told);
         match &entry.key {
-            EvpnKey::MacIp(_) => {
+            EvpnKey::MacIp(key) => {
+                let mac = key.mac;
                 if let Some(was) = was.filter(|_| was != vni) {
+                    self.stations.make_room(was, mac, now);
                     self.stations.unlink(table, id, was, rules, now, told);
                 }
                 if let Some(vni) = vni {
                     self.stations.link(table, id, vni, rules, now, told);
+                    if let Some(greedy) = greedy.flatten() {
+                        self.stations.unlink(table, greedy, vni, rules, now, told);
+                        self.look_at(table, greedy, rules, false, now, told);
+                    }
                 }
             }
             EvpnKey::Other(_) => {
                 let replication = entry.best().and_then(|path| path.attributes.replication);
-                table.get_mut(id).vni = vni.map_or(0, Vni::value);
+                entry.vni = vni.map_or(0, Vni::value);
                 self.set_flood(id, vni.zip(replication.map(|(_, endpoint)| endpoint)), told);
             }
         }
-        rejection
     }
 
     fn set_flood(&mut self, id: RouteId, new: Option<(Vni, IpAddr)>, told: &mut VecDeque<Told>) {
@@ -232,6 +278,18 @@ impl Overlays {
             self.stations.recover(table, vni, mac, rules, now, told);
         }
         held
+    }
+}
+
+/// Tells which paths are rejected that were not before, or for another reason.
+fn tell_rejections(entry: &mut Entry<EvpnKey>, told: &mut VecDeque<Told>) {
+    let Entry { key, paths, .. } = entry;
+    for path in paths.iter_mut().filter(|path| path.told != path.standing) {
+        path.told = path.standing;
+        if let Standing::Rejected(reason) = path.standing {
+            let (peer, route) = (path.peer, key.to_string());
+            told.push_back(Told::Event(Event::Rejected { peer, reason, route }));
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::update::Nlri;
 use decision::{Neighbour, Rules};
 use key::EvpnKey;
 use sweep::{Sweep, Sweeps};
-use table::{Extra, Path, RouteId, Table};
+use table::{Extra, Path, RouteId, Standing, Table};
 
 /// So much may wait to be told before what time brings is put off.
 const MUCH: usize = 1024;
@@ -175,11 +175,9 @@ impl Rib {
                 for route in routes {
                     let path = self.path(peer, Family::Evpn, (&attributes, &extended), &route);
                     let id = self.evpn.find_or_insert(EvpnKey::new(&route));
-                    self.put(Family::Evpn, id, path);
-                    if let Some(reason) = self.refresh_evpn(id, now) {
-                        let route = self.evpn.get(id).key.to_string();
-                        self.told.push_back(Told::Event(Event::Rejected { peer, reason, route }));
-                    }
+                    let old = replace(&mut self.evpn.get_mut(id).paths, path);
+                    self.count(peer, Family::Evpn, old);
+                    self.refresh_evpn(id, now);
                 }
             }
             Nlri::Unicast(prefixes) => {
@@ -193,11 +191,14 @@ impl Rib {
                         label: 0,
                         peer,
                         epoch,
+                        standing: Standing::Eligible,
+                        told: Standing::Eligible,
                     };
                     let id = self.unicast.find_or_insert(prefix);
                     let before = self.next_hop(id);
-                    self.put(family, id, path);
-                    self.tell_prefix(id, before);
+                    let old = replace(&mut self.unicast.get_mut(id).paths, path);
+                    self.count(peer, family, old);
+                    self.refresh_unicast(id, before);
                 }
             }
         }
@@ -261,24 +262,13 @@ impl Rib {
             label,
             peer,
             epoch: self.peers[usize::from(peer.0)].epoch[family.index()],
+            standing: Standing::Eligible,
+            told: Standing::Eligible,
         }
     }
 
-    /// Puts a peer's path into a route, in place of its old one, and finds the best.
-    fn put(&mut self, family: Family, id: RouteId, path: Path) {
-        let peer = path.peer;
-        let rules = Rules { mac: false, peers: &self.neighbours };
-        let old = match family {
-            Family::Evpn => {
-                let entry = self.evpn.get_mut(id);
-                let rules = Rules { mac: matches!(entry.key, EvpnKey::MacIp(_)), ..rules };
-                put_into(&mut entry.paths, &mut entry.best, path, rules)
-            }
-            Family::Ipv4 | Family::Ipv6 => {
-                let entry = self.unicast.get_mut(id);
-                put_into(&mut entry.paths, &mut entry.best, path, rules)
-            }
-        };
+    /// A peer's path is in a route, in place of its old one.
+    fn count(&mut self, peer: PeerId, family: Family, old: Option<Path>) {
         match old {
             Some(old) => self.pools[usize::from(peer.0)].release(old),
             None => self.peers[usize::from(peer.0)].routes[family.index()] += 1,
@@ -287,14 +277,10 @@ impl Rib {
 
     /// Takes paths out of a route.
     fn take_evpn(&mut self, id: RouteId, now: Instant, gone: impl Fn(&Path, &[Peer]) -> bool) {
-        let entry = self.evpn.get_mut(id);
-        let mac = matches!(entry.key, EvpnKey::MacIp(_));
-        let taken = take(&mut entry.paths, |path| gone(path, &self.peers));
+        let taken = take(&mut self.evpn.get_mut(id).paths, |path| gone(path, &self.peers));
         if taken.is_empty() {
             return;
         }
-        let rules = Rules { mac, peers: &self.neighbours };
-        entry.best = rules.best(entry.paths.iter()).unwrap_or(0) as u16;
         self.forget(Family::Evpn, taken);
         self.refresh_evpn(id, now);
         if self.evpn.get(id).paths.is_empty() {
@@ -310,10 +296,8 @@ impl Rib {
         if taken.is_empty() {
             return;
         }
-        let rules = Rules { mac: false, peers: &self.neighbours };
-        entry.best = rules.best(entry.paths.iter()).unwrap_or(0) as u16;
         self.forget(family, taken);
-        self.tell_prefix(id, before);
+        self.refresh_unicast(id, before);
         if self.unicast.get(id).paths.is_empty() {
             self.unicast.remove(id);
         }
@@ -327,17 +311,20 @@ impl Rib {
         }
     }
 
-    fn refresh_evpn(&mut self, id: RouteId, now: Instant) -> Option<Rejection> {
+    /// The paths of a route are others, or what is ours is: what follows.
+    fn refresh_evpn(&mut self, id: RouteId, now: Instant) {
         let rules = Rules { mac: true, peers: &self.neighbours };
-        self.overlays.refresh(&mut self.evpn, id, rules, now, &mut self.told)
+        self.overlays.refresh(&mut self.evpn, id, rules, now, &mut self.told);
     }
 
     fn next_hop(&self, id: RouteId) -> Option<IpAddr> {
         self.unicast.get(id).best().map(|path| path.attributes.next_hop)
     }
 
-    /// Tells the best next hop of a prefix, if it is another than `before`.
-    fn tell_prefix(&mut self, id: RouteId, before: Option<IpAddr>) {
+    /// The paths of a prefix are others: tells the best next hop, if it is another than `before`.
+    fn refresh_unicast(&mut self, id: RouteId, before: Option<IpAddr>) {
+        let entry = self.unicast.get_mut(id);
+        entry.best = Rules { mac: false, peers: &self.neighbours }.choose(&entry.paths);
         let (prefix, next_hop) = (self.unicast.get(id).key, self.next_hop(id));
         if next_hop == before {
             return;
@@ -373,8 +360,8 @@ impl Rib {
                     }
                 }
                 Sweep::Room => {
-                    let entry = self.evpn.get(id);
-                    if entry.vni == 0 && matches!(entry.key, EvpnKey::MacIp(_)) && !entry.paths.is_empty() {
+                    let too_many = Standing::Rejected(Rejection::TooManyRoutes);
+                    if self.evpn.get(id).paths.iter().any(|path| path.standing == too_many) {
                         self.refresh_evpn(id, now);
                     }
                 }
@@ -424,18 +411,15 @@ impl Rib {
     }
 }
 
-fn put_into(paths: &mut Vec<Path>, best: &mut u16, path: Path, rules: Rules<'_>) -> Option<Path> {
-    let old = match paths.iter_mut().find(|old| old.peer == path.peer) {
+/// Puts a peer's path in place of its old one.
+fn replace(paths: &mut Vec<Path>, path: Path) -> Option<Path> {
+    match paths.iter_mut().find(|old| old.peer == path.peer) {
         Some(old) => Some(std::mem::replace(old, path)),
         None => {
             paths.push(path);
             None
         }
-    };
-    if paths.len() > 1 {
-        *best = rules.best(paths.iter()).unwrap_or(0) as u16;
     }
-    old
 }
 
 fn take(paths: &mut Vec<Path>, gone: impl Fn(&Path) -> bool) -> Vec<Path> {

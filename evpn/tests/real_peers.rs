@@ -247,6 +247,12 @@ fn frr_reflects_both_ways_over_ipv4_and_ipv6() {
         let route = reflector_frr.vtysh(&["show bgp l2vpn evpn"]).unwrap();
         assert!(route.contains(&format!("[2]:[0]:[48]:[{SHARED}]:[128]:[fd00:1::1]")), "{route}");
         assert!(route.contains("Default Gateway") && route.contains("MM:3"), "{route}");
+        // Our own come back, which is nothing to tell of.
+        let own = || gateway.call(|speaker| speaker.peers().all(|peer| peer.own_routes >= 4));
+        wait_until("our own routes back", PATIENCE, own).unwrap();
+        gateway.wait("no refusal", |_, events| {
+            !events.iter().any(|event| matches!(event, Event::Rejected { .. }))
+        });
 
         // The reflector dies, and comes back.
         reflector_frr.kill_bgpd().unwrap();
@@ -425,6 +431,33 @@ fn frr_hears_our_last_words_and_forgets_our_routes() {
     })
     .unwrap();
     assert_eq!(routes(), 0);
+}
+
+#[test]
+fn frr_hears_a_hard_reset_where_graceful_restart_is_agreed() {
+    let link = Link::new();
+    let (rr, gw) = (link.host("rr", 1), link.host("gw", 2));
+    let config = "router bgp 65000\n bgp router-id 198.18.9.1\n no bgp default ipv4-unicast\n \
+                  bgp log-neighbor-changes\n bgp graceful-restart\n bgp graceful-restart notification\n \
+                  neighbor 198.18.9.2 remote-as 65000\n neighbor 198.18.9.2 timers 1 3\n \
+                  address-family l2vpn evpn\n  neighbor 198.18.9.2 activate\n exit-address-family\n";
+    let frr = Frr::start(&rr.namespace, config).unwrap();
+    let mut config = peer(v4(1));
+    config.graceful_restart = Some(120);
+    let gateway = Gateway::start(&gw.namespace, 2, vec![config]);
+    gateway.wait_up();
+    gateway.announce(v4(2));
+    let routes = || frr.vtysh(&["show bgp l2vpn evpn"]).unwrap().matches("[2]:[0]:").count();
+    wait_until("all routes in FRR", PATIENCE, || routes() == 3).unwrap();
+    // Nothing is withdrawn before.
+    gateway.call(|speaker| speaker.stop_peer(evpn::PeerId(0), "the test is over", std::time::Instant::now()));
+    wait_until("the words in FRR", PATIENCE, || {
+        let log = frr.log();
+        let heard = log.contains("(Hard Reset)") && log.contains("\"the test is over\"");
+        if heard { Ok(()) } else { Err(log) }
+    })
+    .unwrap();
+    wait_until("no routes in FRR", PATIENCE, || routes() == 0).unwrap();
 }
 
 #[test]

@@ -129,12 +129,15 @@ fn shards_have_one_owner_whoever_dies() {
     assert_eq!(wait_even(&cluster, &all), before);
     cluster.wait_open(PATIENCE).unwrap();
 
-    // Without a side it says so itself, and has nothing.
-    for failure in [Failure::UplinkDown, Failure::UnderlayDown] {
+    // What it can tell itself it does, and serves nothing; of what stopped it only the others can tell.
+    let failures = [Failure::UplinkDown, Failure::UnderlayDown, Failure::WorkerHeld, Failure::AllDown];
+    for failure in failures.into_iter().chain([Failure::Stopped]) {
         cluster.gateway(victim).fail(failure).unwrap();
         wait_even(&cluster, &rest);
-        let shown = cluster.gateway(victim).gateway.show("cluster").unwrap();
-        assert_eq!((&shown[0]["part"], &shown[0]["shards"]), (&"unfit: unhealthy".into(), &0.into()));
+        if failure != Failure::Stopped {
+            let shown = cluster.gateway(victim).gateway.show("cluster").unwrap();
+            assert_eq!((&shown[0]["part"], &shown[0]["shards"]), (&"unfit: unhealthy".into(), &0.into()));
+        }
         cluster.wait_open(PATIENCE).unwrap();
         cluster.gateway(victim).mend().unwrap();
         assert_eq!(wait_even(&cluster, &all), before);

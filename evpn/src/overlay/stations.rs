@@ -15,12 +15,13 @@ use wire::{MacAddr, Vni};
 use super::duplicates::Duplicates;
 use super::{StationView, Told};
 use crate::attributes::{is_default_gateway, is_router, mobility};
-use crate::event::{Change, Event};
+use crate::event::{Change, Event, PeerId};
 use crate::rib::decision::Rules;
 use crate::rib::key::EvpnKey;
 use crate::rib::table::{Entry, NONE, Path, RouteId, Table};
 
-/// Routes that a station may have: its addresses, times those who announce them. Each costs a step when one changes.
+/// Routes that a station may have: its addresses, times those who announce them. Each costs a step when one changes. Peers
+/// that want more share them.
 const MOST_ROUTES: u16 = 64;
 
 /// How long after a crowded station has lost a route those that were refused are looked for. That takes a look at all
@@ -61,10 +62,40 @@ impl Stations {
         self.stations.get(&(vni, mac)).is_some_and(|station| station.routes >= MOST_ROUTES)
     }
 
+    /// The route whose place at a full station is to be another's: that whose peers have the most of its routes, if those are
+    /// more by two at least than what the other's peers have. So each peer has its share: whoever makes up routes of a MAC
+    /// address takes places from himself. Of a route of several peers the one with the fewest routes counts.
+    pub(super) fn greediest(
+        &self,
+        table: &Table<EvpnKey>,
+        other: RouteId,
+        vni: Vni,
+        mac: MacAddr,
+    ) -> Option<RouteId> {
+        let routes = || chain(table, self.stations.get(&(vni, mac)).map_or(NONE, |station| station.first));
+        let mut counts: HashMap<PeerId, u16, RandomState> = HashMap::default();
+        for (_, entry) in routes() {
+            peers(entry, vni).for_each(|peer| *counts.entry(peer).or_default() += 1);
+        }
+        let fewest =
+            |entry| peers(entry, vni).map(|peer| counts.get(&peer).copied().unwrap_or(0)).min().unwrap_or(0);
+        let (most, id) = routes().map(|(id, entry)| (fewest(entry), id)).max()?;
+        (most > fewest(table.get(other)) + 1).then_some(id)
+    }
+
     /// A route was refused, since its station is full.
-    pub(super) fn crowd(&mut self, vni: Option<Vni>, mac: MacAddr) {
-        if let Some(station) = vni.and_then(|vni| self.stations.get_mut(&(vni, mac))) {
+    pub(super) fn crowd(&mut self, vni: Vni, mac: MacAddr) {
+        if let Some(station) = self.stations.get_mut(&(vni, mac)) {
             station.crowded = true;
+        }
+    }
+
+    /// A station loses a route: if others were refused, they are to be looked at again after a while.
+    pub(super) fn make_room(&mut self, vni: Vni, mac: MacAddr, now: Instant) {
+        if let Some(station) = self.stations.get_mut(&(vni, mac))
+            && std::mem::take(&mut station.crowded)
+        {
+            self.room.get_or_insert(now + ROOM_PAUSE);
         }
     }
 
@@ -131,9 +162,6 @@ impl Stations {
         let (mac, ip) = (key.mac, key.ip());
         let Some(station) = self.stations.get_mut(&(vni, mac)) else { return };
         station.routes -= 1;
-        if std::mem::take(&mut station.crowded) {
-            self.room.get_or_insert(now + ROOM_PAUSE);
-        }
         if station.first == id {
             station.first = next;
         } else {
@@ -237,13 +265,17 @@ fn address(entry: &Entry<EvpnKey>) -> Option<IpAddr> {
     }
 }
 
+/// Peers whose path of a route may count in an overlay.
+fn peers(entry: &Entry<EvpnKey>, vni: Vni) -> impl Iterator<Item = PeerId> + '_ {
+    entry.paths.iter().filter(move |path| path.counts_in(vni)).map(|path| path.peer)
+}
+
 /// The best path of a chain of routes.
 fn best<'t>(table: &'t Table<EvpnKey>, first: RouteId, rules: Rules<'_>) -> Option<&'t Path> {
     let entry = (first != NONE).then(|| table.get(first))?;
     if entry.next == NONE {
         return entry.best();
     }
-    let mut paths = chain(table, first).filter_map(|(_, entry)| entry.best());
-    let place = rules.best(paths.clone())?;
-    paths.nth(place)
+    let paths = chain(table, first).filter_map(|(_, entry)| entry.best());
+    rules.best(paths.enumerate()).map(|(_, path)| path)
 }

@@ -1,5 +1,8 @@
 //! Which of several paths is best, and why.
 //!
+//! Rejected paths are excluded first (RFC 4271 §9.1.2): however good the rest of it looks, what may not be believed hides
+//! nothing that may. Paths that count in an overlay come before those that count in none.
+//!
 //! RFC 4271 §9.1.2.2 with RFC 4456 §9; for MAC/IP routes, RFC 7432 §15 comes first, in the order of FRR: sticky, mobility
 //! sequence, lowest next hop, all before LOCAL_PREF. (FRR's step for Ethernet segments prefers a *local* path of the same
 //! segment. A gateway has no segment, so the step never decides here.) The IGP's metric to the next hop is not known and
@@ -12,12 +15,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::table::Path;
+use super::table::{Path, Standing};
 use crate::attributes::mobility;
 
 /// The step that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
+    /// It may not be used at all, whatever it is compared with.
+    Rejected,
+    /// One that counts in an overlay before one that counts in none.
+    Overlay,
     /// Sticky before not sticky (RFC 7432 §15.2).
     Sticky,
     /// Higher mobility sequence (RFC 7432 §15).
@@ -47,6 +54,8 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Rejected => "rejected",
+            Self::Overlay => "overlay",
             Self::Sticky => "sticky",
             Self::Sequence => "mobility sequence",
             Self::NextHop => "lowest next hop",
@@ -63,15 +72,25 @@ impl fmt::Display for Step {
     }
 }
 
-/// Why one path lost against another.
+/// Why one path lost against another, or was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Why {
     /// The first step in which they differ.
     pub step: Step,
-    /// What the better path has there.
+    /// What the better path has there; empty for one that was rejected.
     pub better: String,
-    /// What this one has.
+    /// What this one has; for one that was rejected, the reason.
     pub worse: String,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, better, worse } = self;
+        match step {
+            Step::Rejected => write!(f, "{step}: {worse}"),
+            _ => write!(f, "{step}: {worse} against {better}"),
+        }
+    }
 }
 
 /// What is known of the peer of a path.
@@ -92,12 +111,24 @@ pub(crate) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Place of the best path: independent of their order.
+    /// Place of the best path among those that may be used, if there is one.
+    pub(crate) fn choose(&self, paths: &[Path]) -> Option<u16> {
+        let best = |standing| {
+            let such = paths.iter().enumerate().filter(move |(_, path)| path.standing == standing);
+            self.best(such).map(|(place, _)| place as u16)
+        };
+        best(Standing::Eligible).or_else(|| best(Standing::Foreign))
+    }
+
+    /// The best of numbered paths: independent of their order.
     ///
     /// MED is compared within a neighbouring AS only, which alone would make "better" go in circles. So each AS's best is
     /// found first, and then the best of those (what FRR calls deterministic MED).
     /// Each path is compared once with the best of its AS, and the latter once with the best of all.
-    pub(crate) fn best<'p>(&self, paths: impl Iterator<Item = &'p Path>) -> Option<usize> {
+    pub(crate) fn best<'p>(
+        &self,
+        paths: impl Iterator<Item = (usize, &'p Path)>,
+    ) -> Option<(usize, &'p Path)> {
         // Most often all are of one AS, as those of an internal peer are: the map is for the others.
         let mut first: Option<(usize, &Path)> = None;
         let mut others: HashMap<Option<u32>, (usize, &Path), RandomState> = HashMap::default();
@@ -106,7 +137,7 @@ impl Rules<'_> {
                 *best = (place, path);
             }
         };
-        for found in paths.enumerate() {
+        for found in paths {
             let neighbour = found.1.attributes.neighbour_as();
             match &mut first {
                 None => first = Some(found),
@@ -116,13 +147,12 @@ impl Rules<'_> {
                 }
             }
         }
-        let best = others.into_values().chain(first).reduce(|a, b| {
+        others.into_values().chain(first).reduce(|a, b| {
             match self.compare(a.1, b.1, false).0.then(b.0.cmp(&a.0)) {
                 Ordering::Less => b,
                 Ordering::Equal | Ordering::Greater => a,
             }
-        });
-        best.map(|(place, _)| place)
+        })
     }
 
     /// `Greater`: the first is better. And the step that says so.
@@ -156,8 +186,14 @@ impl Rules<'_> {
         (Ordering::Equal, Step::Equal)
     }
 
-    /// Why `worse` is not the best.
+    /// Why `worse` is not the best, `better` being it. (If it was rejected, there may be none.)
     pub(crate) fn why(&self, better: &Path, worse: &Path) -> Why {
+        if let Standing::Rejected(reason) = worse.standing {
+            return Why { step: Step::Rejected, better: String::new(), worse: reason.to_string() };
+        }
+        if better.standing != worse.standing {
+            return Why { step: Step::Overlay, better: "imported".into(), worse: "not imported".into() };
+        }
         let same_as = better.attributes.neighbour_as() == worse.attributes.neighbour_as();
         let (_, step) = self.compare(better, worse, same_as);
         Why { step, better: self.value(step, better), worse: self.value(step, worse) }
@@ -177,7 +213,7 @@ impl Rules<'_> {
             Step::RouterId => self.router_id(path).to_string(),
             Step::ClusterList => attributes.cluster_list.len().to_string(),
             Step::PeerAddress => self.peer(path).address.to_string(),
-            Step::Equal => String::new(),
+            Step::Rejected | Step::Overlay | Step::Equal => String::new(),
         }
     }
 
@@ -220,7 +256,17 @@ mod tests {
             replication: None,
         };
         let (attributes, extended) = (Arc::new(attributes), Arc::default());
-        Path { attributes, extended, extra: None, label: 7, peer: PeerId(0), epoch: 0 }
+        let standing = Standing::Eligible;
+        Path {
+            attributes,
+            extended,
+            extra: None,
+            label: 7,
+            peer: PeerId(0),
+            epoch: 0,
+            standing,
+            told: standing,
+        }
     }
 
     #[test]
@@ -235,7 +281,7 @@ mod tests {
             let paths: Vec<Path> = (0..64).map(|number| path(number % systems, 64 - number)).collect();
             COMPARISONS.set(0);
             // Of each AS the last has the lowest MED; and the first of those is as good as any.
-            assert_eq!(rules.best(paths.iter()), Some(64 - systems as usize));
+            assert_eq!(rules.choose(&paths), Some(64 - systems as u16));
             assert!(COMPARISONS.get() < 64, "{systems} ASes: {} comparisons", COMPARISONS.get());
         }
     }

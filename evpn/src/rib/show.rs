@@ -9,7 +9,7 @@ use crate::Attributes;
 use crate::event::PeerId;
 use crate::family::Family;
 
-/// A route and all its paths, the best one first.
+/// A route and all its paths, the best one first, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteView {
     /// Its family.
@@ -39,7 +39,7 @@ pub struct PathView {
     pub stale: bool,
     /// Its attributes.
     pub attributes: Attributes,
-    /// Why it is not the best; `None`: it is.
+    /// Why it is not the best, or may not be used; `None`: it is the best.
     pub why: Option<Why>,
 }
 
@@ -69,7 +69,7 @@ impl Rib {
 
     fn paths<K>(&self, entry: &Entry<K>, family: Family, mac: bool) -> Vec<PathView> {
         let rules = Rules { mac, peers: &self.neighbours };
-        let Some(best) = entry.best() else { return Vec::new() };
+        let best = entry.best();
         let view = |path: &Path, why| PathView {
             peer: path.peer,
             label: path.label,
@@ -82,8 +82,8 @@ impl Rib {
             },
             why,
         };
-        let others = entry.paths.iter().filter(|path| !std::ptr::eq(*path, best));
-        let others = others.map(|path| view(path, Some(rules.why(best, path))));
-        std::iter::once(view(best, None)).chain(others).collect()
+        let others = entry.paths.iter().filter(|path| !best.is_some_and(|best| std::ptr::eq(*path, best)));
+        let others = others.map(|path| view(path, Some(rules.why(best.unwrap_or(path), path))));
+        best.map(|best| view(best, None)).into_iter().chain(others).collect()
     }
 }

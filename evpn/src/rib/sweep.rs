@@ -17,7 +17,7 @@ pub(super) enum Sweep {
     Stale(PeerId, Family, u16),
     /// What counts in overlays is decided anew.
     Import,
-    /// The same for routes that do not count: there may be room for them.
+    /// The same for routes of which a station had too many: there may be room for them.
     Room,
 }
 

@@ -6,15 +6,27 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use rustbgpd_wire::ExtendedCommunity;
+use wire::Vni;
 
 use crate::attributes::Attributes;
-use crate::event::PeerId;
+use crate::event::{PeerId, Rejection};
 
 /// Number of a route in its table, used again after the route is gone.
 pub(crate) type RouteId = u32;
 
 /// No route.
 pub(crate) const NONE: RouteId = RouteId::MAX;
+
+/// Whether a path takes part in the choice of the best one (RFC 4271 §9.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It does.
+    Eligible,
+    /// It counts in no overlay of ours, and is shown as best only if none does.
+    Foreign,
+    /// It does not, whatever its attributes.
+    Rejected(Rejection),
+}
 
 /// What a peer says of a route.
 #[derive(Clone, Debug)]
@@ -31,6 +43,16 @@ pub(crate) struct Path {
     pub(crate) peer: PeerId,
     /// The peer's at the time; stale if that has changed since.
     pub(crate) epoch: u16,
+    pub(crate) standing: Standing,
+    /// As the operator knows it: a rejection is told once, however often the route is looked at.
+    pub(crate) told: Standing,
+}
+
+impl Path {
+    /// Whether this path of a MAC/IP route may count in an overlay.
+    pub(crate) fn counts_in(&self, vni: Vni) -> bool {
+        self.label == vni.value() && self.standing == Standing::Eligible
+    }
 }
 
 /// What few routes have.
@@ -49,8 +71,8 @@ pub(crate) struct Extra {
 pub(crate) struct Entry<K> {
     pub(crate) key: K,
     pub(crate) paths: Vec<Path>,
-    /// Place of the best path.
-    pub(crate) best: u16,
+    /// Place of the best path; `None`: all are rejected.
+    pub(crate) best: Option<u16>,
     /// VNI that it counts in; 0: none.
     pub(crate) vni: u32,
     /// The next route of the same station, or the next free entry.
@@ -58,9 +80,9 @@ pub(crate) struct Entry<K> {
 }
 
 impl<K> Entry<K> {
-    /// The best path; `None` while there is none.
+    /// The best path; `None` while there is none that may be used.
     pub(crate) fn best(&self) -> Option<&Path> {
-        self.paths.get(usize::from(self.best))
+        self.paths.get(usize::from(self.best?))
     }
 }
 
@@ -92,7 +114,7 @@ impl<K: Hash + Eq> Table<K> {
         if let Some(&id) = self.index.find(hash, |&id| entries[id as usize].key == key) {
             return id;
         }
-        let entry = Entry { key, paths: Vec::with_capacity(1), best: 0, vni: 0, next: NONE };
+        let entry = Entry { key, paths: Vec::with_capacity(1), best: None, vni: 0, next: NONE };
         let id = if self.free == NONE {
             entries.push(entry);
             // 2^32 routes would take half a terabyte first; peers' limits are lower.

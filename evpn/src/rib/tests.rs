@@ -10,8 +10,13 @@ use rustbgpd_wire::{
 
 use super::*;
 
+mod places;
+
 const PEERS: u16 = 4;
 const VNI: u32 = 7;
+/// A tunnel that is not VXLAN.
+const MPLS: u16 = 10;
+const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
 /// One thing that a peer says.
 #[derive(Clone, Debug)]
@@ -32,10 +37,11 @@ prop_compose! {
     fn attributes()(
         next_hop in mostly(1u8, 2), local_pref in mostly(100u32, 101), med in 0u32..3, neighbour in 0u32..2,
         length in mostly(1u16, 2), origin in mostly(0u8, 1), originator in prop::option::of(1u8..4), clusters in 0usize..3,
-        mobility in prop::option::of((any::<bool>(), 0u32..3)),
+        mobility in prop::option::of((any::<bool>(), 0u32..3)), is_bad in mostly(false, true),
     ) -> Attributes {
         let mut extended = vec![ExtendedCommunity::new(0x0002_fde8_0000_0000 | u64::from(VNI))];
         extended.extend(mobility.map(|(sticky, sequence)| ExtendedCommunity::mac_mobility(sticky, sequence)));
+        extended.extend(is_bad.then(|| ExtendedCommunity::bgp_encapsulation(MPLS)));
         Attributes {
             next_hop: IpAddr::from([10, 0, 0, next_hop]),
             origin,
@@ -110,7 +116,8 @@ fn play<'s>(rib: &mut Rib, all: impl Iterator<Item = &'s Said>) -> Summary {
                 None => rib.withdraw(PeerId(said.peer), &nlri, now),
             }
         }
-        while let Some(Told::Change(change)) = rib.poll() {
+        while let Some(told) = rib.poll() {
+            let Told::Change(change) = told else { continue };
             match change {
                 Change::Station { endpoint, .. } => station = Some(endpoint),
                 Change::StationGone { .. } => station = None,
@@ -123,9 +130,9 @@ fn play<'s>(rib: &mut Rib, all: impl Iterator<Item = &'s Said>) -> Summary {
         }
     }
     let routes = [Family::Evpn, Family::Ipv4].into_iter().flat_map(|family| rib.routes(family));
-    let best = routes.map(|mut route| {
+    let best = routes.filter_map(|mut route| {
         let best = route.paths.swap_remove(0);
-        (route.route, (best.peer, best.attributes))
+        best.why.is_none().then_some((route.route, (best.peer, best.attributes)))
     });
     Summary { best: best.collect(), station, addresses, prefixes }
 }
@@ -136,13 +143,9 @@ fn last_words(all: &[Said], key: impl Fn(&Said) -> (u16, u8, Option<u8>)) -> Vec
     last.into_values().filter(|said| said.attributes.is_some()).collect()
 }
 
-#[test]
-fn an_endless_hold_ends_with_the_last_route() {
-    let now = Instant::now();
-    let policy = DuplicatePolicy { moves: 1, recovery: None, ..DuplicatePolicy::default() };
-    let mut rib = Rib { overlays: Overlays::new(Identity::default(), policy), ..rib() };
-    rib.set_overlays([(Vni::new(VNI).unwrap(), RouteTargets::Frr)]);
-    let attributes = |endpoint: u8, sequence: u32| Attributes {
+/// Attributes of a station at an endpoint.
+fn at(endpoint: u8, (sticky, sequence): (bool, u32)) -> Attributes {
+    Attributes {
         next_hop: IpAddr::from([10, 0, 0, endpoint]),
         origin: 0,
         local_pref: 100,
@@ -155,18 +158,113 @@ fn an_endless_hold_ends_with_the_last_route() {
         large_communities: Box::default(),
         extended: vec![
             ExtendedCommunity::new(0x0002_fde8_0000_0000 | u64::from(VNI)),
-            ExtendedCommunity::mac_mobility(false, sequence),
+            ExtendedCommunity::mac_mobility(sticky, sequence),
         ]
         .into(),
         replication: None,
+    }
+}
+
+fn station_of(rib: &Rib) -> Option<IpAddr> {
+    rib.station(Vni::new(VNI).unwrap(), STATION).map(|station| station.endpoint)
+}
+
+/// What was rejected, with all work done.
+fn rejected(rib: &mut Rib) -> Vec<(PeerId, Rejection)> {
+    while rib.sweep(Instant::now()) {}
+    let rejected = |told| match told {
+        Told::Event(Event::Rejected { peer, reason, .. }) => Some((peer, reason)),
+        _ => None,
     };
+    std::iter::from_fn(|| rib.poll()).filter_map(rejected).collect()
+}
+
+#[test]
+fn a_path_that_may_not_be_used_hides_no_good_one() {
+    let (liar, honest) = (PeerId(0), PeerId(1));
+    let said = Said { peer: 0, rd: 1, ip: None, attributes: None };
+    let identity = Identity {
+        vteps: [IpAddr::from([10, 0, 0, 1])].into(),
+        shared_macs: [STATION].into(),
+        cluster: [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])].into(),
+    };
+    let mut mpls = at(2, (true, 9));
+    mpls.extended = [&*mpls.extended, &[ExtendedCommunity::bgp_encapsulation(MPLS)]].concat().into();
+    let mut foreign = at(2, (true, 9));
+    foreign.extended[0] = ExtendedCommunity::new(0x0002_fde8_0000_0008);
+    let cases = [
+        (mpls, Some(Rejection::Encapsulation), "rejected: encapsulation is not VXLAN"),
+        (at(1, (false, 0)), Some(Rejection::OwnVtep), "rejected: next hop is our own VTEP"),
+        (
+            at(3, (false, 9)),
+            Some(Rejection::SharedMacStranger),
+            "rejected: the shared MAC address from a stranger",
+        ),
+        (foreign, None, "overlay: not imported against imported"),
+    ];
+    for (bad, reason, why) in cases {
+        for bad_first in [true, false] {
+            let (mut rib, now) = (rib(), Instant::now());
+            rib.set_identity(identity.clone());
+            let mut both = [(honest, at(2, (false, 0))), (liar, bad.clone())];
+            both[..].rotate_left(bad_first.into());
+            both.into_iter()
+                .for_each(|(peer, attributes)| rib.announce(peer, evpn_nlri(&said), attributes, now));
+            assert_eq!(station_of(&rib), Some(IpAddr::from([10, 0, 0, 2])), "{why}");
+            assert_eq!(rejected(&mut rib), reason.map(|reason| (liar, reason)).as_slice(), "{why}");
+            let [good, bad] = &rib.routes(Family::Evpn).next().unwrap().paths[..] else {
+                panic!("two paths")
+            };
+            assert_eq!((good.peer, good.why.as_ref(), bad.peer), (honest, None, liar), "{why}");
+            assert_eq!(bad.why.as_ref().unwrap().to_string(), why);
+
+            // With the good one the station goes, and there is nothing new to tell.
+            rib.withdraw(honest, &evpn_nlri(&said), now);
+            assert_eq!((station_of(&rib), rejected(&mut rib)), (None, vec![]), "{why}");
+            let [bad] = &rib.routes(Family::Evpn).next().unwrap().paths[..] else { panic!("one path") };
+            assert_eq!(bad.why.is_some(), reason.is_some(), "the best of those that count nowhere is one");
+        }
+    }
+}
+
+#[test]
+fn what_a_new_configuration_rejects_is_told_once() {
+    let (mut rib, now) = (rib(), Instant::now());
+    let said = Said { peer: 0, rd: 1, ip: None, attributes: None };
+    rib.announce(PeerId(0), evpn_nlri(&said), at(1, (false, 0)), now);
+    rib.announce(PeerId(1), evpn_nlri(&said), at(2, (false, 0)), now);
+    assert_eq!((station_of(&rib), rejected(&mut rib)), (Some(IpAddr::from([10, 0, 0, 1])), vec![]));
+    let ours = Identity { vteps: [IpAddr::from([10, 0, 0, 1])].into(), ..Identity::default() };
+    rib.set_identity(ours.clone());
+    assert_eq!(rejected(&mut rib), [(PeerId(0), Rejection::OwnVtep)]);
+    assert_eq!(station_of(&rib), Some(IpAddr::from([10, 0, 0, 2])));
+    rib.set_identity(ours);
+    assert_eq!(rejected(&mut rib), [], "known");
+    rib.set_identity(Identity::default());
+    assert_eq!((rejected(&mut rib), station_of(&rib)), (vec![], Some(IpAddr::from([10, 0, 0, 1]))));
+    // Said again, it is told again.
+    rib.set_overlays([]);
+    rib.set_identity(Identity { vteps: [IpAddr::from([10, 0, 0, 1])].into(), ..Identity::default() });
+    assert_eq!(rejected(&mut rib), [], "of an overlay that is not there");
+    rib.set_overlays([(Vni::new(VNI).unwrap(), RouteTargets::Frr)]);
+    assert_eq!(rejected(&mut rib), [(PeerId(0), Rejection::OwnVtep)]);
+    rib.announce(PeerId(0), evpn_nlri(&said), at(1, (false, 0)), now);
+    assert_eq!(rejected(&mut rib), [(PeerId(0), Rejection::OwnVtep)], "said again");
+}
+
+#[test]
+fn an_endless_hold_ends_with_the_last_route() {
+    let now = Instant::now();
+    let policy = DuplicatePolicy { moves: 1, recovery: None, ..DuplicatePolicy::default() };
+    let mut rib = Rib { overlays: Overlays::new(Identity::default(), policy), ..rib() };
+    rib.set_overlays([(Vni::new(VNI).unwrap(), RouteTargets::Frr)]);
     let events = |rib: &mut Rib| {
         std::iter::from_fn(|| rib.poll()).filter(|told| matches!(told, Told::Event(_))).collect::<Vec<_>>()
     };
     for round in 0..3 {
         for (peer, sequence) in [(0, 0), (1, 1)] {
             let said = Said { peer, rd: peer as u8, ip: None, attributes: None };
-            rib.announce(PeerId(peer), evpn_nlri(&said), attributes(1 + peer as u8, sequence), now);
+            rib.announce(PeerId(peer), evpn_nlri(&said), at(1 + peer as u8, (false, sequence)), now);
         }
         let told = events(&mut rib);
         assert!(matches!(told[..], [Told::Event(Event::Duplicate { .. })]), "{round}: {told:?}");
@@ -209,7 +307,8 @@ proptest! {
         prop_assert_eq!(&seen.best, &again.best);
         let station = second.station(Vni::new(VNI).unwrap(), MacAddr([2, 0, 0, 0, 0, 1]));
         prop_assert_eq!(seen.station, station.map(|station| station.endpoint));
-        let addresses: BTreeSet<_> = evpn.iter().filter_map(|said| said.ip).map(|last| IpAddr::from([10, 1, 0, last])).collect();
+        let good = evpn.iter().filter(|said| said.attributes.as_ref().is_some_and(Attributes::allows_vxlan));
+        let addresses: BTreeSet<_> = good.filter_map(|said| said.ip).map(|last| IpAddr::from([10, 1, 0, last])).collect();
         prop_assert_eq!(&seen.addresses, &addresses);
         for (prefix, next_hop) in &seen.prefixes {
             prop_assert_eq!(*next_hop, seen.best[prefix].1.next_hop);

@@ -1,4 +1,5 @@
-//! A hundred speakers, sessions that break at random, stations that come, go and move: in the end all have one view.
+//! A hundred speakers, sessions that break at random, stations that come, go and move: in the end all have one view. A
+//! speaker that lies changes nothing of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,7 @@ struct Own {
 
 /// Announces, changes or withdraws something at random.
 fn stir(sim: &mut Sim, owns: &mut [Own]) {
-    let node = sim.random.usize(..sim.nodes.len());
+    let node = sim.random.usize(..owns.len());
     let (address, own) = (sim.nodes[node].address, &mut owns[node]);
     let speaker = &mut sim.nodes[node].speaker;
     let overlay = sim.random.u32(1..=8);
@@ -76,6 +77,32 @@ fn stir(sim: &mut Sim, owns: &mut [Own]) {
     sim.follow(node);
 }
 
+/// The last speaker says something that may not be believed, and would be best: it has the first one's route
+/// distinguishers, so that its paths are of the same routes.
+fn lie(sim: &mut Sim) {
+    let liar = sim.nodes.len() - 1;
+    let number = sim.random.u32(..40);
+    let reach = Reach {
+        vni: vni(sim.random.u32(1..=8)),
+        mac: mac(number),
+        ip: [None, Some(std::net::IpAddr::from([10, 1, number as u8, 1]))][sim.random.usize(..2)],
+        // No host has an IPv4 address written as IPv6.
+        endpoint: std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().into(),
+        sequence: 1000,
+        sticky: true,
+        default_gateway: false,
+        router: false,
+        local_pref: Some(1000),
+    };
+    let speaker = &mut sim.nodes[liar].speaker;
+    if sim.random.u8(..4) > 0 {
+        speaker.reach(&reach);
+    } else {
+        speaker.unreach(reach.vni, reach.mac, reach.ip);
+    }
+    sim.follow(liar);
+}
+
 /// What a speaker should see of all the others, worked out anew.
 fn expected(owns: &[Own], observer: usize) -> View {
     let mut view = View::default();
@@ -108,15 +135,21 @@ fn expected(owns: &[Own], observer: usize) -> View {
     view
 }
 
-fn converges(seed: u64, count: usize, cuts: usize) {
+fn converges(seed: u64, honest: usize, has_liar: bool, cuts: usize) {
     let mut sim = Sim::new(seed);
-    let mut owns = vec![Own::default(); count];
-    (0..count).for_each(|_| {
+    let mut owns = vec![Own::default(); honest];
+    (0..honest).for_each(|_| {
         sim.add(ASN);
     });
+    if has_liar {
+        sim.add_with(ASN, 1);
+    }
+    let count = sim.nodes.len();
     for a in 0..count {
         // Long hold times: most of what happens would be keepalives.
-        (a + 1..count).for_each(|b| sim.peer(a, b, |_, config| config.hold_time = 180));
+        (a + 1..count).for_each(|b| {
+            sim.peer(a, b, |_, config| (config.hold_time, config.announce_ipv6_vtep) = (180, has_liar));
+        });
     }
     sim.start();
     for cut in 0..cuts {
@@ -124,6 +157,9 @@ fn converges(seed: u64, count: usize, cuts: usize) {
         sim.run(pause);
         sim.cut_any();
         (0..4).for_each(|_| stir(&mut sim, &mut owns));
+        if has_liar {
+            (0..8).for_each(|_| lie(&mut sim));
+        }
         // Now and then somebody hears and says nothing for a while.
         if cut % 20 == 10 {
             let node = sim.random.usize(..count);
@@ -147,14 +183,25 @@ fn converges(seed: u64, count: usize, cuts: usize) {
         assert_eq!(node.speaker.routes(Family::Evpn).filter(|route| route.paths.is_empty()).count(), 0);
     }
     assert_eq!(sim.connections(), count * (count - 1) / 2, "one connection for each pair");
+    if has_liar {
+        let routes: Vec<_> = sim.nodes[1].speaker.routes(Family::Evpn).collect();
+        let contested = |route: &&evpn::RouteView| route.vni.is_some() && route.paths.len() == 2;
+        let contested = routes.iter().filter(contested).count();
+        assert!(contested > 3, "{contested} of {} routes were lied about", routes.len());
+    }
 }
 
 #[test]
 fn a_hundred_speakers_come_to_one_view() {
-    converges(1, 100, 200);
+    converges(1, 100, false, 200);
 }
 
 #[test]
 fn few_speakers_come_to_one_view_whatever_happens() {
-    (2..30).for_each(|seed| converges(seed, 5, 150));
+    (2..30).for_each(|seed| converges(seed, 5, false, 150));
+}
+
+#[test]
+fn one_that_lies_changes_no_view() {
+    (30..40).for_each(|seed| converges(seed, 4, true, 150));
 }

@@ -176,7 +176,7 @@ fn path_rows(speaker: &Speaker, route: &RouteView) -> Vec<PathRow> {
             as_path: attributes.as_path.to_vec(),
             communities: attributes.extended.iter().map(|community| text(community.as_u64())).collect(),
             stale: path.stale,
-            why: path.why.as_ref().map(|why| format!("{}: {} against {}", why.step, why.worse, why.better)),
+            why: path.why.as_ref().map(ToString::to_string),
         }
     };
     route.paths.iter().map(row).collect()

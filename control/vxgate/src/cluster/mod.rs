@@ -134,6 +134,13 @@ impl Ready {
         let (to_runner, for_runner) = mpsc::channel(EVENTS);
         let rules = rules(&settings, &own, reflectors);
         let floating = rules.map(|rules| {
+            let (told, mut rows) = mpsc::channel(EVENTS);
+            let publisher = Arc::clone(&events);
+            tasks.spawn(async move {
+                while let Some(row) = rows.recv().await {
+                    publisher.publish(row);
+                }
+            });
             let ways = Ways::of(&settings);
             let (inbox, view) = (ways.inbox(), Arc::new(Mutex::new(View::default())));
             let runner = Runner::new(Parts {
@@ -144,7 +151,7 @@ impl Ready {
                 handle: handle.clone(),
                 engine: Arc::clone(engine),
                 holder: bfd.map(Bfd::holder),
-                events: Arc::clone(&events),
+                told,
                 view: Arc::clone(&view),
                 detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
             });

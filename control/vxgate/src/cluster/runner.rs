@@ -29,7 +29,7 @@ use super::session::{self, Handle, SendError, Why};
 use super::tell;
 use super::views::View;
 use crate::bfd::Holder;
-use crate::events::Events;
+use crate::events::EventRow;
 
 /// Below the thread of BFD (40), from which it hears who is dead.
 const PRIORITY: i32 = 39;
@@ -39,6 +39,9 @@ const TURN: Duration = Duration::from_millis(4);
 
 /// How old a view may be.
 const VIEW: Duration = Duration::from_millis(100);
+
+/// Events that may wait for being told; of more the oldest are left out.
+const ROWS: usize = 1024;
 
 /// Moves that the engine is given together.
 const MOVES: usize = 256;
@@ -52,7 +55,8 @@ pub(super) struct Parts {
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
     pub(super) holder: Option<Holder>,
-    pub(super) events: Arc<Events>,
+    /// Somebody else writes the log, which may block.
+    pub(super) told: mpsc::Sender<EventRow>,
     pub(super) view: Arc<Mutex<View>>,
     /// How long a peer takes to find a gateway dead.
     pub(super) detection: Duration,
@@ -69,7 +73,8 @@ pub(super) struct Runner {
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
-    untold: VecDeque<Event>,
+    /// What the operator is not told yet.
+    rows: VecDeque<EventRow>,
     leaving: bool,
     left: bool,
     /// When the view was made.
@@ -88,7 +93,7 @@ impl Runner {
             heard: BTreeMap::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
-            untold: VecDeque::new(),
+            rows: VecDeque::new(),
             leaving: false,
             left: false,
             viewed: None,
@@ -204,7 +209,7 @@ impl Runner {
                     Ok(message) => self.member.handle_message(id, message, now),
                     Err(error) => {
                         debug!("cluster: gateway {peer}: {error}");
-                        self.untold.push_back(Event::BadMessage(id));
+                        self.note(&Event::BadMessage(id));
                     }
                 }
             }
@@ -219,7 +224,7 @@ impl Runner {
         while let Some(output) = self.member.poll() {
             match output {
                 Output::ReleaseAll { cause } => {
-                    info!("cluster: all shards are let go of: {}", tell::cause(cause));
+                    self.rows.push_back(tell::released(cause));
                     let all = (0..self.shards).map(|shard| (group(Group(shard)), Responsibility::Other));
                     self.parts.engine.update(Update::Responsibility(all.collect()));
                 }
@@ -234,7 +239,7 @@ impl Runner {
                 Output::UplinkRoutes(_) => {}
                 Output::CloseSession(peer) => self.parts.handle.close(peer.value()),
                 Output::Left => self.left = true,
-                Output::Event(event) => self.untold.push_back(event),
+                Output::Event(event) => self.note(&event),
             }
         }
     }
@@ -286,13 +291,23 @@ impl Runner {
         }
     }
 
+    fn note(&mut self, event: &Event) {
+        if let Event::Stage { unfit, .. } = event {
+            self.parts.view.lock().unwrap_or_else(PoisonError::into_inner).unfit = *unfit;
+        }
+        self.rows.push_back(tell::row(event));
+        // Whoever writes them is far behind.
+        if self.rows.len() > ROWS {
+            self.rows.pop_front();
+        }
+    }
+
     fn tell(&mut self) {
-        while let Some(event) = self.untold.pop_front() {
-            if let Event::Stage { unfit, .. } = &event {
-                let mut view = self.parts.view.lock().unwrap_or_else(PoisonError::into_inner);
-                view.unfit = *unfit;
+        while let Some(row) = self.rows.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(row)) = self.parts.told.try_send(row) {
+                self.rows.push_front(row);
+                break;
             }
-            self.parts.events.publish(tell::row(&event));
         }
     }
 

@@ -48,6 +48,11 @@ pub(super) fn row(event: &Event) -> EventRow {
     }
 }
 
+/// All shards are let go of at once.
+pub(super) fn released(why: Cause) -> EventRow {
+    EventRow { cause: Some(cause(why)), ..EventRow::now("cluster-moved", "all let go of".into()) }
+}
+
 pub(super) fn presence(presence: Presence) -> &'static str {
     match presence {
         Presence::Unheard => "unheard",

@@ -7,6 +7,7 @@ mod file;
 mod policy;
 mod problem;
 mod rules;
+mod shards;
 mod stations;
 mod validate;
 mod workers;
@@ -23,10 +24,11 @@ use wire::{MacAddr, Vni};
 
 pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
 pub(crate) use cluster::{
-    AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode, own_mac,
+    AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode,
 };
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;
+pub(crate) use shards::own_mac;
 use stations::Stations;
 pub(crate) use validate::role_name;
 

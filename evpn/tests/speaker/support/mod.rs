@@ -145,10 +145,15 @@ impl Sim {
 
     /// Adds a speaker whose cluster number is its own, and which takes part in overlays 1 to 8.
     pub(crate) fn add(&mut self, asn: u32) -> usize {
+        self.add_with(asn, self.nodes.len() as u16 + 1)
+    }
+
+    /// The same with this cluster number.
+    pub(crate) fn add_with(&mut self, asn: u32, cluster: u16) -> usize {
         let number = self.nodes.len();
         let address = Self::address(number + 1);
         let IpAddr::V4(router_id) = address else { unreachable!() };
-        let local = Local { asn, router_id, cluster: number as u16 + 1 };
+        let local = Local { asn, router_id, cluster };
         let identity = Identity { vteps: [address].into(), ..Identity::default() };
         let seed = self.random.u64(..);
         let mut speaker = Speaker::new(local, identity, DuplicatePolicy::default(), seed);
