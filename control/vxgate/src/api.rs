@@ -214,6 +214,10 @@ impl Served<'_> {
         self.bgp.ok_or_else(|| "there is no [bgp] in the configuration".into())
     }
 
+    async fn assignments(&self) -> Option<Vec<AssignmentRow>> {
+        self.cluster?.assignments().await
+    }
+
     async fn bfd(&self) -> Result<Answer, String> {
         let bfd = self
             .bfd
@@ -238,10 +242,10 @@ async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()>
         },
         Ok(Request::Show(Question::Bfd)) => served.bfd().await,
         Ok(Request::Show(Question::Cluster)) => match served.cluster {
-            Some(cluster) => Ok(Answer::Cluster(cluster.gateways())),
+            Some(cluster) => Ok(Answer::Cluster(cluster.gateways().await)),
             None => Err("there is no [cluster] in the configuration".into()),
         },
-        Ok(Request::Show(Question::Assignments)) => match served.cluster.and_then(Cluster::assignments) {
+        Ok(Request::Show(Question::Assignments)) => match served.assignments().await {
             Some(rows) => Ok(Answer::Assignments(rows)),
             None => Err("there are no shards: mode of [cluster] is not \"floating\"".into()),
         },

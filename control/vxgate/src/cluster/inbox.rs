@@ -43,7 +43,7 @@ fn code(standing: Standing) -> u8 {
 }
 
 /// What a segment's sessions say together: one address that answers is enough.
-pub(super) fn together(heard: impl Iterator<Item = Heard>) -> Heard {
+fn together(heard: impl Iterator<Item = Heard>) -> Heard {
     let rank = |heard: &Heard| match heard {
         Heard::NotYet => 0,
         Heard::Down => 1,
@@ -56,6 +56,7 @@ pub(super) fn together(heard: impl Iterator<Item = Heard>) -> Heard {
 /// What the runner looks at each time it wakes.
 #[derive(Debug)]
 pub(crate) struct Inbox {
+    /// Those of a peer's segment are side by side.
     pub(super) watched: Vec<Watched>,
     reflectors: AtomicU8,
     pub(super) leave: AtomicBool,
@@ -88,6 +89,13 @@ impl Inbox {
     pub(super) fn set_standing(&self, place: usize, standing: Standing) {
         self.watched[place].standing.store(code(standing), Ordering::Release);
         self.wake();
+    }
+
+    /// What BFD says of each peer on each segment.
+    pub(super) fn heard(&self) -> impl Iterator<Item = ((GatewayId, Segment), Heard)> {
+        let of = |watched: &Watched| (watched.peer, watched.segment);
+        let segments = self.watched.chunk_by(move |one, next| of(one) == of(next));
+        segments.map(move |segment| (of(&segment[0]), together(segment.iter().map(Watched::heard))))
     }
 
     /// What is known of the reflectors.
@@ -148,5 +156,20 @@ mod tests {
             inbox.set_reflectors(reflectors);
             assert_eq!(inbox.reflectors(), reflectors);
         }
+    }
+
+    #[test]
+    fn addresses_of_a_segment_are_heard_together() {
+        let [two, three] = [2, 3].map(|id| GatewayId::new(id).unwrap());
+        let (underlay, uplink) = (Segment::Underlay, Segment::Uplink);
+        let watched = [(two, underlay), (two, underlay), (two, uplink), (three, uplink)];
+        let inbox = Inbox::new(watched.map(|(id, segment)| Watched::new(id, segment)).into());
+        inbox.set_standing(0, Standing::Up);
+        inbox.set_standing(1, Standing::Down);
+        inbox.set_standing(2, Standing::Down);
+        let heard: Vec<_> = inbox.heard().collect();
+        let expected =
+            [((two, underlay), Heard::Up), ((two, uplink), Heard::Down), ((three, uplink), Heard::NotYet)];
+        assert_eq!(heard, expected);
     }
 }

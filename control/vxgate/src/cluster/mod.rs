@@ -12,7 +12,7 @@ mod views;
 mod watch;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -142,7 +142,8 @@ impl Ready {
                 }
             });
             let ways = Ways::of(&settings);
-            let (inbox, view) = (ways.inbox(), Arc::new(Mutex::new(View::default())));
+            let inbox = ways.inbox();
+            let (ask, asked) = std_mpsc::channel();
             let runner = Runner::new(Parts {
                 settings: rules,
                 peers: settings.gateways.iter().filter_map(|gateway| GatewayId::new(gateway.id)).collect(),
@@ -152,7 +153,7 @@ impl Ready {
                 engine: Arc::clone(engine),
                 holder: bfd.map(Bfd::holder),
                 told,
-                view: Arc::clone(&view),
+                asked,
                 detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
             });
             let (ended, end) = oneshot::channel();
@@ -162,7 +163,7 @@ impl Ready {
                 let _ = ended.send(());
             };
             thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
-            Ok::<_, ClusterError>(Floating { inbox, ways, view, end })
+            Ok::<_, ClusterError>(Floating { inbox, ways, ask, end })
         });
         let floating = floating.transpose()?;
         let inbox = floating.as_ref().map(|floating| Arc::clone(&floating.inbox));
@@ -194,21 +195,31 @@ pub(crate) struct Cluster {
 struct Floating {
     inbox: Arc<Inbox>,
     ways: Ways,
-    view: Arc<Mutex<View>>,
+    ask: std_mpsc::Sender<oneshot::Sender<View>>,
     end: oneshot::Receiver<()>,
 }
 
 impl Cluster {
     /// All gateways, this one first.
-    pub(crate) fn gateways(&self) -> Vec<GatewayRow> {
-        let view = self.floating.as_ref().map(|floating| &*floating.view);
-        views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), view)
+    pub(crate) async fn gateways(&self) -> Vec<GatewayRow> {
+        let view = self.view().await;
+        views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), view.as_ref())
     }
 
     /// The shards, and who serves each; `None` but in mode `floating`.
-    pub(crate) fn assignments(&self) -> Option<Vec<AssignmentRow>> {
-        let (floating, settings) = (self.floating.as_ref()?, self.settings.floating.as_ref()?);
-        Some(views::assignments(&floating.view, settings, self.own.id))
+    pub(crate) async fn assignments(&self) -> Option<Vec<AssignmentRow>> {
+        let (view, settings) = (self.view().await?, self.settings.floating.as_ref()?);
+        Some(views::assignments(&view, settings, self.own.id))
+    }
+
+    /// What the rules have come to, as of now; `None` but in mode `floating`.
+    async fn view(&self) -> Option<View> {
+        let floating = self.floating.as_ref()?;
+        let (asker, answer) = oneshot::channel();
+        // Fails as the answer does: the thread has ended.
+        floating.ask.send(asker).ok()?;
+        floating.inbox.wake();
+        answer.await.ok()
     }
 
     /// Where the rules are told of what control hears.

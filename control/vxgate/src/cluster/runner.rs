@@ -8,9 +8,9 @@
 //!  the engine's workers, ports ▶┘                          └─▶ events, `vxgate show`
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,13 +18,13 @@ use cluster::assign::{GatewayId, Weight};
 use cluster::membership::Reflectors;
 use cluster::message::Message;
 use cluster::session::judge::Refusal as Judged;
-use cluster::{Action, Event, Group, Heard, Member, Output, Refusal, Segment, Settings};
+use cluster::{Action, Event, Group, Heard, Member, Output, Refusal, Segment, Settings, Unfit};
 use engine::{Engine, Group as Shards, Responsibility, Update};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use super::health::Watch;
-use super::inbox::{Inbox, together};
+use super::inbox::Inbox;
 use super::session::{self, Handle, SendError, Why};
 use super::tell;
 use super::views::View;
@@ -36,9 +36,6 @@ const PRIORITY: i32 = 39;
 
 /// How often health is looked at: a sleeping worker looks at its ports as often.
 const TURN: Duration = Duration::from_millis(4);
-
-/// How old a view may be.
-const VIEW: Duration = Duration::from_millis(100);
 
 /// Events that may wait for being told; of more the oldest are left out.
 const ROWS: usize = 1024;
@@ -57,7 +54,8 @@ pub(super) struct Parts {
     pub(super) holder: Option<Holder>,
     /// Somebody else writes the log, which may block.
     pub(super) told: mpsc::Sender<EventRow>,
-    pub(super) view: Arc<Mutex<View>>,
+    /// Who wants to know how it is.
+    pub(super) asked: std_mpsc::Receiver<oneshot::Sender<View>>,
     /// How long a peer takes to find a gateway dead.
     pub(super) detection: Duration,
 }
@@ -69,7 +67,7 @@ pub(super) struct Runner {
     shards: u32,
     health: Watch,
     /// What the member was told last.
-    heard: BTreeMap<(GatewayId, u8), Heard>,
+    heard: HashMap<(GatewayId, Segment), Heard>,
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
@@ -77,8 +75,8 @@ pub(super) struct Runner {
     rows: VecDeque<EventRow>,
     leaving: bool,
     left: bool,
-    /// When the view was made.
-    viewed: Option<Instant>,
+    /// Why it was unfit last.
+    unfit: Option<Unfit>,
 }
 
 impl Runner {
@@ -90,13 +88,13 @@ impl Runner {
             member,
             shards: parts.settings.mode.groups(),
             health: Watch::new(parts.detection),
-            heard: BTreeMap::new(),
+            heard: HashMap::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
             leaving: false,
             left: false,
-            viewed: None,
+            unfit: None,
             parts,
         }
     }
@@ -144,22 +142,15 @@ impl Runner {
         self.act();
         self.send();
         self.tell();
-        self.show(now);
+        self.show();
     }
 
     // What comes in.
 
     fn hear(&mut self, now: Instant) {
-        let mut standing: BTreeMap<(GatewayId, u8), Vec<Heard>> = BTreeMap::new();
-        for watched in &self.parts.inbox.watched {
-            standing.entry((watched.peer, watched.segment as u8)).or_default().push(watched.heard());
-        }
-        for (of, heard) in standing {
-            let heard = together(heard.into_iter());
+        for (of, heard) in self.parts.inbox.heard() {
             if self.heard.insert(of, heard).unwrap_or_default() != heard {
-                let segment =
-                    if of.1 == Segment::Underlay as u8 { Segment::Underlay } else { Segment::Uplink };
-                self.member.heard(of.0, segment, heard, now);
+                self.member.heard(of.0, of.1, heard, now);
             }
         }
         while let Ok(event) = self.parts.sessions.try_recv() {
@@ -224,7 +215,7 @@ impl Runner {
         while let Some(output) = self.member.poll() {
             match output {
                 Output::ReleaseAll { cause } => {
-                    self.rows.push_back(tell::released(cause));
+                    self.queue(tell::released(cause));
                     let all = (0..self.shards).map(|shard| (group(Group(shard)), Responsibility::Other));
                     self.parts.engine.update(Update::Responsibility(all.collect()));
                 }
@@ -293,9 +284,13 @@ impl Runner {
 
     fn note(&mut self, event: &Event) {
         if let Event::Stage { unfit, .. } = event {
-            self.parts.view.lock().unwrap_or_else(PoisonError::into_inner).unfit = *unfit;
+            self.unfit = *unfit;
         }
-        self.rows.push_back(tell::row(event));
+        self.queue(tell::row(event));
+    }
+
+    fn queue(&mut self, row: EventRow) {
+        self.rows.push_back(row);
         // Whoever writes them is far behind.
         if self.rows.len() > ROWS {
             self.rows.pop_front();
@@ -311,18 +306,18 @@ impl Runner {
         }
     }
 
-    /// Makes the view for `vxgate show`, now and then.
-    fn show(&mut self, now: Instant) {
-        if self.viewed.is_some_and(|at| now.saturating_duration_since(at) < VIEW) {
-            return;
+    /// Answers whoever asks, for `vxgate show`.
+    fn show(&self) {
+        for asker in self.parts.asked.try_iter() {
+            let view = View {
+                stage: self.member.stage(),
+                unfit: self.unfit,
+                peers: self.member.peers().collect(),
+                owners: (0..self.shards).map(|shard| self.member.owner(Group(shard))).collect(),
+            };
+            // It may have gone meanwhile.
+            let _ = asker.send(view);
         }
-        self.viewed = Some(now);
-        let mut view = self.parts.view.lock().unwrap_or_else(PoisonError::into_inner);
-        view.stage = self.member.stage();
-        view.peers.clear();
-        view.peers.extend(self.member.peers());
-        view.owners.clear();
-        view.owners.extend((0..self.shards).map(|shard| self.member.owner(Group(shard))));
     }
 }
 

@@ -1,7 +1,6 @@
 //! The gateways of the cluster, as `vxgate show cluster` tells of them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 
 use cluster::assign::{GatewayId, ShardCount};
 use cluster::session::hello::Hello;
@@ -23,12 +22,6 @@ pub(super) struct View {
     pub(super) owners: Vec<Option<GatewayId>>,
 }
 
-impl Default for View {
-    fn default() -> Self {
-        Self { stage: Stage::Joining, unfit: None, peers: Vec::new(), owners: Vec::new() }
-    }
-}
-
 /// A shard.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 pub(crate) struct AssignmentRow {
@@ -43,10 +36,9 @@ pub(crate) struct AssignmentRow {
     pub(crate) uplink: Vec<IpAddr>,
 }
 
-pub(super) fn assignments(view: &Mutex<View>, settings: &FloatingSettings, own: u16) -> Vec<AssignmentRow> {
-    let owners = view.lock().unwrap_or_else(PoisonError::into_inner).owners.clone();
+pub(super) fn assignments(view: &View, settings: &FloatingSettings, own: u16) -> Vec<AssignmentRow> {
     let row = |(number, shard): (u16, engine::Shard)| {
-        let owner = owners.get(usize::from(number)).copied().flatten().map(GatewayId::value);
+        let owner = view.owners.get(usize::from(number)).copied().flatten().map(GatewayId::value);
         AssignmentRow {
             shard: number,
             owner,
@@ -94,10 +86,8 @@ pub(super) fn rows(
     pin: Pin,
     settings: &ClusterSettings,
     statuses: Vec<Status>,
-    view: Option<&Mutex<View>>,
+    view: Option<&View>,
 ) -> Vec<GatewayRow> {
-    let view = view.map(|view| view.lock().unwrap_or_else(PoisonError::into_inner));
-    let view = view.as_deref();
     let shards =
         |id: u16| view.map(|view| view.owners.iter().flatten().filter(|owner| owner.value() == id).count());
     let of_peer = |id: u16| {
