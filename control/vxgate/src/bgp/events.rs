@@ -19,13 +19,8 @@ const PERIOD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct BgpEvents {
     peers: Vec<IpAddr>,
-    state: Mutex<State>,
+    budgets: Mutex<BTreeMap<(Option<PeerId>, About), Budget>>,
     events: Arc<Events>,
-}
-
-#[derive(Debug)]
-struct State {
-    budgets: BTreeMap<(Option<PeerId>, About), Budget>,
 }
 
 /// What an event is about.
@@ -73,7 +68,7 @@ impl Budget {
 impl BgpEvents {
     /// Events about these peers, by their numbers.
     pub(crate) fn new(peers: Vec<IpAddr>, events: Arc<Events>) -> Self {
-        Self { peers, state: Mutex::new(State { budgets: BTreeMap::new() }), events }
+        Self { peers, budgets: Mutex::default(), events }
     }
 
     /// Something happened.
@@ -88,12 +83,20 @@ impl BgpEvents {
     }
 
     fn settle_at(&self, now: Instant) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let budgets: Vec<_> =
-            state.budgets.iter_mut().filter_map(|(&of, budget)| Some((of, budget.settle(now)?))).collect();
-        for (of, count) in budgets {
-            let row = self.suppressed(of, count);
-            self.events.publish(row);
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        for (&of, budget) in budgets.iter_mut() {
+            if let Some(count) = budget.settle(now) {
+                self.events.publish(self.suppressed(of, count));
+            }
+        }
+    }
+
+    /// Tells it if its peer's budget allows.
+    fn publish(&self, of: (Option<PeerId>, About), row: impl FnOnce() -> EventRow, now: Instant) {
+        self.settle_at(now);
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if budgets.entry(of).or_insert_with(|| Budget::new(now)).take() {
+            self.events.publish(row());
         }
     }
 
@@ -108,8 +111,6 @@ impl BgpEvents {
     }
 
     fn tell_at(&self, event: Event, now: Instant) {
-        self.settle_at(now);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let of = match event {
             Event::Session { peer, .. } | Event::Down { peer, .. } | Event::EndOfRib { peer, .. } => {
                 (Some(peer), About::Sessions)
@@ -119,11 +120,7 @@ impl BgpEvents {
             // One a second at most.
             Event::NotAccepting { .. } => (None, About::Sessions),
         };
-        let is_told = state.budgets.entry(of).or_insert_with(|| Budget::new(now)).take();
-        if is_told {
-            let row = self.row(event);
-            self.events.publish(row);
-        }
+        self.publish(of, || self.row(event), now);
     }
 
     fn address(&self, PeerId(number): PeerId) -> Option<IpAddr> {
@@ -132,14 +129,9 @@ impl BgpEvents {
 
     /// A BFD session changed, or the thread of BFD did not run.
     pub(crate) fn tell_bfd(&self, news: &News) {
-        let now = Instant::now();
-        self.settle_at(now);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody on the link may have sessions without a key flap as fast as he can send.
-        if let Some(row) = bfd_row(news)
-            && state.budgets.entry((None, About::Bfd)).or_insert_with(|| Budget::new(now)).take()
-        {
-            self.events.publish(row);
+        if let Some(row) = bfd_row(news) {
+            self.publish((None, About::Bfd), || row, Instant::now());
         }
     }
 

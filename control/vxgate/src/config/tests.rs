@@ -62,16 +62,21 @@ fn with(old: &str, new: &str) -> Result<Settings, ConfigError> {
     parse(&GOOD.replacen(old, new, 1))
 }
 
-/// Expects a fault on the line that holds `at` (its last occurrence) in the changed file, with a message that
-/// holds each of `words`.
+/// Expects a fault in the good file with one text replaced, as [`fault`] does.
 #[track_caller]
 fn refused(old: &str, new: &str, at: &str, words: &[&str]) {
     let text = GOOD.replacen(old, new, 1);
     assert_ne!(text, GOOD, "nothing was replaced");
-    let error = parse(&text).expect_err("refused");
+    fault(&text, at, words);
+}
+
+/// Expects a fault on the line that holds `at` (its last occurrence) in this file, with a message that holds each of
+/// `words`.
+#[track_caller]
+fn fault(text: &str, at: &str, words: &[&str]) {
+    let message = parse(text).expect_err("refused").to_string();
     let offset = text.rfind(at).expect("the place is in the file");
     let line = text[..offset].matches('\n').count() + 1;
-    let message = error.to_string();
     assert!(message.starts_with(&format!("gw.toml:{line}:")), "line {line} expected: {message}");
     for word in words {
         assert!(message.contains(word), "{word:?} expected: {message}");

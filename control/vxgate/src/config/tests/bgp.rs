@@ -41,14 +41,7 @@ fn with_bgp(old: &str, new: &str) -> String {
 /// As [`super::refused`], for a change in the part above.
 #[track_caller]
 fn bad(old: &str, new: &str, at: &str, words: &[&str]) {
-    let text = with_bgp(old, new);
-    let message = parse(&text).expect_err("refused").to_string();
-    let offset = text.rfind(at).expect("the place is in the file");
-    let line = text[..offset].matches('\n').count() + 1;
-    assert!(message.starts_with(&format!("gw.toml:{line}:")), "line {line} expected: {message}");
-    for word in words {
-        assert!(message.contains(word), "{word:?} expected: {message}");
-    }
+    fault(&with_bgp(old, new), at, words);
 }
 
 #[test]
