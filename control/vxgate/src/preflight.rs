@@ -14,7 +14,7 @@ use engine::{Config, Overlay, PortConfig, Role};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings, own_mac};
+use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings};
 use crate::mirror::kernel::{Link, RouteKind, Tables};
 use crate::mirror::netlink::blackhole_metric;
 
@@ -224,7 +224,6 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
 
     let floating = settings.cluster.as_ref().and_then(|cluster| Some((cluster, cluster.floating.as_ref()?)));
     let count = floating.and_then(|(_, floating)| ShardCount::new(floating.shards).ok());
-    let derived = floating.map(|(cluster, _)| own_mac(cluster.id));
     let overlays = settings.overlays.iter().map(|overlay| {
         let group = overlay.group as usize;
         Overlay {
@@ -234,7 +233,7 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
             mtu: mtus[group],
             owner: settings.groups[group].owner,
             shard: count.map(|count| count.shard_of(overlay.vni.value())),
-            own_mac: settings.groups[group].own_mac.or(derived),
+            own_mac: settings.groups[group].own_mac,
             policy: Arc::clone(&settings.groups[group].policy),
         }
     });

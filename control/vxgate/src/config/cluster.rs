@@ -10,9 +10,11 @@ use bfd::Timing;
 use ipnet::IpNet;
 use thiserror::Error;
 use toml::Spanned;
+use wire::MacAddr;
 
 use super::expand::{placed, placed_all};
 use super::file;
+use super::shards::own_mac;
 use super::validate::{Placed, fail, is_routable};
 use super::{Fault, Lines, Place, Problem};
 use crate::cluster::Pin;
@@ -173,6 +175,10 @@ pub(crate) enum ClusterProblem {
     RangeInBlock { range: AddressRange, block: IpNet },
     #[error("range {range} holds {address}, which is a gateway's own: shards' addresses are nobody else's")]
     RangeHoldsAddress { range: AddressRange, address: IpAddr },
+    #[error(
+        "router-mac {mac} is what gateway {id} has as its own in overlays: take another router-mac, or another id"
+    )]
+    RouterMac { mac: MacAddr, id: u16 },
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(#[from] bfd::ConfigError),
     #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
@@ -189,6 +195,7 @@ impl From<ClusterProblem> for Problem {
 /// What there is to know of the rest of the file.
 pub(super) struct Context<'a> {
     pub(super) lines: &'a Lines,
+    pub(super) router_mac: MacAddr,
     pub(super) blocks: &'a [IpNet],
     /// The gateway's own addresses.
     pub(super) own: &'a [IpAddr],
@@ -225,6 +232,8 @@ pub(super) fn expand(
     let (mode_place, mode) = placed(cluster.mode, context.lines);
     let (mode, floating) = match (mode, cluster.floating) {
         (file::ModeName::Floating, Some(table)) => {
+            let others = gateways.iter().map(|gateway| (gateway.place, gateway.id));
+            context.own_macs([(place, id)].into_iter().chain(others))?;
             (Mode::Floating, Some(context.floating(table, &gateways)?))
         }
         (file::ModeName::Announce, None) => (Mode::Announce, None),
@@ -332,6 +341,15 @@ impl Context<'_> {
             Some(other) => {
                 fail(place, ClusterProblem::AddressTwice { address, id: other.id, place: other.place }.into())
             }
+            None => Ok(()),
+        }
+    }
+
+    /// The router's MAC address is no gateway's own.
+    fn own_macs(&self, mut gateways: impl Iterator<Item = (Place, u16)>) -> Result<(), Fault> {
+        let mac = self.router_mac;
+        match gateways.find(|&(_, id)| own_mac(id) == mac) {
+            Some((place, id)) => fail(place, ClusterProblem::RouterMac { mac, id }.into()),
             None => Ok(()),
         }
     }

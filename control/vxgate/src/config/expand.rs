@@ -60,7 +60,8 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     validate::ports(&ports)?;
 
-    let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0 };
+    let own_mac = file.cluster.as_ref().and_then(|cluster| cluster.get_ref().own_mac());
+    let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0, own_mac };
     let mut policies = Policies::new(context, file.defaults)?;
     let mut groups = Vec::new();
     let (mut overlays, mut targets) = (Vec::new(), Vec::new());
@@ -129,7 +130,13 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     let own: Vec<IpAddr> =
         vteps.iter().chain(settings.ports.iter().flat_map(|port| &port.addresses)).copied().collect();
-    let context = cluster::Context { lines, blocks: &settings.blocks, own: &own, directory: path.parent() };
+    let context = cluster::Context {
+        lines,
+        router_mac: settings.router_mac,
+        blocks: &settings.blocks,
+        own: &own,
+        directory: path.parent(),
+    };
     settings.cluster = cluster::expand(file.cluster, &context)?;
     let number = settings.cluster.as_ref().map(|cluster| cluster.number);
     let context = bgp::Context { own: &vteps, cluster: number, directory: path.parent(), lines };

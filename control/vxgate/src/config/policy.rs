@@ -24,6 +24,8 @@ pub(super) struct Context<'a> {
     pub(super) lines: &'a Lines,
     pub(super) blocks: &'a [IpNet],
     pub(super) router_mac: MacAddr,
+    /// What this gateway has as its own in overlays that say nothing.
+    pub(super) own_mac: Option<MacAddr>,
 }
 
 /// The lengths of each overlay's IPv6 prefixes.
@@ -77,6 +79,7 @@ impl<'a> Policies<'a> {
         self.context.check(own)?;
         let defaults = &self.defaults;
         let own_mac = own.own_mac.as_ref().or(defaults.own_mac.as_ref()).map(|mac| mac.get_ref().0);
+        let own_mac = own_mac.or(self.context.own_mac);
         let owner = own.owner.or(defaults.owner).unwrap_or(true);
         if !owner && own_mac.is_none() {
             return Err(Fault { place, problem: Problem::OwnMacMissing });

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
+use wire::MacAddr;
 
 use super::{OneOrMany, Prefix};
 use crate::cluster::Pin;
 use crate::config::cluster::{AddressRange, DEFAULT_PORT};
+use crate::config::shards::own_mac;
 
 /// `[cluster]`
 #[derive(Deserialize)]
@@ -28,6 +30,13 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) gateway: Vec<Spanned<ClusterGateway>>,
     pub(in crate::config) floating: Option<Spanned<Floating>>,
     pub(in crate::config) bfd: Option<Spanned<ClusterBfd>>,
+}
+
+impl Cluster {
+    /// What this gateway has as its own in overlays that say nothing.
+    pub(in crate::config) fn own_mac(&self) -> Option<MacAddr> {
+        matches!(self.mode.get_ref(), ModeName::Floating).then(|| own_mac(self.id.get()))
+    }
 }
 
 /// `[cluster.bfd]`

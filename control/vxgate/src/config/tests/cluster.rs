@@ -111,6 +111,26 @@ fn the_other_gateways() {
 }
 
 #[test]
+fn gateways_have_macs_of_their_own() {
+    let of = |text: &str| parse(text).unwrap().groups[0].own_mac;
+    let text = with_cluster("[cluster]", "[cluster]");
+    let own = own_mac(1);
+    assert_eq!(of(&text), Some(own));
+    assert_eq!(of(&text.replacen("mtu = 1400", "mtu = 1400\nowner = false", 1)), Some(own));
+    let named = text.replacen("mtu = 1400", "mtu = 1400\nown-mac = \"02:00:5e:00:00:02\"", 1);
+    assert_eq!(of(&named), Some(MacAddr([2, 0, 0x5e, 0, 0, 2])));
+    let alone = &text[..text.find("[cluster.floating]").unwrap()];
+    assert_eq!(of(&alone.replace("floating", "announce")), None);
+
+    let router = |id: u16| text.replacen("02:00:5e:00:00:01", &own_mac(id).to_string(), 1);
+    fault(&router(1), "[cluster]", &["router-mac 02:76:78:67:00:01", "gateway 1", "take another"]);
+    fault(&router(3), "[[cluster.gateway]]", &["router-mac 02:76:78:67:00:03", "gateway 3"]);
+    parse(&router(4)).unwrap();
+    let station = text.replacen("02:00:00:00:01:01", &own.to_string(), 1);
+    fault(&station, "mac = \"02:76", &["02:76:78:67:00:01"]);
+}
+
+#[test]
 fn the_shards() {
     bad("\"floating\"", "\"announce\"", "[cluster.floating]", &["mode = \"floating\"", "line 41"]);
     let without = &CLUSTER[..CLUSTER.find("[cluster.floating]").unwrap()];
