@@ -19,7 +19,7 @@ mod views;
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use tracing::warn;
 use wire::MacAddr;
 
 use crate::cluster::Inbox;
-use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, own_mac};
+use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
@@ -108,7 +108,7 @@ impl Ready {
             .set_overlays(config.overlays.iter().map(|overlay| (overlay.vni, settings.targets(overlay.vni))));
         let listen: Vec<SocketAddr> = match &settings.listen {
             Some(listen) => listen.iter().map(|&address| (address, PORT).into()).collect(),
-            None => any_of_families(&addresses),
+            None => any_of_families(addresses.iter().copied(), PORT),
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
@@ -193,10 +193,4 @@ impl Feed {
     pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents, cluster: Option<&Inbox>) {
         feed::run(self.told, engine, events, (self.of_cluster.as_ref(), cluster)).await;
     }
-}
-
-fn any_of_families(peers: &[IpAddr]) -> Vec<SocketAddr> {
-    let v4 = peers.iter().any(IpAddr::is_ipv4).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let v6 = peers.iter().any(IpAddr::is_ipv6).then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    [v4, v6].into_iter().flatten().map(|address| (address, PORT).into()).collect()
 }

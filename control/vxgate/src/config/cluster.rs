@@ -250,7 +250,7 @@ pub(super) fn expand(
         Some(file::OneOrMany(list)) => {
             list.into_iter().map(|file::SessionAddress(address)| address).collect()
         }
-        None => any_of_families(&gateways),
+        None => any_of_families(gateways.iter().map(|gateway| gateway.session.ip()), DEFAULT_PORT),
     };
     Ok(Some(ClusterSettings {
         number: cluster.number.into_inner().get(),
@@ -285,11 +285,11 @@ fn timing(
     }
 }
 
-fn any_of_families(gateways: &[GatewaySettings]) -> Vec<SocketAddr> {
-    let any = |is_ipv4: bool| gateways.iter().any(|gateway| gateway.session.is_ipv4() == is_ipv4);
-    let v4 = any(true).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let v6 = any(false).then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    [v4, v6].into_iter().flatten().map(|address| (address, DEFAULT_PORT).into()).collect()
+/// A port on all addresses of this host, of the families that these peers have.
+pub(crate) fn any_of_families(mut peers: impl Iterator<Item = IpAddr> + Clone, port: u16) -> Vec<SocketAddr> {
+    let v4 = peers.clone().any(|peer| peer.is_ipv4()).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let v6 = peers.any(|peer| peer.is_ipv6()).then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    [v4, v6].into_iter().flatten().map(|address| (address, port).into()).collect()
 }
 
 impl Context<'_> {

@@ -24,7 +24,7 @@ use wire::{MacAddr, Vni};
 
 pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
 pub(crate) use cluster::{
-    AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode,
+    AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode, any_of_families,
 };
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;
