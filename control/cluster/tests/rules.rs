@@ -309,6 +309,33 @@ fn a_member_is_removed_when_it_is_withdrawn_and_dead() {
 }
 
 #[test]
+fn a_member_has_its_configured_weight_until_it_says_another() {
+    // Half of the groups would have the second as their first choice, and it is not there.
+    let alone = |weight: Option<u16>| {
+        let mut cluster = Cluster::new(2, floating());
+        cluster.members[0].configure(id(2), true, cluster.now);
+        cluster.members[1].configure(id(2), true, cluster.now);
+        for at in 0..2 {
+            if let Some(weight) = weight {
+                cluster.members[at].expect_weight(id(2), Weight(weight), cluster.now);
+            }
+        }
+        cluster.talk();
+        cluster.assert_shared(&[0, 1]);
+        (0..60).map(|group| cluster.members[0].owns(Group(group))).collect::<Vec<_>>()
+    };
+    assert_eq!(alone(None), alone(Some(Weight::default().0)));
+    assert_ne!(alone(None), alone(Some(1000)), "the layout is that of all members");
+    // What it has said counts.
+    let mut cluster = Cluster::new(2, floating());
+    cluster.moved();
+    cluster.members[0].expect_weight(id(1), Weight(1000), cluster.now);
+    cluster.talk();
+    assert_eq!(cluster.owned(0), 30);
+    assert!(cluster.moved().is_empty());
+}
+
+#[test]
 fn members_are_bounded() {
     let mut cluster = Cluster::empty(floating());
     cluster.add(0, 1);

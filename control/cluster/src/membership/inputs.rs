@@ -17,6 +17,15 @@ impl Member {
         self.with_known(peer, configured, now, |peer| peer.configured = configured);
     }
 
+    /// The weight that the configuration gives a member. It counts until that one has said its own.
+    pub fn expect_weight(&mut self, peer: GatewayId, weight: Weight, now: Instant) {
+        self.advance(now);
+        if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.incarnation.is_none()) {
+            peer.weight = weight;
+            self.settle();
+        }
+    }
+
     /// EVPN (an Ethernet Segment route, type 4) tells of a member, or no longer does. One that lives stays a member.
     pub fn discover(&mut self, peer: GatewayId, discovered: bool, now: Instant) {
         self.with_known(peer, discovered, now, |peer| peer.discovered = discovered);

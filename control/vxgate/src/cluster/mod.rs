@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 
 use crate::bfd::Bfd;
 use crate::cli::ClusterCommand;
-use crate::config::{ClusterSettings, Settings};
+use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
@@ -146,7 +146,7 @@ impl Ready {
             let (ask, asked) = std_mpsc::channel();
             let runner = Runner::new(Parts {
                 settings: rules,
-                peers: settings.gateways.iter().filter_map(|gateway| GatewayId::new(gateway.id)).collect(),
+                peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
                 inbox: Arc::clone(&inbox),
                 sessions: for_runner,
                 handle: handle.clone(),

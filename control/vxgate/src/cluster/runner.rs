@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::assign::{GatewayId, Weight};
+use cluster::assign::{self, GatewayId, Weight};
 use cluster::membership::Reflectors;
 use cluster::message::Message;
 use cluster::session::judge::Refusal as Judged;
@@ -46,7 +46,8 @@ const MOVES: usize = 256;
 /// What the runner works with.
 pub(super) struct Parts {
     pub(super) settings: Settings,
-    pub(super) peers: Vec<GatewayId>,
+    /// As configured.
+    pub(super) peers: Vec<assign::Member>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sessions: mpsc::Receiver<session::Event>,
     pub(super) handle: Handle,
@@ -83,7 +84,11 @@ impl Runner {
     pub(super) fn new(parts: Parts) -> Self {
         let now = Instant::now();
         let mut member = Member::new(parts.settings.clone(), now);
-        parts.peers.iter().for_each(|&peer| member.configure(peer, true, now));
+        for peer in &parts.peers {
+            member.configure(peer.id, true, now);
+            // Its place among the shards is its own while it is away too.
+            member.expect_weight(peer.id, peer.weight, now);
+        }
         Self {
             member,
             shards: parts.settings.mode.groups(),
@@ -260,7 +265,7 @@ impl Runner {
     }
 
     fn send(&mut self) {
-        for &peer in &self.parts.peers {
+        for peer in self.parts.peers.iter().map(|peer| peer.id) {
             loop {
                 let bytes = match self.waiting.remove(&peer) {
                     Some(bytes) => bytes,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bfd::Timing;
+use cluster::assign::{GatewayId, Member, Weight};
 use ipnet::IpNet;
 use thiserror::Error;
 use toml::Spanned;
@@ -435,6 +436,12 @@ impl Context<'_> {
 }
 
 impl GatewaySettings {
+    /// What it is to the assignment, until it says its weight itself.
+    pub(crate) fn member(&self) -> Option<Member> {
+        // The id is never 0.
+        GatewayId::new(self.id).map(|id| Member { id, weight: Weight(self.weight) })
+    }
+
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         [self.session.ip()]
             .into_iter()
