@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use bfd::{Cause, Change, SessionId, Standing, State, Timing};
 use evpn::PeerId;
-use rustix::net::netdevice::index_to_name;
 use tokio::sync::mpsc;
-use tracing::warn;
 
-use super::{Bfd, News, Wanted, Way};
+use super::{Bfd, News, Placed, Wanted, way_to};
 use crate::bgp::Bgp;
 use crate::config::BgpSettings;
 use crate::mirror::{Netlink, NetlinkError};
@@ -51,17 +49,14 @@ pub(crate) fn peer_sessions(bgp: &BgpSettings) -> Vec<PeerSession> {
 pub(crate) struct Clients<'a> {
     bfd: &'a Bfd,
     netlink: Netlink,
-    peers: Vec<(PeerSession, Option<(SessionId, Wanted)>)>,
-    /// What was warned of last, by peer.
-    warned: Vec<String>,
+    peers: Vec<(PeerSession, Placed)>,
 }
 
 impl<'a> Clients<'a> {
     /// Nothing is added before [`run`](Self::run).
     pub(crate) fn new(bfd: &'a Bfd, peers: Vec<PeerSession>) -> Result<Self, NetlinkError> {
-        let warned = vec![String::new(); peers.len()];
-        let peers = peers.into_iter().map(|peer| (peer, None)).collect();
-        Ok(Self { bfd, netlink: Netlink::connect()?, peers, warned })
+        let peers = peers.into_iter().map(|peer| (peer, Placed::default())).collect();
+        Ok(Self { bfd, netlink: Netlink::connect()?, peers })
     }
 
     /// Adds sessions, and ends BGP sessions when theirs end; for ever.
@@ -85,7 +80,7 @@ impl<'a> Clients<'a> {
         if let News::Change { change, .. } = &news
             && ends(change)
             && let Some((peer, _)) =
-                self.peers.iter().find(|(_, kept)| kept.as_ref().is_some_and(|(id, _)| *id == change.session))
+                self.peers.iter().find(|(_, placed)| placed.session() == Some(change.session))
         {
             bgp.peer_down(peer.id).await;
         }
@@ -98,32 +93,16 @@ impl<'a> Clients<'a> {
         let is_up = |id: SessionId| {
             view.sessions.iter().any(|row| row.session == id.0 && row.state == State::Up.to_string())
         };
-        for (place, (peer, kept)) in self.peers.iter_mut().enumerate() {
-            if kept.as_ref().is_some_and(|(id, _)| is_up(*id)) {
+        for (peer, placed) in &mut self.peers {
+            if placed.session().is_some_and(is_up) {
                 continue;
             }
-            let wanted = match wanted(peer, &self.netlink).await {
-                Ok(wanted) => wanted,
-                Err(error) => {
-                    tell_once(&mut self.warned[place], format!("BFD: no way to {}: {error}", peer.address));
-                    continue;
-                }
+            let outcome = match wanted(peer, &self.netlink).await {
+                Ok(wanted) => placed.put(self.bfd, wanted, None).await,
+                Err(error) => Err(error),
             };
-            if let Some((id, before)) = kept {
-                if *before == wanted {
-                    continue;
-                }
-                self.bfd.remove(*id).await;
-                *kept = None;
-            }
-            match self.bfd.add(wanted.clone()).await {
-                Ok(id) => *kept = Some((id, wanted)),
-                Err(error) => {
-                    tell_once(
-                        &mut self.warned[place],
-                        format!("BFD: no session with {}: {error}", peer.address),
-                    );
-                }
+            if let Err(error) = outcome {
+                placed.warn_once(format!("BFD: no session with {}: {error}", peer.address));
             }
         }
     }
@@ -141,36 +120,6 @@ fn ends(change: &Change) -> bool {
 async fn wanted(peer: &PeerSession, netlink: &Netlink) -> Result<Wanted, String> {
     let wanted = way_to(peer.address, peer.timing, (peer.multihop, peer.min_ttl), netlink).await?;
     Ok(Wanted { local: peer.local.unwrap_or(wanted.local), ..wanted })
-}
-
-/// A session that goes where the kernel would send; whether over several hops, `None` for as the route says, and the lowest
-/// TTL then.
-pub(crate) async fn way_to(
-    peer: IpAddr,
-    timing: Timing,
-    (multihop, min_ttl): (Option<bool>, u8),
-    netlink: &Netlink,
-) -> Result<Wanted, String> {
-    let way = netlink.way_to(peer).await.map_err(|error| error.to_string())?;
-    let link = way.link.ok_or("its route has no interface")?;
-    let local = way.source.ok_or("its route has no source address")?;
-    let way = match multihop.unwrap_or(way.gateway.is_some()) {
-        true => Way::MultiHop { min_ttl },
-        false => Way::SingleHop { interface: name(link)? },
-    };
-    Ok(Wanted { peer, local, way, timing, keys: Vec::new() })
-}
-
-fn name(index: u32) -> Result<String, String> {
-    let named = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| Ok(index_to_name(&socket, index)?));
-    named.map_err(|error| format!("interface {index}: {error}"))
-}
-
-fn tell_once(before: &mut String, text: String) {
-    if *before != text {
-        warn!("{text}");
-        *before = text;
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 
 mod clients;
 mod keeper;
+mod placed;
 mod sockets;
 mod views;
 
@@ -28,8 +29,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{BgpSettings, ClusterSettings};
 
-pub(crate) use clients::{Clients, peer_sessions, way_to};
+pub(crate) use clients::{Clients, peer_sessions};
 use keeper::Keeper;
+pub(crate) use placed::{Placed, way_to};
 pub(crate) use views::BfdView;
 
 /// News that wait for whoever listens.
@@ -125,18 +127,9 @@ impl Bfd {
         Ok((Self { calls, wake, thread }, news))
     }
 
-    /// Adds a session, which starts at once.
-    pub(crate) async fn add(&self, wanted: Wanted) -> Result<SessionId, AddError> {
-        self.add_for(wanted, None).await
-    }
-
-    /// Adds a session with another gateway of the cluster. The thread itself tells `watcher` each change, so that nothing is in
-    /// between; and [`Holder::hold`] is for this one too.
-    pub(crate) async fn add_watched(&self, wanted: Wanted, watcher: Watcher) -> Result<SessionId, AddError> {
-        self.add_for(wanted, Some(watcher)).await
-    }
-
-    async fn add_for(&self, wanted: Wanted, watcher: Option<Watcher>) -> Result<SessionId, AddError> {
+    /// Adds a session, which starts at once. One with another gateway of the cluster has a watcher: the thread itself tells it
+    /// each change, so that nothing is in between; and [`Holder::hold`] is for this one too.
+    async fn add(&self, wanted: Wanted, watcher: Option<Watcher>) -> Result<SessionId, AddError> {
         let added = self.call(move |keeper, now| keeper.add(&wanted, watcher, now)).await;
         added.unwrap_or_else(|| Err(io::Error::other("the thread of BFD has ended").into()))
     }
@@ -147,7 +140,7 @@ impl Bfd {
     }
 
     /// Removes a session, whose peer is told that it is held down.
-    pub(crate) async fn remove(&self, session: SessionId) {
+    async fn remove(&self, session: SessionId) {
         self.call(move |keeper, now| keeper.remove(session, now)).await;
     }
 

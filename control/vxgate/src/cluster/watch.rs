@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bfd::{SessionId, Standing, Timing};
+use bfd::{Standing, Timing};
 use cluster::assign::GatewayId;
 use cluster::{Heard, Segment};
 use tracing::warn;
 
 use super::inbox::{Inbox, Watched};
-use crate::bfd::{Bfd, Wanted, way_to};
+use crate::bfd::{Bfd, Placed, way_to};
 use crate::config::ClusterSettings;
 use crate::mirror::Netlink;
 
@@ -53,48 +53,25 @@ impl Ways {
                 return;
             }
         };
-        let mut kept: Vec<Option<(SessionId, Wanted)>> = vec![None; self.addresses.len()];
-        let mut warned = vec![String::new(); self.addresses.len()];
+        let mut sessions: Vec<Placed> = self.addresses.iter().map(|_| Placed::default()).collect();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             look.tick().await;
-            for (place, &(id, _, address)) in self.addresses.iter().enumerate() {
+            for (place, (&(id, _, address), placed)) in self.addresses.iter().zip(&mut sessions).enumerate() {
                 if inbox.watched[place].heard() == Heard::Up {
                     continue;
                 }
+                let of_inbox = Arc::clone(inbox);
+                let watcher = Box::new(move |standing: Standing| of_inbox.set_standing(place, standing));
                 let outcome = match way_to(address, self.timing, (None, MIN_TTL), &netlink).await {
-                    Ok(wanted) => put(bfd, wanted, &mut kept[place], (inbox, place)).await,
+                    Ok(wanted) => placed.put(bfd, wanted, Some(watcher)).await,
                     Err(error) => Err(error),
                 };
-                if let Err(error) = outcome
-                    && warned[place] != error
-                {
-                    warn!("cluster: gateway {id} is not watched at {address}: {error}");
-                    warned[place] = error;
+                if let Err(error) = outcome {
+                    placed.warn_once(format!("cluster: gateway {id} is not watched at {address}: {error}"));
                 }
             }
         }
     }
-}
-
-/// Has the session be this one.
-async fn put(
-    bfd: &Bfd,
-    wanted: Wanted,
-    kept: &mut Option<(SessionId, Wanted)>,
-    (inbox, place): (&Arc<Inbox>, usize),
-) -> Result<(), String> {
-    if let Some((session, before)) = kept {
-        if *before == wanted {
-            return Ok(());
-        }
-        bfd.remove(*session).await;
-        *kept = None;
-    }
-    let of_inbox = Arc::clone(inbox);
-    let watcher = Box::new(move |standing: Standing| of_inbox.set_standing(place, standing));
-    let session = bfd.add_watched(wanted.clone(), watcher).await.map_err(|error| error.to_string())?;
-    *kept = Some((session, wanted));
-    Ok(())
 }
