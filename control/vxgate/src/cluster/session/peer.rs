@@ -115,6 +115,8 @@ impl Peer {
         }
         let incarnation = hello.incarnation;
         let outgoing = shared.up(hello.clone());
+        // From here on: whoever hears that it is up may end it at once.
+        let ended = shared.ended.notified();
         if events.send(Event::Up { peer: shared.id(), hello }).await.is_err() {
             return (Why::Closed, None);
         }
@@ -129,7 +131,7 @@ impl Peer {
                 why = read => (why, None),
                 why = write => (why, None),
                 end = replaced => end,
-                () = shared.ended.notified() => (Why::GivenUp, None),
+                () = ended => (Why::GivenUp, None),
             }
         };
         let stream = reader.stream.unsplit(writer.stream);
