@@ -71,6 +71,8 @@ fn all_of_it_is_read() {
     assert_eq!((two.id, two.session, two.weight), (2, "198.18.0.2:4795".parse().unwrap(), 100));
     assert_eq!((two.underlay.len(), two.uplink.len(), two.pin), (2, 1, crate::cluster::Pin([2; 32])));
     assert_eq!((three.session, three.weight), ("[2001:db8:0:1::3]:5000".parse().unwrap(), 200));
+    let member = three.member().unwrap();
+    assert_eq!((member.id.value(), member.weight.0), (3, 200), "as the assignment has it");
     let floating = cluster.floating.unwrap();
     assert_eq!((floating.shards, floating.vtep.len(), floating.uplink.len()), (16, 2, 2));
     assert_eq!(floating.vtep[0].to_string(), "198.18.1.0-198.18.1.15");
