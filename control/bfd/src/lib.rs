@@ -16,8 +16,8 @@ mod config;
 mod discard;
 mod engine;
 mod event;
+#[doc(hidden)]
 pub mod fuzz;
-mod peer;
 mod session;
 
 pub use auth::Key;
@@ -26,7 +26,6 @@ pub use discard::{Discard, Discards};
 pub use engine::{Arrival, Engine, Stolen, TOLERANCE};
 pub use event::{Cause, Change, Output, Payload, SessionId, Standing};
 pub use packet::{Diagnostic, Packet, State};
-pub use peer::{Verdict, verdict};
 pub use session::SessionView;
 
 /// UDP port of single-hop sessions (RFC 5881 §4).

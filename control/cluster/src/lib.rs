@@ -14,4 +14,4 @@ mod settings;
 
 pub use event::{Action, Cause, Event, Group, Heard, Move, Output, Presence, Refusal, Segment, Stage, Unfit};
 pub use membership::Member;
-pub use settings::{MAX_MEMBERS, Mode, MoveLimit, Settings};
+pub use settings::{Mode, MoveLimit, Settings};

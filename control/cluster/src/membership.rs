@@ -132,11 +132,6 @@ impl Member {
         self.peers.iter().map(|(&id, peer)| (id, peer.presence))
     }
 
-    /// Whether nothing waits to be asked for.
-    pub fn is_settled(&self) -> bool {
-        self.outputs.is_empty() && self.groups.is_settled()
-    }
-
     /// Feeds a hasher with all that the rules depend on. Times count as what is left of them, so that two states that
     /// behave alike are alike.
     pub fn digest(&self, hasher: &mut impl Hasher) {

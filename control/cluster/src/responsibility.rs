@@ -414,11 +414,6 @@ impl Responsibility {
         (taken + released > 0).then_some(Event::Moved { cause, taken, released, duration })
     }
 
-    /// Whether nothing waits to be looked at.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.review.is_empty()
-    }
-
     /// All that the rules look at, with times as what is left of them.
     pub(crate) fn digest(&self, now: Instant, hasher: &mut impl std::hash::Hasher) {
         use std::hash::Hash;

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use crate::assign::{GatewayId, ShardCount, Weight};
 
-/// Most members of a cluster, this gateway included.
-pub const MAX_MEMBERS: usize = 128;
-
 /// What gateways share among them, as groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -50,7 +47,7 @@ pub struct Settings {
     pub id: GatewayId,
     /// Its weight.
     pub weight: Weight,
-    /// Which start of this gateway it is: higher with each, best the time in milliseconds.
+    /// Which start of this gateway it is: higher with each, as [`Hello`](crate::session::hello::Hello) has it.
     pub incarnation: u64,
     /// What is shared.
     pub mode: Mode,

@@ -1,19 +1,12 @@
-//! The corpus of the fuzz target, replayed, and mutated at random from a fixed start.
+//! The fuzz targets, without libFuzzer, and what their corpus must have.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
 
 use cluster::bindings::{Applied, Batch, Binding, MAX_BATCH};
 use cluster::message::{
     Health, MAX_BYTES, MAX_NAME, MAX_REASONS, MAX_WORDS, Message, MessageError, Reason, Report, Serves,
 };
-use proptest::prelude::*;
-use proptest::test_runner::{TestRng, TestRunner};
-
-fn package() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
-}
 
 fn messages() -> Vec<Message> {
     let serves = |number, place, words: Vec<u64>| {
@@ -60,53 +53,24 @@ fn frame(mode: u8, messages: &[Message]) -> Vec<u8> {
     std::iter::once(mode).chain(framed).collect()
 }
 
-fn corpus() -> Vec<Vec<u8>> {
-    let entries = fs::read_dir(package().join("corpus/peer_message")).unwrap();
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "the corpus is empty");
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+#[test]
+fn whatever_a_peer_says_is_survived() {
+    replay::fuzz("peer_message", "cluster::fuzz::peer_message", 2000, cluster::fuzz::peer_message);
 }
 
 #[test]
-fn the_target_can_be_fuzzed() {
-    let source = fs::read_to_string(package().join("fuzz_targets/peer_message.rs")).unwrap();
-    assert!(source.contains("cluster::fuzz::peer_message(data)"), "{source}");
+fn whatever_comes_of_a_session_is_survived() {
+    use cluster::session::fuzz::peer_session;
+    replay::fuzz("peer_session", "cluster::session::fuzz::peer_session", 2000, peer_session);
 }
 
 /// Also a golden file of what is on the wire: another encoding is another version.
 #[test]
 fn the_corpus_has_every_message() {
     for mode in [0, 1] {
-        let path = package().join(format!("corpus/peer_message/golden-{mode}"));
+        let path = replay::package().join(format!("corpus/peer_message/golden-{mode}"));
         assert_eq!(fs::read(&path).unwrap_or_default(), frame(mode, &messages()), "{path:?}");
     }
-}
-
-#[test]
-fn every_input_is_survived() {
-    corpus().iter().for_each(|input| cluster::fuzz::peer_message(input));
-}
-
-#[test]
-fn every_change_to_an_input_is_survived() {
-    let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
-    let changed = (prop::sample::select(corpus()), changes).prop_map(|(mut input, changes)| {
-        for (at, byte) in changes {
-            let place = at.index(input.len());
-            input[place] = byte;
-        }
-        input
-    });
-    let mut runner = TestRunner::new_with_rng(
-        ProptestConfig::with_cases(2000),
-        TestRng::deterministic_rng(Default::default()),
-    );
-    let result = runner.run(&changed, |input| {
-        cluster::fuzz::peer_message(&input);
-        Ok(())
-    });
-    result.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

@@ -340,7 +340,7 @@ fn members_are_bounded() {
     let mut cluster = Cluster::empty(floating());
     cluster.add(0, 1);
     (0..1000).for_each(|at| cluster.members[0].discover(id(at), true, cluster.now));
-    assert_eq!(cluster.members[0].peers().count() + 1, cluster::MAX_MEMBERS);
+    assert_eq!(cluster.members[0].peers().count() + 1, cluster::assign::Members::MAX);
 }
 
 #[test]

@@ -90,11 +90,6 @@ impl Members {
         Ok(Self(members))
     }
 
-    /// Those that `keep` says, say the living ones.
-    pub fn only(&self, keep: impl Fn(GatewayId) -> bool) -> Self {
-        Self(self.0.iter().copied().filter(|member| keep(member.id)).collect())
-    }
-
     /// The member with this id.
     pub fn find(&self, id: GatewayId) -> Option<Member> {
         self.0.binary_search_by_key(&id, |member| member.id).ok().map(|index| self.0[index])

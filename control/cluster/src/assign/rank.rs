@@ -55,10 +55,4 @@ impl Members {
         draws.sort_unstable();
         draws.into_iter().map(|draw| draw.id).collect()
     }
-
-    /// The place of one gateway in [`rank`](Self::rank), 0 for the winner; none if it is no member.
-    pub fn place(&self, key: Key, id: GatewayId) -> Option<usize> {
-        let own = Draw::new(key, self.find(id)?);
-        Some(self.as_slice().iter().filter(|&&member| Draw::new(key, member) < own).count())
-    }
 }

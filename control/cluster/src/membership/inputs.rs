@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::peer::{Outbox, Peer};
 use super::{Member, Reflectors};
-use crate::assign::{GatewayId, Weight};
+use crate::assign::{GatewayId, Members, Weight};
 use crate::event::{Cause, Event, Group, Heard, Output, Refusal, Segment, Stage};
 use crate::message::{Health, Message};
-use crate::settings::MAX_MEMBERS;
 
 impl Member {
     // Members.
@@ -38,7 +37,7 @@ impl Member {
         }
         if add && !self.peers.contains_key(&id) {
             // This gateway is a member too.
-            if self.peers.len() + 1 >= MAX_MEMBERS {
+            if self.peers.len() + 1 >= Members::MAX {
                 self.event(Event::TooManyMembers(id));
                 return;
             }
@@ -181,16 +180,6 @@ impl Member {
         self.advance(now);
         if self.health != health {
             self.health = health;
-            self.report_to_all();
-            self.settle();
-        }
-    }
-
-    /// Our own weight.
-    pub fn set_weight(&mut self, weight: Weight, now: Instant) {
-        self.advance(now);
-        if self.settings.weight != weight {
-            self.settings.weight = weight;
             self.report_to_all();
             self.settle();
         }

@@ -123,3 +123,32 @@ impl Peer {
         self.bindings_complete = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use Heard::{AdminDown, Down, NotYet, Up};
+
+    use super::*;
+
+    #[test]
+    fn who_is_dead_and_who_alive_by_its_two_sessions_of_bfd() {
+        let table = [
+            ([NotYet, NotYet], false, false),
+            ([NotYet, Up], false, true),
+            ([Up, Up], false, true),
+            ([Up, Down], false, true),
+            ([NotYet, Down], true, false),
+            ([Down, Down], true, false),
+            ([AdminDown, Up], true, false),
+            ([AdminDown, Down], true, false),
+            ([AdminDown, NotYet], true, false),
+            ([AdminDown, AdminDown], true, false),
+        ];
+        for ([one, other], dead, alive) in table {
+            for heard in [[one, other], [other, one]] {
+                let peer = Peer { heard, ..Peer::new(Instant::now()) };
+                assert_eq!((peer.is_dead(), peer.is_alive()), (dead, alive), "{heard:?}");
+            }
+        }
+    }
+}

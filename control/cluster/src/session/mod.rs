@@ -10,6 +10,7 @@
 //! ```
 
 pub mod frame;
+#[doc(hidden)]
 pub mod fuzz;
 pub mod hello;
 pub mod judge;

@@ -1,6 +1,7 @@
 //! Clusters in virtual time, with everything that can go wrong.
 //!
-//! `VXGATE_SEED=n` replays one seed and prints what happened; `VXGATE_SEEDS=n` says how many are run (1 000).
+//! `VXGATE_SEED=n` replays one seed and prints what happened; `VXGATE_SEEDS=n` says how many are run of
+//! each kind of cluster (500).
 
 mod check;
 mod faults;
@@ -80,28 +81,27 @@ fn many(mode: fn() -> Mode, gateways: usize, faults: usize, seeds: u64) {
 }
 
 fn seeds() -> u64 {
-    std::env::var("VXGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1000)
+    std::env::var("VXGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(500)
 }
 
 #[test]
 fn overlays_find_one_owner_whatever_happens() {
-    many(|| announce(256), 20, 10, seeds() / 2);
+    many(|| announce(256), 20, 10, seeds());
 }
 
 #[test]
 fn shards_find_one_owner_whatever_happens() {
-    many(floating, 20, 10, seeds() / 2);
+    many(floating, 20, 10, seeds());
 }
 
 #[test]
 fn small_clusters_too() {
-    many(floating, 3, 8, seeds() / 2);
-    many(|| announce(16), 2, 8, seeds() / 2);
+    many(floating, 3, 8, seeds());
+    many(|| announce(16), 2, 8, seeds());
 }
 
-/// Slow: `cargo test -p vxgate-cluster --test simulation -- --ignored`.
 #[test]
-#[ignore = "minutes; part of the long tests"]
+#[ignore = "minutes; part of scripts/test --long"]
 fn as_many_overlays_as_there_are_subnets() {
     many(|| announce(65_536), 20, 4, 10);
 }

@@ -88,7 +88,6 @@ pub(crate) struct Gateway {
     /// Whether the fabric carries anything of it, by segment.
     pub(crate) ports: [bool; 2],
     pub(crate) reflector_cut: bool,
-    pub(crate) leaving: bool,
     /// Since when it is at its stage.
     pub(crate) since: u64,
     woken: Option<Instant>,
@@ -184,7 +183,6 @@ impl World {
                     admin_down: false,
                     ports: [true; 2],
                     reflector_cut: false,
-                    leaving: false,
                     since: 0,
                     woken: None,
                     pacing: false,
@@ -266,7 +264,6 @@ impl World {
         let gateway = &mut self.gateways[at];
         gateway.generation += 1;
         gateway.admin_down = false;
-        gateway.leaving = false;
         gateway.woken = None;
         gateway.pacing = false;
         let mut settings = Settings::new(id(at), self.now + 1, self.mode.clone());
@@ -524,7 +521,6 @@ impl World {
                     }
                 }
                 Output::Left => {
-                    self.gateways[at].leaving = false;
                     self.note(|| format!("{at} has left"));
                     self.gateways[at].member = None;
                     self.recheck(at);
