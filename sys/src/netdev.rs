@@ -1,9 +1,13 @@
 //! What the kernel says of a netdev, and setting it up and down: ioctls of netdevice(7), in the calling thread's network namespace.
 
+mod counters;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::call::{any_socket, check};
+
+pub use counters::{CounterTable, Counters};
 
 /// A netdev as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
