@@ -128,19 +128,20 @@ impl Outer {
     pub(super) fn parse_common_v4<const SHARDS: bool>(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V4] = frame.first_chunk()?;
         let ip: [u8; ipv4::HEADER_LEN] = take(&headers[14..]);
+        let is_own = || expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
         // Several fields at a time: EtherType, version and header length; fragment and protocol.
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([0x08, 0x00, 0x45, 0])
-            && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17]);
-        let is_own = expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
-        if !is_plain || !(is_own || SHARDS) || !checksum::is_valid_header(&ip) {
+            && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17])
+            && (SHARDS || is_own());
+        if !is_plain || !checksum::is_valid_header(&ip) {
             return None;
         }
         let udp_len = word(headers, 16).wrapping_sub(ipv4::HEADER_LEN as u16);
         Some(Self {
             vni: vni_of(&take(&headers[34..]), udp_len)?,
             endpoint: Ipv4Addr::from_octets(take(&headers[26..])).into(),
-            is_to_shard: SHARDS && !is_own,
+            is_to_shard: SHARDS && !is_own(),
             vtep_at: VTEP_V4,
             ecn: headers[15] & ECN,
             inner: COMMON_V4 as u16,
@@ -151,18 +152,19 @@ impl Outer {
     #[inline(always)]
     pub(super) fn parse_common_v6<const SHARDS: bool>(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V6] = frame.first_chunk()?;
+        let is_own = || expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xf0, 0]) == u32::from_ne_bytes([0x86, 0xdd, 0x60, 0])
-            && headers[20] == u8::from(IpProtocol::Udp);
-        let is_own = expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
-        if !is_plain || !(is_own || SHARDS) {
+            && headers[20] == u8::from(IpProtocol::Udp)
+            && (SHARDS || is_own());
+        if !is_plain {
             return None;
         }
         let udp_len = word(headers, 18);
         Some(Self {
             vni: vni_of(&take(&headers[54..]), udp_len)?,
             endpoint: Ipv6Addr::from_octets(take(&headers[22..])).into(),
-            is_to_shard: SHARDS && !is_own,
+            is_to_shard: SHARDS && !is_own(),
             vtep_at: VTEP_V6,
             ecn: headers[15] >> 4 & ECN,
             inner: COMMON_V6 as u16,
