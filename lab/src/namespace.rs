@@ -11,6 +11,7 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
+use sys::netdev::CounterTable;
 use sys::packet::{PacketSocket, Watch};
 
 use crate::error::{Error, Result};
@@ -128,11 +129,8 @@ impl Namespace {
     /// # Errors
     /// [`Error::Io`] if the kernel does not tell.
     pub fn interfaces(&self) -> Result<Vec<String>> {
-        // Of the calling thread: `/proc/net` would be that of the process's first thread.
-        const LIST: &str = "/proc/thread-self/net/dev";
-        let text = self.enter(|| fs::read_to_string(LIST))?.map_err(Error::io(format!("read {LIST}")))?;
-        let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
-        Ok(names.map(|(name, _)| name.trim().to_owned()).collect())
+        self.enter(|| CounterTable::open()?.names())?
+            .map_err(Error::io(format!("read the netdevs of {}", self.name)))
     }
 
     /// Neighbours that the kernel keeps resolved because somebody told it to (`NTF_EXT_MANAGED`).

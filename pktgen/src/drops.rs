@@ -1,17 +1,13 @@
 //! What a netdev dropped by its own counters: losses of the instrument, which no socket tells of.
 
-use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 
-/// Where the `drop` of receiving is, behind the name; that of sending is eight columns on.
-const RECEIVED: usize = 3;
-/// Columns of each way.
-const COLUMNS: usize = 8;
+use sys::netdev::CounterTable;
 
 /// The counters of one netdev, from now on.
 #[derive(Debug)]
 pub(crate) struct DropCounters {
-    table: File,
+    table: CounterTable,
     interface: String,
     before: Drops,
 }
@@ -28,8 +24,7 @@ pub(crate) struct Drops {
 impl DropCounters {
     /// Of a netdev of the calling thread's network namespace. Can be read from any other.
     pub(crate) fn open(interface: &str) -> io::Result<Self> {
-        // Of the calling thread: the file stays that of the namespace it was opened in.
-        let table = File::open("/proc/thread-self/net/dev")?;
+        let table = CounterTable::open()?;
         let mut counters = Self { table, interface: interface.to_owned(), before: Drops::default() };
         counters.before = counters.read()?;
         Ok(counters)
@@ -45,38 +40,14 @@ impl DropCounters {
     }
 
     fn read(&self) -> io::Result<Drops> {
-        let mut text = String::new();
-        let mut table = &self.table;
-        table.rewind()?;
-        table.read_to_string(&mut text)?;
-        parse(&text, &self.interface).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let counters = self.table.read(&self.interface)?;
+        Ok(Drops { received: counters.receive_drops, sent: counters.transmit_drops })
     }
-}
-
-/// From the text of `/proc/net/dev`.
-fn parse(text: &str, interface: &str) -> Option<Drops> {
-    let values =
-        text.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'))?;
-    let column = |at| values.split_ascii_whitespace().nth(at)?.parse().ok();
-    Some(Drops { received: column(RECEIVED)?, sent: column(RECEIVED + COLUMNS)? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_of_the_kernels_table() {
-        let text = "\
-Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-  eth10:      1       2    3    4    5     6          7         8        9      10   11   12   13    14      15         16
-   eth1: 123456789012 22   33   44   55    66         77        88       99     101  111  121  131   141     151        161
-";
-        assert_eq!(parse(text, "eth1"), Some(Drops { received: 44, sent: 121 }));
-        assert_eq!(parse(text, "eth10"), Some(Drops { received: 4, sent: 12 }));
-        assert_eq!(parse(text, "eth"), None);
-    }
 
     #[test]
     fn of_a_netdev_that_there_is() {

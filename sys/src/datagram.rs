@@ -5,7 +5,9 @@ use std::ffi::{CString, c_int, c_void};
 use std::io;
 use std::mem::{MaybeUninit, size_of, size_of_val, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::call::{check, set_option, set_receive_buffer, socket, storage};
 
 mod control;
 mod raw;
@@ -44,11 +46,11 @@ impl Receiver {
     /// `AddrInUse` if another process has it; those of socket(2), setsockopt(2) and bind(2).
     pub fn bind(v6: bool, port: u16) -> io::Result<Self> {
         let receiver = Self::open(v6, port, libc::SOCK_DGRAM, libc::IPPROTO_UDP)?;
-        let length = match v6 {
-            false => size_of::<libc::sockaddr_in>(),
-            true => size_of::<libc::sockaddr_in6>(),
+        let (any, length): (IpAddr, _) = match v6 {
+            false => (Ipv4Addr::UNSPECIFIED.into(), size_of::<libc::sockaddr_in>()),
+            true => (Ipv6Addr::UNSPECIFIED.into(), size_of::<libc::sockaddr_in6>()),
         };
-        let address = any_address(v6, port);
+        let address = storage((any, port).into());
         // SAFETY: the pointer is to `address`, which is as long as the longest address and is only read; `length` is
         // that of its family's.
         check(unsafe {
@@ -101,28 +103,20 @@ impl Receiver {
 
     fn open(v6: bool, port: u16, kind: c_int, protocol: c_int) -> io::Result<Self> {
         let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
-        // SAFETY: socket(2) takes no pointers.
-        let fd = check(unsafe {
-            libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol)
-        })?;
-        // SAFETY: the kernel just gave us this descriptor, and nobody else knows of it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = socket(family, kind | libc::SOCK_NONBLOCK, protocol)?;
         let on: c_int = 1;
         if v6 {
             // A raw socket knows nothing else.
             if kind == libc::SOCK_DGRAM {
-                set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, on)?;
+                set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, on)?;
             }
-            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, on)?;
-            set(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on)?;
+            set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, on)?;
+            set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on)?;
         } else {
-            set(&fd, libc::IPPROTO_IP, libc::IP_RECVTTL, on)?;
-            set(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, on)?;
+            set_option(&fd, libc::IPPROTO_IP, libc::IP_RECVTTL, on)?;
+            set_option(&fd, libc::IPPROTO_IP, libc::IP_PKTINFO, on)?;
         }
-        // Beyond the system's limit only with CAP_NET_ADMIN: without it the limit has to do.
-        if set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER).is_err() {
-            set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
-        }
+        set_receive_buffer(&fd, RECEIVE_BUFFER)?;
         Ok(Self { fd, port, is_raw: kind == libc::SOCK_RAW, is_v6: v6 })
     }
 
@@ -157,44 +151,6 @@ pub fn bind_to_interface(socket: &impl AsFd, interface: &str) -> io::Result<()> 
         )
     })
     .map(drop)
-}
-
-/// Any address of the family, with the port.
-fn any_address(v6: bool, port: u16) -> libc::sockaddr_storage {
-    // SAFETY: integers and arrays of integers only, for which all zeros is a value: the address that stands for any.
-    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
-    if v6 {
-        // SAFETY: a `sockaddr_storage` is large enough and aligned for each kind of address (POSIX, sys/socket.h); the
-        // pointer is to our own, and nothing else refers to it meanwhile.
-        let address = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in6>() };
-        address.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-        address.sin6_port = port.to_be();
-    } else {
-        // SAFETY: as above.
-        let address = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in>() };
-        address.sin_family = libc::AF_INET as libc::sa_family_t;
-        address.sin_port = port.to_be();
-    }
-    storage
-}
-
-/// `T` must be what the option expects: private, and called with constants only.
-fn set<T: Copy>(socket: &OwnedFd, level: c_int, option: c_int, value: T) -> io::Result<()> {
-    // SAFETY: the pointer and length are those of `value`, which outlives the call and is only read.
-    check(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast::<c_void>(),
-            size_of_val(&value) as libc::socklen_t,
-        )
-    })
-    .map(drop)
-}
-
-fn check(result: c_int) -> io::Result<c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 #[cfg(test)]
@@ -251,7 +207,7 @@ mod tests {
                     IpAddr::V4(_) => sender.set_ttl(ttl).unwrap(),
                     IpAddr::V6(_) => {
                         let fd = sender.as_fd().try_clone_to_owned().unwrap();
-                        set(&fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, ttl as c_int).unwrap();
+                        set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, ttl as c_int).unwrap();
                     }
                 }
                 sender.send_to(text.as_bytes(), (address, port)).unwrap();

@@ -3,7 +3,9 @@
 //! Reads only. Not every driver answers every question: then the error is `EOPNOTSUPP`.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::call::any_socket;
 
 const GDRVINFO: u32 = 0x03;
 const GRINGPARAM: u32 = 0x10;
@@ -97,13 +99,7 @@ impl Ethtool {
     /// # Errors
     /// Those of socket(2).
     pub fn open() -> io::Result<Self> {
-        // SAFETY: socket(2) takes no pointers.
-        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel just gave us this descriptor, and nobody else knows of it.
-        Ok(Self { socket: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(Self { socket: any_socket()? })
     }
 
     /// The driver of a netdev.

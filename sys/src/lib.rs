@@ -3,6 +3,7 @@
 //! One module a facility. Everything unsafe is inside, each block with its proof; what is public is safe to
 //! call with any arguments.
 
+mod call;
 pub mod datagram;
 pub mod ethtool;
 pub mod hold;

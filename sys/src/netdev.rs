@@ -1,7 +1,13 @@
 //! What the kernel says of a netdev, and setting it up and down: ioctls of netdevice(7), in the calling thread's network namespace.
 
+mod counters;
+
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::call::{any_socket, check};
+
+pub use counters::{CounterTable, Counters};
 
 /// A netdev as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +28,7 @@ impl Netdev {
     /// # Errors
     /// `ENODEV` if there is none.
     pub fn named(interface: &str) -> io::Result<Self> {
-        let socket = socket()?;
+        let socket = any_socket()?;
         let ask = |question| ask(&socket, interface, question);
         let answers = [
             ask(libc::SIOCGIFINDEX)?,
@@ -51,24 +57,13 @@ impl Netdev {
 /// # Errors
 /// `ENODEV` if there is none; `PermissionDenied` without CAP_NET_ADMIN.
 pub fn set_up(interface: &str, up: bool) -> io::Result<()> {
-    let socket = socket()?;
+    let socket = any_socket()?;
     let mut value = ask(&socket, interface, libc::SIOCGIFFLAGS)?;
     // SAFETY: the field that the kernel fills in for this question, an integer.
     let flags = i32::from(unsafe { value.ifru_flags });
     let flags = if up { flags | libc::IFF_UP } else { flags & !libc::IFF_UP };
     value.ifru_flags = flags as libc::c_short;
     call(&socket, interface, libc::SIOCSIFFLAGS, value).map(drop)
-}
-
-/// Any socket will do.
-fn socket() -> io::Result<OwnedFd> {
-    // SAFETY: socket(2) takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just gave us this descriptor, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Asks one question about a netdev.
@@ -99,8 +94,8 @@ fn call(
         *to = from as libc::c_char;
     }
     // SAFETY: `request` is what these ioctls take, and outlives the call; they write into it alone.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), code as _, &raw mut request) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(request.ifr_ifru) }
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), code as _, &raw mut request) })?;
+    Ok(request.ifr_ifru)
 }
 
 #[cfg(test)]

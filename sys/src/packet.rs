@@ -2,11 +2,13 @@
 //!
 //! Not for the data plane: tests send frames no kernel would build, and watch what is on a wire.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CString, c_int};
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+use crate::call::{check, set_option, set_receive_buffer, socket};
 
 /// Bytes asked for as receive buffer, so that a burst is not lost while the reader is not scheduled.
 const RECEIVE_BUFFER: c_int = 32 << 20;
@@ -47,20 +49,12 @@ impl PacketSocket {
     pub fn open(interface: &str, watch: Watch) -> io::Result<Self> {
         let index = interface_index(interface)?;
         // Protocol 0: nothing is received before the socket is bound to the one netdev.
-        // SAFETY: socket(2) takes no pointers.
-        let fd = check(unsafe {
-            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)
-        })?;
-        // SAFETY: the kernel just gave us this descriptor, and nobody else knows of it.
-        let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
+        let socket = Self { fd: socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0)? };
         if watch == Watch::Incoming {
-            socket.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1 as c_int)?;
+            set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1 as c_int)?;
         }
-        socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1 as c_int)?;
-        // Beyond the system's limit only with CAP_NET_ADMIN: without it the limit has to do.
-        if socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER).is_err() {
-            socket.set(libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
-        }
+        set_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1 as c_int)?;
+        set_receive_buffer(&socket, RECEIVE_BUFFER)?;
         socket.bind(index)?;
         Ok(socket)
     }
@@ -77,7 +71,7 @@ impl PacketSocket {
             mr_address: [0; 8],
         };
         let option = if on { libc::PACKET_ADD_MEMBERSHIP } else { libc::PACKET_DROP_MEMBERSHIP };
-        self.set(libc::SOL_PACKET, option, request)
+        set_option(self, libc::SOL_PACKET, option, request)
     }
 
     /// Sends one whole frame, from its destination MAC on, without checksum (FCS).
@@ -197,21 +191,6 @@ impl PacketSocket {
         Ok(address.sll_ifindex)
     }
 
-    /// `T` must be what the option expects: private, and called with constants only.
-    fn set<T: Copy>(&self, level: c_int, option: c_int, value: T) -> io::Result<()> {
-        // SAFETY: the pointer and length are those of `value`, which outlives the call and is only read.
-        check(unsafe {
-            libc::setsockopt(
-                self.fd.as_raw_fd(),
-                level,
-                option,
-                (&raw const value).cast::<c_void>(),
-                size_of::<T>() as libc::socklen_t,
-            )
-        })
-        .map(drop)
-    }
-
     /// Whether `events` (or an error) came within `timeout`.
     fn poll(&self, events: i16, timeout: Option<Duration>) -> io::Result<bool> {
         let mut entry = libc::pollfd { fd: self.fd.as_raw_fd(), events, revents: 0 };
@@ -277,10 +256,6 @@ fn interface_index(interface: &str) -> io::Result<c_int> {
         0 => Err(io::Error::last_os_error()),
         index => c_int::try_from(index).map_err(io::Error::other),
     }
-}
-
-fn check(result: c_int) -> io::Result<c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn check_size(result: isize) -> io::Result<usize> {

@@ -3,9 +3,11 @@
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::zeroed;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
+
+use crate::call::{check, set_option, storage};
 
 /// Longest key in bytes.
 pub const MD5_KEY_MAX: usize = 80;
@@ -35,10 +37,11 @@ pub fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::Result<(
     }
     // SAFETY: integers and arrays of integers only, for which all zeros is a value.
     let mut signature: Md5Signature = unsafe { zeroed() };
-    signature.address = storage(peer);
+    // The port counts for nothing.
+    signature.address = storage((peer, 0).into());
     signature.key_length = key.len() as u16;
     signature.key[..key.len()].copy_from_slice(key);
-    set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, signature)
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, signature)
 }
 
 /// Drops segments that arrive with a lower TTL or hop limit.
@@ -47,8 +50,8 @@ pub fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> io::Result<(
 /// Those of setsockopt(2).
 pub fn set_min_ttl(socket: &impl AsFd, peer: IpAddr, ttl: u8) -> io::Result<()> {
     match peer {
-        IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, c_int::from(ttl)),
-        IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT, c_int::from(ttl)),
+        IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_MINTTL, c_int::from(ttl)),
+        IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT, c_int::from(ttl)),
     }
 }
 
@@ -58,7 +61,7 @@ pub fn set_min_ttl(socket: &impl AsFd, peer: IpAddr, ttl: u8) -> io::Result<()> 
 /// Those of setsockopt(2).
 pub fn save_syn(listener: &impl AsFd) -> io::Result<()> {
     let on: c_int = 1;
-    set(listener, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, on)
+    set_option(listener, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, on)
 }
 
 /// TTL or hop limit with which the first segment of an accepted connection came. `None`: it was not saved, or has been
@@ -72,7 +75,7 @@ pub fn saved_syn_ttl(socket: &impl AsFd) -> io::Result<Option<u8>> {
     let mut length = headers.len() as libc::socklen_t;
     // SAFETY: the pointer and length are those of `headers`, which is ours alone and outlives the call; the kernel writes
     // at most `length` bytes. The descriptor is borrowed, hence open.
-    let result = unsafe {
+    check(unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
@@ -80,10 +83,7 @@ pub fn saved_syn_ttl(socket: &impl AsFd) -> io::Result<Option<u8>> {
             headers.as_mut_ptr().cast::<c_void>(),
             &raw mut length,
         )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    })?;
     // From the network header on: octet 8 is the TTL of IPv4 (RFC 791 §3.1), octet 7 the hop limit of IPv6 (RFC 8200 §3).
     Ok(match headers.get(..length as usize) {
         Some([first, rest @ ..]) if first >> 4 == 4 => rest.get(7).copied(),
@@ -94,44 +94,6 @@ pub fn saved_syn_ttl(socket: &impl AsFd) -> io::Result<Option<u8>> {
 
 /// linux/in6.h.
 const IPV6_MINHOPCOUNT: c_int = 73;
-
-/// The address without a port, as the option wants it.
-fn storage(address: IpAddr) -> libc::sockaddr_storage {
-    // SAFETY: integers and arrays of integers only, for which all zeros is a value.
-    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
-    match address {
-        IpAddr::V4(address) => {
-            // SAFETY: a `sockaddr_storage` is large enough and aligned for each kind of address (POSIX, sys/socket.h);
-            // the pointer is to our own, and nothing else refers to it meanwhile.
-            let v4 = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in>() };
-            v4.sin_family = libc::AF_INET as libc::sa_family_t;
-            v4.sin_addr.s_addr = u32::from_ne_bytes(address.octets());
-        }
-        IpAddr::V6(address) => {
-            // SAFETY: as above.
-            let v6 = unsafe { &mut *(&raw mut storage).cast::<libc::sockaddr_in6>() };
-            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            v6.sin6_addr.s6_addr = address.octets();
-        }
-    }
-    storage
-}
-
-/// `T` must be what the option expects: private, and called with constants only.
-fn set<T: Copy>(socket: &impl AsFd, level: c_int, option: c_int, value: T) -> io::Result<()> {
-    // SAFETY: the pointer and length are those of `value`, which outlives the call and is only read; the descriptor is
-    // borrowed, hence open.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast::<c_void>(),
-            size_of::<T>() as libc::socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
 
 #[cfg(test)]
 mod tests {

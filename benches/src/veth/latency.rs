@@ -9,7 +9,7 @@ use vxgate_bench::frames::{Direction, Shape};
 use vxgate_bench::population::Family;
 
 use super::contender::{Contender, First};
-use super::stage::Netdevs;
+use super::stage::counters;
 use super::traffic;
 use crate::Error;
 use crate::figure::{Figure, median};
@@ -70,12 +70,12 @@ fn measure(contender: &mut Contender, shape: Shape, load: f64) -> Result<Result<
     let mut frames = traffic::frames(shape, stage, contender.overlays);
     let mut expected = contender.expected(shape);
     traffic::time(&mut frames, &mut expected, (1e9 / load) as u32);
-    let mut netdevs = Netdevs::of(&stage.far)?;
+    let netdevs = counters(&stage.far)?;
     let work = || -> Result<Result<Vec<u64>, String>, Error> {
         // Frames of the turn before, still on their way, are none of this one's.
         let mut before = None;
         let quiet = lab::wait_until("the turn before to end", PATIENCE, || {
-            let received = netdevs.received(&outgoing.far).map_err(|error| error.to_string())?;
+            let received = netdevs.read(&outgoing.far).map_err(|error| error.to_string())?.received;
             thread::sleep(QUIET);
             if before.replace(received) == Some(received) {
                 Ok(())

@@ -7,14 +7,14 @@
 //!   core 0: source, sink               core 1: the contender, and reception for it
 //! ```
 
-use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use lab::{Lab, Namespace, Offloads, Topology, VethEnd, VethOptions, set_offloads, veth, wait_until};
+use sys::netdev::CounterTable;
 use vxgate_bench::frames::Direction;
 use vxgate_bench::population::Family;
 use wire::MacAddr;
@@ -219,34 +219,6 @@ impl Task {
 }
 
 /// The counters of a namespace's netdevs, read again and again from anywhere.
-#[derive(Debug)]
-pub(crate) struct Netdevs {
-    table: File,
-}
-
-impl Netdevs {
-    pub(crate) fn of(namespace: &Namespace) -> Result<Self, Error> {
-        // Of the calling thread: the file stays that of the namespace it was opened in.
-        Ok(Self { table: namespace.enter(|| File::open("/proc/thread-self/net/dev"))?? })
-    }
-
-    /// Frames that a netdev received.
-    pub(crate) fn received(&mut self, interface: &str) -> Result<u64, Error> {
-        self.column(interface, 1)
-    }
-
-    /// Frames that a netdev dropped instead of sending them; of a veth, also those that its far end had no room for.
-    pub(crate) fn transmit_drops(&mut self, interface: &str) -> Result<u64, Error> {
-        self.column(interface, 8 + 3)
-    }
-
-    fn column(&mut self, interface: &str, column: usize) -> Result<u64, Error> {
-        let mut text = String::new();
-        self.table.rewind()?;
-        self.table.read_to_string(&mut text)?;
-        let values =
-            text.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'));
-        let value = values.and_then(|values| values.split_ascii_whitespace().nth(column)?.parse().ok());
-        Ok(value.ok_or_else(|| format!("no counters of {interface}"))?)
-    }
+pub(crate) fn counters(namespace: &Namespace) -> Result<CounterTable, Error> {
+    Ok(namespace.enter(CounterTable::open)??)
 }

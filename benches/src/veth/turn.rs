@@ -9,7 +9,7 @@ use port::xdp::{Expected, LiveSource, Sink};
 use vxgate_bench::frames::Shape;
 
 use super::contender::{Contender, First, Kind};
-use super::stage::{Netdevs, Task};
+use super::stage::{Task, counters};
 use super::traffic;
 use crate::Error;
 
@@ -128,21 +128,21 @@ pub(crate) fn measure(contender: &mut Contender, shape: Shape, times: Times) -> 
 
 fn overdrive(contender: &mut Contender, shape: Shape, times: Times) -> Result<Turn, Error> {
     let process = contender.process();
-    let mut inside = Netdevs::of(&contender.stage.gateway)?;
-    let mut outside = Netdevs::of(&contender.stage.far)?;
+    let inside = counters(&contender.stage.gateway)?;
+    let outside = counters(&contender.stage.far)?;
     let contender = &*contender;
     let (incoming, outgoing) = contender.stage.way(shape.direction);
     let work = || -> Result<Turn, String> {
         let say = |error: Error| error.to_string();
         let (mut source, sink) = source_and_sink(contender, shape).map_err(say)?;
-        let mut read = || -> Result<Reading, Error> {
+        let read = || -> Result<Reading, Error> {
             Ok(Reading {
                 at: Instant::now(),
                 forwarded: sink.expected()?.frames,
-                received: inside.received(&incoming.near)?,
+                received: inside.read(&incoming.near)?.received,
                 other: sink.other()?.frames,
-                refused: outside.transmit_drops(&incoming.far)?,
-                lost: inside.transmit_drops(&outgoing.near)?,
+                refused: outside.read(&incoming.far)?.transmit_drops,
+                lost: inside.read(&outgoing.near)?.transmit_drops,
                 reception: contender.reception.iter().copied().map(Task::processor_time).sum(),
                 process: process.map_or(0, Task::processor_time),
             })

@@ -1,7 +1,6 @@
 //! What a worker may hand to the slow path: so much of each class for each overlay, and so much in all.
 
-use crate::api::PacketRate;
-use crate::api::{PuntClass, PuntLimits};
+use crate::api::{PacketRate, PuntClass, PuntLimits};
 use crate::counters::Reason;
 use crate::limit::Policer;
 use crate::tables::OverlayIndex;

@@ -76,6 +76,8 @@ struct Shared {
     stop_receiver: AtomicBool,
     /// All that were sent have lower numbers.
     next: AtomicU64,
+    /// Datagrams of all flows.
+    sent: AtomicU64,
     /// Different datagrams, by flow.
     received: Vec<AtomicU64>,
 }
@@ -116,6 +118,7 @@ impl GapProbe {
             stop_sender: AtomicBool::new(false),
             stop_receiver: AtomicBool::new(false),
             next: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             received: flows.iter().map(|_| AtomicU64::new(0)).collect(),
         });
         let schedule = Schedule::new(Instant::now(), interval, flows.len());
@@ -134,6 +137,11 @@ impl GapProbe {
     /// How many datagrams of each flow were due so far.
     pub fn due(&self) -> u64 {
         self.shared.next.load(Ordering::Relaxed)
+    }
+
+    /// How many datagrams of all flows were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 
     /// How many different datagrams of each flow have arrived so far.
@@ -225,6 +233,7 @@ fn send(sockets: &[(UdpSocket, SocketAddr)], shared: &Shared, schedule: Schedule
         for (socket, target) in sockets.iter().skip(slot as usize).step_by(schedule.slots as usize) {
             // No route or a netdev that is down: a datagram lost like any other.
             let _ = socket.send_to(&number.to_be_bytes(), target);
+            shared.sent.fetch_add(1, Ordering::Relaxed);
         }
         // What is due by now is left out, but for the last.
         step = schedule.step(Instant::now()).max(step + 1);

@@ -25,7 +25,7 @@ pub(super) fn attach_filter(socket: &OwnedFd, v6: bool, port: u16) -> io::Result
     ]);
     // The pointer is to `program`, which outlives the call; the kernel copies and checks it.
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, filter)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, filter)
 }
 
 /// The source port and the payload of a packet between these addresses, if it is a whole datagram to `port`.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use wire::Vni;
 
+use super::Role;
+
 /// Most shards of a cluster of gateways.
 pub const MAX_SHARDS: usize = 4096;
 
@@ -50,5 +52,11 @@ impl Shard {
     /// Its addresses at uplink ports.
     pub fn uplinks(&self) -> impl Iterator<Item = IpAddr> + use<> {
         self.uplink_v4.map(IpAddr::V4).into_iter().chain(self.uplink_v6.map(IpAddr::V6))
+    }
+
+    /// Its addresses at ports of this role.
+    pub(crate) fn at_ports(&self, role: Role) -> impl Iterator<Item = IpAddr> + use<> {
+        let vteps = self.vteps().filter(move |_| role.is_underlay());
+        vteps.chain(self.uplinks().filter(move |_| role.is_uplink()))
     }
 }

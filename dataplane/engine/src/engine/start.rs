@@ -1,7 +1,6 @@
 //! How the engine starts: programs, sockets and threads, all or nothing.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -220,7 +219,7 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
             },
             mac: port.mac,
             vteps: config.vteps.iter().copied().chain(config.shards.iter().flat_map(Shard::vteps)).collect(),
-            answered: answered(&config.shards, port.role),
+            answered: config.shards.iter().flat_map(|shard| shard.at_ports(port.role)).collect(),
             blocks: config.blocks.clone(),
             queues: config.workers.len() as u32,
             frame_limit: frame_limit as u16,
@@ -229,13 +228,6 @@ fn load_classifiers(config: &Config) -> Result<Vec<Classifier>, StartError> {
             .map_err(|cause| StartError::Xdp { interface: port.interface.clone(), cause })
     };
     config.ports.iter().map(load).collect()
-}
-
-/// The addresses of shards that only the engine answers for at a port of this role.
-fn answered(shards: &[Shard], role: Role) -> Vec<IpAddr> {
-    let vteps = shards.iter().flat_map(Shard::vteps).filter(|_| role.is_underlay());
-    let uplinks = shards.iter().flat_map(Shard::uplinks).filter(|_| role.is_uplink());
-    vteps.chain(uplinks).collect()
 }
 
 /// Chunks that hold the frames of all ports.

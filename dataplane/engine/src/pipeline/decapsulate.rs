@@ -43,7 +43,6 @@ pub(crate) struct Expected<'a> {
     pub(crate) router_mac: MacAddr,
     vtep_v4: Option<Ipv4Addr>,
     vtep_v6: Option<Ipv6Addr>,
-    has_shards: bool,
     shards: &'a ShardTable,
 }
 
@@ -59,7 +58,6 @@ impl<'a> Expected<'a> {
             router_mac: fixed.router_mac,
             vtep_v4: fixed.vteps.iter().find_map(v4),
             vtep_v6: fixed.vteps.iter().find_map(v6),
-            has_shards: !tables.overlays.shards.is_empty(),
             shards: &tables.overlays.shards,
         }
     }
@@ -115,33 +113,35 @@ impl Outer {
     #[inline]
     pub(crate) fn parse(expected: &Expected<'_>, frame: &[u8]) -> Result<Self, Reason> {
         let common = match frame.get(ethernet::HEADER_LEN).map(|first| first >> 4) {
-            Some(4) => Self::parse_common_v4(expected, frame),
-            Some(6) => Self::parse_common_v6(expected, frame),
+            Some(4) => Self::parse_common_v4::<true>(expected, frame),
+            Some(6) => Self::parse_common_v6::<true>(expected, frame),
             _ => None,
         };
         let common = common.filter(|outer| !outer.is_to_shard || expected.shards.is_vtep(outer.vtep(frame)));
         common.map_or_else(|| Self::parse_any(expected, frame), Ok)
     }
 
-    /// What nearly all frames are, with every field at a place known beforehand, but that where there are shards it may
-    /// have been sent to any address. `None`: not that, or something is wrong with it, and [`parse_any`](Self::parse_any) finds out what.
+    /// What nearly all frames are, with every field at a place known beforehand. `None`: not that, or something is wrong
+    /// with it, and [`parse_any`](Self::parse_any) finds out what. With `SHARDS` it may have been sent to any address, and
+    /// whether that is a shard's is left to be asked.
     #[inline(always)]
-    pub(super) fn parse_common_v4(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
+    pub(super) fn parse_common_v4<const SHARDS: bool>(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V4] = frame.first_chunk()?;
         let ip: [u8; ipv4::HEADER_LEN] = take(&headers[14..]);
+        let is_own = || expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
         // Several fields at a time: EtherType, version and header length; fragment and protocol.
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([0x08, 0x00, 0x45, 0])
-            && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17]);
-        let is_own = expected.vtep_v4 == Some(Ipv4Addr::from_octets(take(&headers[30..])));
-        if !is_plain || !(is_own || expected.has_shards) || !checksum::is_valid_header(&ip) {
+            && masked(headers, 20, [0x3f, 0xff, 0, 0xff]) == u32::from_ne_bytes([0, 0, 0, 17])
+            && (SHARDS || is_own());
+        if !is_plain || !checksum::is_valid_header(&ip) {
             return None;
         }
         let udp_len = word(headers, 16).wrapping_sub(ipv4::HEADER_LEN as u16);
         Some(Self {
             vni: vni_of(&take(&headers[34..]), udp_len)?,
             endpoint: Ipv4Addr::from_octets(take(&headers[26..])).into(),
-            is_to_shard: !is_own,
+            is_to_shard: SHARDS && !is_own(),
             vtep_at: VTEP_V4,
             ecn: headers[15] & ECN,
             inner: COMMON_V4 as u16,
@@ -150,20 +150,21 @@ impl Outer {
     }
 
     #[inline(always)]
-    pub(super) fn parse_common_v6(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
+    pub(super) fn parse_common_v6<const SHARDS: bool>(expected: &Expected<'_>, frame: &[u8]) -> Option<Self> {
         let headers: &[u8; COMMON_V6] = frame.first_chunk()?;
+        let is_own = || expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
         let is_plain = is_for(expected.port_mac_bits, headers)
             && masked(headers, 12, [0xff, 0xff, 0xf0, 0]) == u32::from_ne_bytes([0x86, 0xdd, 0x60, 0])
-            && headers[20] == u8::from(IpProtocol::Udp);
-        let is_own = expected.vtep_v6 == Some(Ipv6Addr::from_octets(take(&headers[38..])));
-        if !is_plain || !(is_own || expected.has_shards) {
+            && headers[20] == u8::from(IpProtocol::Udp)
+            && (SHARDS || is_own());
+        if !is_plain {
             return None;
         }
         let udp_len = word(headers, 18);
         Some(Self {
             vni: vni_of(&take(&headers[54..]), udp_len)?,
             endpoint: Ipv6Addr::from_octets(take(&headers[22..])).into(),
-            is_to_shard: !is_own,
+            is_to_shard: SHARDS && !is_own(),
             vtep_at: VTEP_V6,
             ecn: headers[15] >> 4 & ECN,
             inner: COMMON_V6 as u16,
@@ -306,15 +307,14 @@ mod tests {
             frame.truncate(len.max(40));
             let shards = ShardTable::default();
             let expected = Expected {
-                has_shards: false,
-            shards: &shards,
+                shards: &shards,
                 port_mac: UNDERLAY_MAC,
                 port_mac_bits: mac_bits(UNDERLAY_MAC),
                 router_mac: ROUTER_MAC,
                 vtep_v4: Some([198, 18, 0, 1].into()),
                 vtep_v6: Some("2001:db8:0:1::1".parse().unwrap()),
             };
-            let short = Outer::parse_common_v4(&expected, &frame).or(Outer::parse_common_v6(&expected, &frame));
+            let short = Outer::parse_common_v4::<false>(&expected, &frame).or(Outer::parse_common_v6::<false>(&expected, &frame));
             if let Some(short) = short {
                 let long = Outer::parse_any(&expected, &frame);
                 prop_assert_eq!(Ok(short), long);
@@ -327,7 +327,6 @@ mod tests {
         let inner = Udp::from_station("10.0.1.10", "203.0.113.5").frame();
         let shards = ShardTable::default();
         let expected = Expected {
-            has_shards: false,
             shards: &shards,
             port_mac: UNDERLAY_MAC,
             port_mac_bits: mac_bits(UNDERLAY_MAC),
@@ -335,7 +334,7 @@ mod tests {
             vtep_v4: Some([198, 18, 0, 1].into()),
             vtep_v6: Some("2001:db8:0:1::1".parse().unwrap()),
         };
-        assert!(Outer::parse_common_v4(&expected, &vxlan(ENDPOINT_V4, 100, &inner)).is_some());
-        assert!(Outer::parse_common_v6(&expected, &vxlan(ENDPOINT_V6, 100, &inner)).is_some());
+        assert!(Outer::parse_common_v4::<false>(&expected, &vxlan(ENDPOINT_V4, 100, &inner)).is_some());
+        assert!(Outer::parse_common_v6::<false>(&expected, &vxlan(ENDPOINT_V6, 100, &inner)).is_some());
     }
 }

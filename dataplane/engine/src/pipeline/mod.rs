@@ -153,7 +153,10 @@ impl Scratch {
 pub(crate) fn process(context: Context<'_>, scratch: &mut Scratch, port: PortIndex, batch: &mut Batch) {
     let verdicts = &mut scratch.verdicts;
     match context.tables.fixed.port(port).role {
-        Role::Underlay => lane::run(context, &FromUnderlay::new(context, port), batch, verdicts),
+        Role::Underlay if context.tables.overlays.shards.is_empty() => {
+            lane::run(context, &FromUnderlay::<false>::new(context, port), batch, verdicts);
+        }
+        Role::Underlay => lane::run(context, &FromUnderlay::<true>::new(context, port), batch, verdicts),
         Role::Uplink => lane::run(context, &FromUplink::new(context, port), batch, verdicts),
         Role::Both => lane::run(context, &Stick::new(context, port), batch, verdicts),
     }

@@ -27,13 +27,6 @@ impl Learned {
         self.keys.push_back(key);
     }
 
-    /// The last one was learned from another gateway, which tells the others itself.
-    pub(super) fn drop_last(&mut self, key: NeighbourKey) {
-        if self.keys.back() == Some(&key) {
-            self.keys.pop_back();
-        }
-    }
-
     /// The number of the next change.
     fn end(&self) -> u64 {
         self.first + self.keys.len() as u64

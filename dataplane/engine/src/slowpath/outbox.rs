@@ -16,7 +16,15 @@ use crate::tables::{Onward, OverlayIndex, Snapshot};
 
 /// Shortest Ethernet frame without FCS (IEEE 802.3 §4.2.3.3): what is shorter is padded, because a bridge behind the
 /// endpoint may send it as it is.
-pub(super) const MIN_FRAME: usize = 60;
+const MIN_FRAME: usize = 60;
+
+/// A whole frame.
+pub(super) fn frame(src: MacAddr, dst: MacAddr, ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; (ethernet::HEADER_LEN + payload.len()).max(MIN_FRAME)];
+    EthernetRepr { dst, src, ethertype }.emit(&mut frame);
+    frame[ethernet::HEADER_LEN..][..payload.len()].copy_from_slice(payload);
+    frame
+}
 
 /// What a packet's Ethernet header says of it.
 fn ethertype(packet: &[u8]) -> EtherType {
@@ -83,12 +91,7 @@ impl Outbox<'_> {
         ethertype: EtherType,
         payload: &[u8],
     ) -> Vec<u8> {
-        let len = (ethernet::HEADER_LEN + payload.len()).max(MIN_FRAME);
-        let mut frame = vec![0; len];
-        let src = self.tables.sender(overlay);
-        EthernetRepr { dst: destination, src, ethertype }.emit(&mut frame);
-        frame[ethernet::HEADER_LEN..][..payload.len()].copy_from_slice(payload);
-        frame
+        frame(self.tables.sender(overlay), destination, ethertype, payload)
     }
 
     /// The outer traffic class of a frame with `payload`, as of those that are forwarded; ARP has none inside.

@@ -131,43 +131,50 @@ impl SlowPath {
         }
     }
 
-    /// Does what the cache wants done.
+    /// Does what the cache wants done, and remembers what was learned.
     pub(super) fn carry_out(&mut self, actions: Vec<Action<Box<Punted>>>, now: Instant) {
         for action in actions {
-            match action {
-                Action::SolicitAll(key) => {
-                    self.tally.count(Deed::SolicitationSent);
-                    let question = solicit::all(self.writer.current(), key);
-                    self.send([question], now);
+            if let Some(key) = self.act(action, now) {
+                self.learned.push(key);
+            }
+        }
+    }
+
+    /// Does what the cache wants done: the address that has another station now, if any.
+    fn act(&mut self, action: Action<Box<Punted>>, now: Instant) -> Option<NeighbourKey> {
+        match action {
+            Action::SolicitAll(key) => {
+                self.tally.count(Deed::SolicitationSent);
+                let question = solicit::all(self.writer.current(), key);
+                self.send([question], now);
+            }
+            Action::Probe(key, mac) => self.probe(key, mac, now),
+            Action::Bind(key, mac) => {
+                if self.writer.bind(key.overlay, key.address, mac).is_ok() {
+                    self.tally.count(Deed::Learned);
+                    return Some(key);
                 }
-                Action::Probe(key, mac) => self.probe(key, mac, now),
-                Action::Bind(key, mac) => {
-                    if self.writer.bind(key.overlay, key.address, mac).is_ok() {
-                        self.tally.count(Deed::Learned);
-                        self.learned.push(key);
-                    } else {
-                        // What workers cannot find must not count as known: its packets would come back for ever.
-                        self.tally.count(Deed::TableFull);
-                        self.neighbours.forget(key);
-                        self.writer.unbind(key.overlay, key.address);
-                    }
-                }
-                Action::Unbind(key) => {
-                    self.tally.count(Deed::Forgotten);
-                    self.writer.unbind(key.overlay, key.address);
-                }
-                Action::Release(key, _, _) if self.neighbours.bound(key).is_none() => {}
-                Action::Release(_, _, waited) => self.send(again(waited), now),
-                Action::Unreachable(_, waited) => {
-                    for punted in waited {
-                        let tables = self.writer.current();
-                        let Some(received) = Received::read(tables, &punted) else { continue };
-                        let error = icmp::address_unreachable(tables, &received, &self.tally);
-                        self.send(error, now);
-                    }
+                // What workers cannot find must not count as known: its packets would come back for ever.
+                self.tally.count(Deed::TableFull);
+                self.neighbours.forget(key);
+                self.writer.unbind(key.overlay, key.address);
+            }
+            Action::Unbind(key) => {
+                self.tally.count(Deed::Forgotten);
+                self.writer.unbind(key.overlay, key.address);
+            }
+            Action::Release(key, _, _) if self.neighbours.bound(key).is_none() => {}
+            Action::Release(_, _, waited) => self.send(again(waited), now),
+            Action::Unreachable(_, waited) => {
+                for punted in waited {
+                    let tables = self.writer.current();
+                    let Some(received) = Received::read(tables, &punted) else { continue };
+                    let error = icmp::address_unreachable(tables, &received, &self.tally);
+                    self.send(error, now);
                 }
             }
         }
+        None
     }
 
     fn probe(&mut self, key: NeighbourKey, mac: MacAddr, now: Instant) {
@@ -191,10 +198,9 @@ impl SlowPath {
             let key = NeighbourKey { overlay: index, address };
             if fits && is_station && self.known_for_certain(key).is_none() {
                 self.neighbours.import(key, mac, age, limit, now, &mut actions);
-                let is_new = actions.iter().any(|action| matches!(action, Action::Bind(..)));
-                self.carry_out(std::mem::take(&mut actions), now);
-                if is_new {
-                    self.learned.drop_last(key);
+                for action in actions.drain(..) {
+                    // Who told it tells the others itself.
+                    let _ = self.act(action, now);
                 }
             }
         }

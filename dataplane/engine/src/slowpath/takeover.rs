@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use wire::arp::{self, ArpOperation, ArpRepr};
-use wire::ethernet::{self, EthernetRepr};
 use wire::ndp::{self, NeighbourAdvertisement};
 use wire::{EtherType, MacAddr};
 
-use super::outbox::MIN_FRAME;
+use super::outbox::frame;
 use super::{Deed, Output, Punted, SlowPath, ndp as neighbour_discovery};
 use crate::api::{Group, PortIndex, Responsibility};
 use crate::pipeline::question::Question;
@@ -199,9 +198,7 @@ fn announcements(tables: &Snapshot, shard: u16) -> Vec<Output> {
     let addresses = tables.overlays.shards.addresses(shard);
     let mut outputs = Vec::new();
     for (port, record) in (0..).map(PortIndex).zip(&tables.fixed.ports) {
-        let vteps = addresses.vteps().filter(|_| record.role.is_underlay());
-        let uplinks = addresses.uplinks().filter(|_| record.role.is_uplink());
-        for address in vteps.chain(uplinks) {
+        for address in addresses.at_ports(record.role) {
             outputs.push(Output::Link { port, frame: announcement(tables, port, shard, address) });
         }
     }
@@ -244,13 +241,6 @@ fn arp_frame(own_mac: MacAddr, to: MacAddr, arp: &ArpRepr) -> Vec<u8> {
     let mut payload = [0; arp::LEN];
     arp.emit(&mut payload);
     frame(own_mac, to, EtherType::Arp, &payload)
-}
-
-fn frame(src: MacAddr, dst: MacAddr, ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0; (ethernet::HEADER_LEN + payload.len()).max(MIN_FRAME)];
-    EthernetRepr { dst, src, ethertype }.emit(&mut frame);
-    frame[ethernet::HEADER_LEN..][..payload.len()].copy_from_slice(payload);
-    frame
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! send the frame out of a netdev. Pages are used again and come back as the receiver left them, so that the program
 //! writes anew all that may have been changed, and the fields that vary from frame to frame.
 
-use std::fs;
-use std::io;
 use std::os::fd::AsFd;
+
+use sys::netdev::CounterTable;
 
 use super::asm::{Alu, Assembler, Cond, Helper, Instruction, Label, Reg, Reg::*, Size::*};
 use super::bpf::{LiveRun, Map, MapKind};
@@ -206,20 +206,11 @@ impl LiveSource {
     /// # Errors
     /// The netdev is gone.
     pub fn dropped(&self) -> Result<u64, XdpError> {
-        // Of the calling thread: `/proc/net` would be that of the process's first thread.
-        let text = fs::read_to_string("/proc/thread-self/net/dev");
-        text.and_then(|text| {
-            transmit_drops(&text, &self.interface).ok_or_else(|| io::ErrorKind::NotFound.into())
-        })
-        .map_err(|source| XdpError::Live { interface: self.interface.clone(), source })
+        let counters = CounterTable::open().and_then(|table| table.read(&self.interface));
+        counters
+            .map(|counters| counters.transmit_drops)
+            .map_err(|source| XdpError::Live { interface: self.interface.clone(), source })
     }
-}
-
-/// The column "drop" of "Transmit" in a table such as `/proc/net/dev`.
-fn transmit_drops(table: &str, interface: &str) -> Option<u64> {
-    let line = table.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'))?;
-    // Eight columns are of reception.
-    line.split_ascii_whitespace().nth(8 + 3)?.parse().ok()
 }
 
 /// Writes the program. `R6` is the state, `R7` the start of the frame, `R8` its end, `R9` the variant.
@@ -363,16 +354,6 @@ fn write_ipv4_checksum(asm: &mut Assembler, offset: i16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn drops_are_those_of_the_netdev_itself() {
-        let table = "Inter-|   Receive                                                |  Transmit\n \
-                     face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo\n\
-                     \x20 v0x: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n\
-                     \x20  v0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n";
-        assert_eq!(transmit_drops(table, "v0"), Some(12));
-        assert_eq!(transmit_drops(table, "v"), None);
-    }
 
     #[test]
     fn what_does_not_fit_is_refused() {

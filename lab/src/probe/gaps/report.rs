@@ -74,6 +74,11 @@ impl FlowWindow {
 }
 
 impl GapReport {
+    /// From begin to end.
+    pub fn whole(&self) -> GapWindow {
+        self.since(self.schedule.start)
+    }
+
     /// From a moment, that of a fault say, to the end of the probe.
     pub fn since(&self, from: Instant) -> GapWindow {
         self.window(from, self.end)

@@ -137,7 +137,7 @@ fn finish<L: Lane>(lane: &L, frames: &mut [Frame], held: &[Held<'_>; GROUP], ver
 
 /// A port with both roles: what is VXLAN for us is from the underlay, the rest from the outer network.
 pub(super) struct Stick<'a> {
-    underlay: FromUnderlay<'a>,
+    underlay: FromUnderlay<'a, true>,
     uplink: FromUplink<'a>,
 }
 
@@ -187,7 +187,10 @@ const IPV6: u16 = 0x86dd_u16.to_be();
 /// short way forwarded. For tests and fuzzers.
 pub(crate) fn agree(context: Context<'_>, port: PortIndex, frame: &mut Frame, twin: &mut Frame) -> bool {
     match context.tables.fixed.port(port).role {
-        Role::Underlay => agree_in(context, &FromUnderlay::new(context, port), frame, twin),
+        Role::Underlay if context.tables.overlays.shards.is_empty() => {
+            agree_in(context, &FromUnderlay::<false>::new(context, port), frame, twin)
+        }
+        Role::Underlay => agree_in(context, &FromUnderlay::<true>::new(context, port), frame, twin),
         Role::Uplink => agree_in(context, &FromUplink::new(context, port), frame, twin),
         Role::Both => agree_in(context, &Stick::new(context, port), frame, twin),
     }

@@ -16,15 +16,16 @@ use crate::pipeline::{Context, Forwarded, Stop, Verdict, ecn, filter};
 use crate::tables::OverlayIndex;
 use crate::tables::flow::{FlowKey, PackedFlow};
 
-/// What comes from the underlay.
-pub(in crate::pipeline) struct FromUnderlay<'a> {
+/// What comes from the underlay. Without `SHARDS` the short way takes what was sent to the gateway's own address alone,
+/// and asks nothing about shards.
+pub(in crate::pipeline) struct FromUnderlay<'a, const SHARDS: bool> {
     context: Context<'a>,
     port: PortIndex,
     expected: Expected<'a>,
     router_mac: u64,
 }
 
-impl<'a> FromUnderlay<'a> {
+impl<'a, const SHARDS: bool> FromUnderlay<'a, SHARDS> {
     pub(in crate::pipeline) fn new(context: Context<'a>, port: PortIndex) -> Self {
         let expected = Expected::new(context.tables, port);
         Self { context, port, router_mac: mac_bits(expected.router_mac), expected }
@@ -103,7 +104,7 @@ impl<'a> FromUnderlay<'a> {
     }
 }
 
-impl Lane for FromUnderlay<'_> {
+impl<const SHARDS: bool> Lane for FromUnderlay<'_, SHARDS> {
     #[inline(always)]
     fn key(&self, frame: &[u8]) -> FlowKey {
         let Some(headers) = frame.first_chunk::<{ COMMON_V6 + ethernet::HEADER_LEN }>() else {
@@ -132,11 +133,11 @@ impl Lane for FromUnderlay<'_> {
         let bytes = self.bytes(frame);
         match ethertype(bytes)? {
             IPV4 => {
-                let outer = Outer::parse_common_v4(&self.expected, bytes)?;
+                let outer = Outer::parse_common_v4::<SHARDS>(&self.expected, bytes)?;
                 self.decapsulate(frame, outer, flow, verdict)
             }
             IPV6 => {
-                let outer = Outer::parse_common_v6(&self.expected, bytes)?;
+                let outer = Outer::parse_common_v6::<SHARDS>(&self.expected, bytes)?;
                 self.decapsulate(frame, outer, flow, verdict)
             }
             _ => None,
