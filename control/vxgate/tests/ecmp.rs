@@ -78,7 +78,7 @@ fn load(scene: &Scene) -> Vec<Flows> {
 
 /// Waits until datagrams of each flow are answered that were not yet sent.
 fn wait_answered(flows: &[Flows]) {
-    flows.iter().for_each(|flows| flows.wait_answered(ENOUGH, PATIENCE).unwrap());
+    Flows::wait_answered(flows, ENOUGH, PATIENCE).unwrap();
 }
 
 fn stop(flows: Vec<Flows>) -> Vec<FlowsReport> {

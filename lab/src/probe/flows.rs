@@ -98,14 +98,15 @@ impl Flows {
         self.answered.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
-    /// Waits until `more` datagrams of each flow were answered.
+    /// Waits until `more` datagrams of each flow of all of them were answered.
     ///
     /// # Errors
     /// [`Error::Timeout`] if that takes longer than `timeout`: how many each had is in it.
-    pub fn wait_answered(&self, more: u64, timeout: Duration) -> Result<()> {
-        let before = self.answered();
+    pub fn wait_answered(all: &[Self], more: u64, timeout: Duration) -> Result<()> {
+        let answered = || all.iter().flat_map(Self::answered).collect::<Vec<_>>();
+        let before = answered();
         wait_until("answers to all flows", timeout, || {
-            let now = self.answered();
+            let now = answered();
             let all = now.iter().zip(&before).all(|(now, before)| *now >= before + more);
             if all { Ok(()) } else { Err(format!("{before:?}, then {now:?}")) }
         })
