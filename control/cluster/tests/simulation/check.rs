@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// Where nothing has gone wrong for a while, nothing is nobody's, if there is anybody.
+    /// Where nothing has gone wrong for a while, nothing is nobody's for long, if there is anybody.
     pub(crate) fn check_gaps(&mut self) {
         let bound = self.bound();
         if self.now < self.last_fault + bound {
@@ -94,8 +94,12 @@ impl World {
         if able.is_empty() {
             return;
         }
-        let unserved: Vec<u32> =
-            (0..self.groups()).filter(|&group| !self.checks.owners(group).any(|at| self.runs(at))).collect();
+        // Who leaves and finds nobody that takes what it has lets go of it in the end, as if it died.
+        let long =
+            |group: u32| self.checks.none_since[group as usize].is_none_or(|since| since + bound <= self.now);
+        let unserved: Vec<u32> = (0..self.groups())
+            .filter(|&group| long(group) && !self.checks.owners(group).any(|at| self.runs(at)))
+            .collect();
         if !unserved.is_empty() {
             let first = unserved[0];
             self.fail(format!(

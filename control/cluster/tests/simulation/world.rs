@@ -82,6 +82,8 @@ pub(crate) struct Gateway {
     pub(crate) member: Option<Member>,
     /// Counts starts.
     pub(crate) generation: u64,
+    /// Counts how often its BFD sessions have begun.
+    begun: u64,
     pub(crate) healthy: bool,
     pub(crate) stopped: Option<u64>,
     pub(crate) admin_down: bool,
@@ -100,7 +102,7 @@ pub(crate) struct Link {
     pub(crate) cut: [bool; 2],
     pub(crate) session_cut: bool,
     told: [Heard; 2],
-    heard_generation: u64,
+    heard_begun: u64,
     /// Of the session, as this end sees it.
     pub(crate) epoch: Option<u64>,
     in_flight: u32,
@@ -178,6 +180,7 @@ impl World {
                 .map(|_| Gateway {
                     member: None,
                     generation: 0,
+                    begun: 0,
                     healthy: true,
                     stopped: None,
                     admin_down: false,
@@ -263,6 +266,7 @@ impl World {
         let time = self.time();
         let gateway = &mut self.gateways[at];
         gateway.generation += 1;
+        gateway.begun += 1;
         gateway.admin_down = false;
         gateway.woken = None;
         gateway.pacing = false;
@@ -373,12 +377,12 @@ impl World {
         }
         let up = self.reaches(at, of, segment) && self.runs(of);
         let told = self.links[at][of].told[segment];
-        let generation = self.gateways[of].generation;
-        let another = self.links[at][of].heard_generation != generation;
+        let begun = self.gateways[of].begun;
+        let another = self.links[at][of].heard_begun != begun;
         let heard = match (up, self.gateways[of].admin_down) {
             (true, true) if told != Heard::NotYet => Heard::AdminDown,
             (true, true) => Heard::NotYet,
-            // A new process begins with Down.
+            // Whoever begins anew, a new process or one that has said AdminDown, begins with Down.
             (true, false) if another && told == Heard::Up => Heard::Down,
             (true, false) => Heard::Up,
             (false, _) if told == Heard::NotYet => Heard::NotYet,
@@ -388,7 +392,7 @@ impl World {
             return;
         }
         if heard == Heard::Up {
-            self.links[at][of].heard_generation = generation;
+            self.links[at][of].heard_begun = begun;
         } else if up && heard == Heard::Down {
             // Its sessions on both ways hear that, and come up again.
             let other = 1 - segment;
@@ -510,6 +514,7 @@ impl World {
                 Output::ReleaseAll { .. } => self.release_all(at),
                 Output::AdminDown(down) => {
                     self.gateways[at].admin_down = down;
+                    self.gateways[at].begun += 1;
                     for other in (0..self.gateways.len()).filter(|&other| other != at) {
                         self.links[at][other].told = [Heard::NotYet; 2];
                         self.recheck_pair(at, other);
