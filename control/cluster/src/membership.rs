@@ -55,9 +55,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// A gateway that has just started.
+    /// A gateway that has just started. Tell it of its peers first.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let mut member = Self {
+        Self {
             groups: Responsibility::new(&settings, now),
             settings,
             peers: BTreeMap::new(),
@@ -70,11 +70,10 @@ impl Member {
             admin_down: false,
             uplink_routes: false,
             outputs: VecDeque::new(),
-            wake: None,
+            // Not before its peers are known: alone it would serve at once.
+            wake: Some(now),
             now,
-        };
-        member.settle();
-        member
+        }
     }
 
     /// What to do at once, or what is new.
@@ -132,14 +131,14 @@ impl Member {
         self.peers.iter().map(|(&id, peer)| (id, peer.presence))
     }
 
-    /// Feeds a hasher with all that the rules depend on. Times count as what is left of them, so that two states that
-    /// behave alike are alike.
+    /// Feeds a hasher with all that the rules depend on, so that two states that behave alike are alike: times count as
+    /// what is left of them, if anything depends on them still, and an incarnation as known or not.
     pub fn digest(&self, hasher: &mut impl Hasher) {
         let left = |until: Instant| until.saturating_duration_since(self.now);
         let settings = &self.settings;
         self.groups.digest(self.now, hasher);
         (&self.health, self.reflectors, self.stage, self.unfit).hash(hasher);
-        (self.admin_down, self.uplink_routes, settings.incarnation, settings.weight).hash(hasher);
+        (self.admin_down, self.uplink_routes, settings.weight, self.wake.map(left)).hash(hasher);
         match self.stage {
             Stage::Joining => left(self.stage_time + settings.join_wait).hash(hasher),
             Stage::Leaving => left(self.stage_time).hash(hasher),
@@ -148,13 +147,16 @@ impl Member {
         self.duplicate.map(|(until, other)| (left(until), other)).hash(hasher);
         for (id, peer) in &self.peers {
             (id, peer.configured, peer.discovered, peer.weight, peer.heard, peer.connected).hash(hasher);
-            (peer.refused, peer.incarnation, peer.restarted, &peer.report).hash(hasher);
+            (peer.refused, peer.incarnation.is_some(), peer.restarted, &peer.report).hash(hasher);
             // Not the number of its next message.
             let out = &peer.out;
             (out.serves, out.told_all, out.in_flight, out.report, out.applied.is_some(), out.duplicate)
                 .hash(hasher);
-            left(peer.known_since + settings.join_wait).hash(hasher);
-            peer.alive_since.map(|since| left(since + settings.session_wait)).hash(hasher);
+            let joining = self.stage == Stage::Joining;
+            let unheard = peer.known_since.max(self.stage_time) + settings.join_wait;
+            joining.then(|| left(unheard)).hash(hasher);
+            let silent = peer.report.is_none() || !peer.bindings_complete;
+            peer.alive_since.map(|since| silent.then(|| left(since + settings.session_wait))).hash(hasher);
             (peer.bindings_complete, peer.presence).hash(hasher);
         }
     }

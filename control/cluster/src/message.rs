@@ -97,8 +97,8 @@ pub struct Serves {
     pub words: Vec<u64>,
     /// Which of those served have moved too often to move again by preference. Empty: none; otherwise as long as `words`.
     pub held: Vec<u64>,
-    /// Which the sender has announced since the receiver applied the last word of it, though it may serve them no more: who
-    /// believed the receiver believes it now. In the form of `held`.
+    /// Which the sender, or one that is gone, has announced since the receiver applied the last word of it, though it may serve
+    /// them no more: who believed the receiver believes that one now. In the form of `held`.
     pub announced: Vec<u64>,
 }
 

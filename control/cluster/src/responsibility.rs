@@ -236,9 +236,24 @@ impl Responsibility {
     pub(crate) fn forget(&mut self, peer: GatewayId) {
         let said = |claims: &&mut Claims| claims.serves.len() + claims.held.len() > 0;
         if let Some(claims) = self.peers.get_mut(&peer).filter(said) {
+            let served: Vec<u32> = claims.serves.iter().collect();
             claims.serves.clear();
             claims.held.clear();
+            served.into_iter().for_each(|group| self.pass_on(peer, group));
             self.review.mark_all();
+        }
+    }
+
+    /// One that served a group is gone, and was the last to take it: neighbours believe it. Others that serve the group too
+    /// may not have seen it: they hear of it from us.
+    fn pass_on(&mut self, gone: GatewayId, group: u32) {
+        if !self.is_floating() || self.last_owner[group as usize] != Some(gone) {
+            return;
+        }
+        let mut others = self.peers.values_mut().filter(|claims| claims.serves.contains(group)).peekable();
+        if others.peek().is_some() {
+            others.for_each(|claims| _ = claims.untold.insert(group));
+            self.change(group);
         }
     }
 
@@ -254,7 +269,11 @@ impl Responsibility {
         for (offset, &word) in serves.words.iter().enumerate() {
             let place = serves.place as usize + offset;
             let changed = claims.serves.replace_word(place, word);
+            let gone = matches!(claims.presence, Presence::Unhealthy | Presence::Leaving | Presence::Dead);
             for group in numbers(place, changed) {
+                if gone && !claims.serves.contains(group) {
+                    self.pass_on(peer, group);
+                }
                 if claims.serves.contains(group) {
                     self.note_owner(group, peer, now);
                     if self.owned.contains(group) {
@@ -418,11 +437,13 @@ impl Responsibility {
     pub(crate) fn digest(&self, now: Instant, hasher: &mut impl std::hash::Hasher) {
         use std::hash::Hash;
         (&self.winners, &self.owned, &self.contested, &self.held).hash(hasher);
-        // Without a limit, who had a group before is told and nothing else.
-        self.limit.map(|_| &self.last_owner).hash(hasher);
+        self.last_owner.hash(hasher);
         (&self.sequences, self.review.due(), &self.came, self.recompute).hash(hasher);
-        for (&group, until) in self.orphans.iter().chain(&self.kept) {
-            (group, until.saturating_duration_since(now)).hash(hasher);
+        for timers in [&self.orphans, &self.kept] {
+            timers.len().hash(hasher);
+            for (group, until) in timers {
+                (group, until.saturating_duration_since(now)).hash(hasher);
+            }
         }
         for (id, claims) in &self.peers {
             (id, &claims.serves, &claims.held, claims.alive, claims.connected, claims.presence).hash(hasher);

@@ -662,3 +662,35 @@ fn two_that_lost_sight_of_each_other_heal() {
     cluster.pass(Duration::from_secs(600));
     assert_eq!(cluster.moved(), []);
 }
+
+#[test]
+fn what_the_dead_one_took_last_is_announced_again() {
+    let mut cluster = Cluster::new(3, floating());
+    let before: Vec<Group> = (0..60).map(Group).filter(|&group| cluster.members[0].owns(group)).collect();
+    cluster.hear(0, 1, Heard::Down);
+    cluster.talk();
+    let both: Vec<Group> = before.into_iter().filter(|&group| cluster.members[1].owns(group)).collect();
+    assert!(!both.is_empty(), "the second one took what the first one goes on to serve");
+    cluster.moved();
+    // The first one knows it as dead already. The third one has heard what it took.
+    cluster.hear_one(2, 1, Heard::Down);
+    cluster.talk();
+    let again =
+        |(at, next): (usize, Move)| ((at, next.action) == (0, Action::AnnounceAgain)).then_some(next.group);
+    let again: Vec<Group> = cluster.moved().into_iter().filter_map(again).collect();
+    assert!(both.iter().all(|group| again.contains(group)), "{both:?} {again:?}");
+}
+
+#[test]
+fn who_starts_serves_nothing_before_its_peers_are_known() {
+    let now = Instant::now();
+    let mut settings = Settings::new(id(0), 1, floating());
+    settings.reflectors = false;
+    let mut member = Member::new(settings.clone(), now);
+    member.configure(id(1), true, now);
+    assert_eq!((member.stage(), member.poll_move(now)), (Stage::Joining, None));
+    let mut alone = Member::new(settings, now);
+    assert_eq!(alone.deadline(), Some(now));
+    alone.handle_timeout(now);
+    assert_eq!(alone.stage(), Stage::Serving);
+}

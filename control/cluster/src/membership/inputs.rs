@@ -93,6 +93,8 @@ impl Member {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.incarnation != Some(incarnation) {
             peer.restarted = peer.incarnation.replace(incarnation).is_some();
+            // What it is waited for begins anew with it.
+            peer.alive_since = None;
             peer.forget();
             self.groups.forget(id);
         }
