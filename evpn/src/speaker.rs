@@ -205,7 +205,11 @@ impl Speaker {
 
     /// Bytes came. At most some 64 KB at a time keep what is to be polled small.
     pub fn received(&mut self, peer: PeerId, connection: ConnectionId, bytes: &[u8], now: Instant) {
-        self.session(peer).received(connection, bytes, now);
+        self.session(peer).received(connection, bytes);
+        // Each message by itself: what it was made into is gone, and its memory used again, before the next is read.
+        while self.session(peer).step(connection, now) {
+            self.follow(peer, now);
+        }
         self.follow(peer, now);
     }
 
@@ -386,8 +390,6 @@ impl Speaker {
         } else {
             return false;
         }
-        // What else the peer said meanwhile does not count.
-        self.session(id).discard_parts();
         true
     }
 

@@ -79,7 +79,7 @@ impl Test {
         let (peer, connection) = speaker.accept(address, now).ok_or("the peer was refused")?;
         let mut test = Self { tables: None, speaker, peer, connection, now };
         // OPEN: version 4, AS 65000, hold time 90, identifier 10.0.0.2, capabilities EVPN and four-octet AS.
-        let mut open = header(43, 1);
+        let mut open = header(43, 1).to_vec();
         open.extend([4, 0xfd, 0xe8, 0, 90, 10, 0, 0, 2, 14, 2, 12]);
         open.extend([1, 4, 0, 25, 0, 70, 65, 4, 0, 0, 0xfd, 0xe8]);
         test.receive(&open);
@@ -130,10 +130,10 @@ impl Test {
     }
 }
 
-fn header(length: u16, kind: u8) -> Vec<u8> {
-    let mut header = vec![0xff; 16];
-    header.extend(length.to_be_bytes());
-    header.push(kind);
+fn header(length: u16, kind: u8) -> [u8; 19] {
+    let mut header = [0xff; 19];
+    header[16..18].copy_from_slice(&length.to_be_bytes());
+    header[18] = kind;
     header
 }
 
