@@ -92,16 +92,6 @@ fn shards_have_one_owner_whoever_dies() {
     let all: Vec<u8> = (1..=GATEWAYS).collect();
     let before = wait_even(&cluster, &all);
 
-    // The router sends by the shards' addresses, whoever has them.
-    let rows = cluster.gateways[0].gateway.show("assignments").unwrap();
-    let mut routes = String::new();
-    for station in &cluster.stations {
-        let uplink = &rows[shard(station)]["uplink"];
-        let [v4, v6] = [0, 1].map(|n| uplink[n].as_str().unwrap());
-        routes +=
-            &format!("route add {} via {v4}\nroute add {} via {v6}\n", station.site.v4, station.site.v6);
-    }
-    cluster.topology.router.ip(&routes).unwrap();
     cluster.wait_open(PATIENCE).unwrap();
 
     // Killed: the others have its shards, and nothing else moves.

@@ -8,6 +8,7 @@ mod keys;
 mod runner;
 mod session;
 mod tell;
+mod uplink;
 mod views;
 mod watch;
 
@@ -35,6 +36,8 @@ use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls}
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
 use runner::{Parts, Runner};
+pub(crate) use uplink::Uplink;
+use uplink::{Listener, Publisher};
 use views::View;
 pub(crate) use views::{AssignmentRow, GatewayRow};
 use watch::Ways;
@@ -144,6 +147,7 @@ impl Ready {
             let ways = Ways::of(&settings);
             let inbox = ways.inbox();
             let (ask, asked) = std_mpsc::channel();
+            let (publisher, uplink) = Publisher::new(rules.mode.groups());
             let runner = Runner::new(Parts {
                 settings: rules,
                 peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
@@ -154,6 +158,7 @@ impl Ready {
                 holder: bfd.map(Bfd::holder),
                 told,
                 asked,
+                uplink: publisher,
                 detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
             });
             let (ended, end) = oneshot::channel();
@@ -163,7 +168,7 @@ impl Ready {
                 let _ = ended.send(());
             };
             thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
-            Ok::<_, ClusterError>(Floating { inbox, ways, ask, end })
+            Ok::<_, ClusterError>(Floating { inbox, ways, ask, end, uplink })
         });
         let floating = floating.transpose()?;
         let inbox = floating.as_ref().map(|floating| Arc::clone(&floating.inbox));
@@ -197,6 +202,7 @@ struct Floating {
     ways: Ways,
     ask: std_mpsc::Sender<oneshot::Sender<View>>,
     end: oneshot::Receiver<()>,
+    uplink: Listener,
 }
 
 impl Cluster {
@@ -225,6 +231,11 @@ impl Cluster {
     /// Where the rules are told of what control hears.
     pub(crate) fn inbox(&self) -> Option<&Inbox> {
         self.floating.as_ref().map(|floating| &*floating.inbox)
+    }
+
+    /// What BGP is to know of it; `None` but in mode `floating`.
+    pub(crate) fn uplink(&self) -> Option<Listener> {
+        self.floating.as_ref().map(|floating| floating.uplink.clone())
     }
 
     /// Keeps BFD sessions with the other gateways; for ever.

@@ -5,7 +5,8 @@
 //!  BFD's thread ──── standing ─▶┐                          ┌─▶ engine: whose shards are ours
 //!  sessions ──────── messages ─▶│ inbox ─▶ Member ─ turn ──┼─▶ sessions: messages
 //!  BGP ─────────── reflectors ─▶│                          ├─▶ BFD: AdminDown, or no longer
-//!  the engine's workers, ports ▶┘                          └─▶ events, `vxgate show`
+//!  the engine's workers, ports ▶┘                          ├─▶ BGP: routes on the uplink
+//!                                                          └─▶ events, `vxgate show`
 //! ```
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -27,6 +28,7 @@ use super::health::Watch;
 use super::inbox::Inbox;
 use super::session::{self, Handle, SendError, Why};
 use super::tell;
+use super::uplink::Publisher;
 use super::views::View;
 use crate::bfd::Holder;
 use crate::events::EventRow;
@@ -57,6 +59,8 @@ pub(super) struct Parts {
     pub(super) told: mpsc::Sender<EventRow>,
     /// Who wants to know how it is.
     pub(super) asked: std_mpsc::Receiver<oneshot::Sender<View>>,
+    /// BGP listens to it.
+    pub(super) uplink: Publisher,
     /// How long a peer takes to find a gateway dead.
     pub(super) detection: Duration,
 }
@@ -146,6 +150,7 @@ impl Runner {
         self.carry_moves();
         self.act();
         self.send();
+        self.parts.uplink.publish(&self.member);
         self.tell();
         self.show();
     }
@@ -231,8 +236,7 @@ impl Runner {
                     // After it each session is one that was not up yet.
                     self.heard.clear();
                 }
-                // Ingress is by the shards' addresses alone, which are the same from all gateways.
-                Output::UplinkRoutes(_) => {}
+                Output::UplinkRoutes(routes) => self.parts.uplink.set_routes(routes),
                 Output::CloseSession(peer) => self.parts.handle.close(peer.value()),
                 Output::Left => self.left = true,
                 Output::Event(event) => self.note(&event),
@@ -261,6 +265,7 @@ impl Runner {
                 return;
             }
             self.parts.engine.update(Update::Responsibility(changes));
+            self.parts.uplink.note_moves();
         }
     }
 
