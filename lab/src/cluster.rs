@@ -9,6 +9,7 @@
 //! Reflector, endpoint and router run FRR: EVPN on the underlay, unicast of both families on the uplink. The router knows
 //! no way into the overlays but what it is told by BGP, or [by hand](Cluster::route_blocks_by).
 
+mod assignments;
 mod config;
 mod daemons;
 mod gateway;

@@ -63,12 +63,14 @@ impl Site {
         }
     }
 
-    pub(crate) fn mac(&self) -> MacAddr {
+    /// MAC address of its station.
+    pub fn mac(&self) -> MacAddr {
         let [_, a, b, c] = self.vni.value().to_be_bytes();
         MacAddr([0x02, 0, 1, a, b, c])
     }
 
-    pub(crate) fn station_addresses(&self) -> [IpNet; 2] {
+    /// Addresses of its station, with the subnets' prefix lengths.
+    pub fn station_addresses(&self) -> [IpNet; 2] {
         let net = |family, len| IpNet::new_assert(self.address(family, Scene::STATION), len);
         [net(Family::V4, self.v4.prefix_len()), net(Family::V6, self.v6.prefix_len())]
     }

@@ -6,12 +6,12 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::cluster::assign::ShardCount;
-use lab::{Cluster, ClusterOptions, Failure, Family, GapProbe, GapWindow, wait_until};
+use lab::{Cluster, ClusterOptions, Failure, Family, GapProbe, GapWindow, Station};
 use serde_json::Value;
 
 use crate::Error;
 
-const GATEWAYS: u8 = 3;
+const ALL: [u8; 3] = [1, 2, 3];
 /// Those of the configuration by default.
 const SHARDS: u16 = 256;
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -49,25 +49,32 @@ pub(super) struct Trial {
 
 impl Stage {
     pub(super) fn new(vxgate: &Path, overlays: u32) -> Result<Self, Error> {
-        let options =
-            ClusterOptions { gateways: GATEWAYS, overlays, ingress: false, ..ClusterOptions::default() };
+        let options = ClusterOptions {
+            gateways: ALL.len() as u8,
+            overlays,
+            ingress: false,
+            ..ClusterOptions::default()
+        };
         let mut cluster = Cluster::build(vxgate, options)?;
         let begin = Instant::now();
-        for number in 1..=GATEWAYS {
+        for number in ALL {
             let keys = format!("mode = \"floating\"\n\n{}", Cluster::floating());
             let membership = cluster.membership(number, Family::V4, &keys);
             cluster.start(number, "", &membership)?;
         }
         let mut stage =
             Self { vxgate: vxgate.into(), cluster, victim: 1, victims: Vec::new(), opened: Duration::ZERO };
-        (1..=GATEWAYS).try_for_each(|number| stage.go_first(number))?;
-        let owners = stage.wait_even(OPENING)?;
-        stage.route()?;
+        ALL.into_iter().try_for_each(|number| stage.go_first(number))?;
+        let count = ShardCount::new(SHARDS)?;
+        let owners = stage.cluster.wait_even(&ALL, OPENING)?;
+        let overlays = stage.cluster.stations.iter().map(|station| &station.site);
+        stage.cluster.route_shards(overlays, |vni| count.shard_of(vni))?;
         stage.cluster.wait_open(OPENING)?;
-        let probed = stage.shards()?.into_iter().map(|shard| owners[shard]).collect::<Vec<_>>();
+        let owner = |station: &Station| owners[usize::from(count.shard_of(station.site.vni.value()))];
+        let probed = stage.cluster.stations.iter().map(owner).collect::<Vec<_>>();
         // The one that serves most of what is probed.
         let served = |number: &u8| probed.iter().filter(|owner| *owner == number).count();
-        stage.victim = (1..=GATEWAYS).max_by_key(served).ok_or("no gateway")?;
+        stage.victim = ALL.into_iter().max_by_key(served).ok_or("no gateway")?;
         stage.victims = probed.iter().map(|&owner| owner == stage.victim).collect();
         stage.opened = begin.elapsed();
         Ok(stage)
@@ -111,7 +118,7 @@ impl Stage {
         if failure == Failure::Killed {
             self.go_first(self.victim)?;
         }
-        self.wait_even(PATIENCE)?;
+        self.cluster.wait_even(&ALL, PATIENCE)?;
         probe.wait_flowing(ENOUGH, PATIENCE)?;
         let report = probe.stop()?;
         Ok(Trial { window: report.window(begin, end), back: report.since(end), known })
@@ -134,51 +141,6 @@ impl Stage {
             }
         }
         Ok(())
-    }
-
-    fn shards(&self) -> Result<Vec<usize>, Error> {
-        let count = ShardCount::new(SHARDS)?;
-        let shard = |station: &lab::Station| count.shard_of(station.site.vni.value()).into();
-        Ok(self.cluster.stations.iter().map(shard).collect())
-    }
-
-    /// Has the router send what is for a probed overlay to its shard's address, whoever has it.
-    fn route(&self) -> Result<(), Error> {
-        let rows = self.cluster.gateways[0].gateway.show("assignments")?;
-        let mut routes = String::new();
-        for (station, shard) in self.cluster.stations.iter().zip(self.shards()?) {
-            let site = &station.site;
-            let address = |n: usize| rows[shard]["uplink"][n].as_str().ok_or("a shard without address");
-            routes += &format!("route add {} via {}\n", site.v4, address(0)?);
-            routes += &format!("route add {} via {}\n", site.v6, address(1)?);
-        }
-        Ok(self.cluster.topology.router.ip(&routes)?)
-    }
-
-    /// Waits until each shard has one owner on whom all agree, and all have equally many: the owners.
-    fn wait_even(&self, patience: Duration) -> Result<Vec<u8>, Error> {
-        Ok(wait_until("shards to be even", patience, || {
-            let views = self.cluster.gateways.iter().map(|member| {
-                let rows = member.gateway.show("assignments").map_err(|error| error.to_string())?;
-                let rows = rows.as_array().ok_or("no rows")?;
-                Ok(rows.iter().map(|row| (row["own"] == true, row["owner"].as_u64())).collect())
-            });
-            let views: Vec<Vec<(bool, Option<u64>)>> = views.collect::<Result<_, String>>()?;
-            let shards = 0..usize::from(SHARDS);
-            let owners = shards.map(|shard| {
-                let mut own = (1..=GATEWAYS).zip(&views).filter(|(_, view)| view[shard].0);
-                let (Some((owner, _)), None) = (own.next(), own.next()) else { return 0 };
-                let agreed = views.iter().all(|view| view[shard].1 == Some(owner.into()));
-                if agreed { owner } else { 0 }
-            });
-            let owners: Vec<u8> = owners.collect();
-            let counts = (0..=GATEWAYS).map(|number| owners.iter().filter(|owner| **owner == number).count());
-            let counts: Vec<usize> = counts.collect();
-            let quota = usize::from(SHARDS / u16::from(GATEWAYS));
-            let is_even =
-                counts[0] == 0 && counts[1..].iter().all(|count| (quota..=quota + 1).contains(count));
-            if is_even { Ok(owners) } else { Err(format!("nobody's, and of each: {counts:?}")) }
-        })?)
     }
 
     /// Milliseconds from the fault, at `wall`, until each survivor has said that the victim is another than it was, and that

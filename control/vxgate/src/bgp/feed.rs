@@ -51,6 +51,7 @@ pub(super) async fn run(
             break;
         }
         let mut announcements = Vec::with_capacity(batch.len());
+        let mut happened = false;
         for told in batch.drain(..) {
             match told {
                 Told::Change(change) => {
@@ -60,20 +61,21 @@ pub(super) async fn run(
                 Told::Event(Event::Rejected { reason: Rejection::OwnVtep, .. }) if of_cluster.is_some() => {}
                 Told::Event(event) => {
                     reflectors.hear(&event, Instant::now());
-                    if let Some(rules) = rules {
-                        rules.set_reflectors(reflectors.state(Instant::now()));
-                    }
+                    happened = true;
                     events.tell(event);
                 }
             }
         }
-        if announcements.is_empty() {
-            continue;
+        if !announcements.is_empty() {
+            // Never closed.
+            let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+            engine.update(Update::Announced(announcements));
+            engine.after_updates(move || drop(permit));
         }
-        // Never closed.
-        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
-        engine.update(Update::Announced(announcements));
-        engine.after_updates(move || drop(permit));
+        // Who hears that all is told finds it in the engine.
+        if let Some(rules) = rules.filter(|_| happened) {
+            rules.set_reflectors(reflectors.state(Instant::now()));
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use engine::{Engine, Group as Shards, Responsibility, Update};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
+use super::bindings::Complete;
 use super::health::Watch;
 use super::inbox::Inbox;
 use super::session::{self, Handle, SendError, Why};
@@ -52,6 +53,8 @@ pub(super) struct Parts {
     pub(super) peers: Vec<assign::Member>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sessions: mpsc::Receiver<session::Event>,
+    /// Whose bindings are here.
+    pub(super) bindings: Arc<Complete>,
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
     pub(super) holder: Option<Holder>,
@@ -73,6 +76,7 @@ pub(super) struct Runner {
     health: Watch,
     /// What the member was told last.
     heard: HashMap<(GatewayId, Segment), Heard>,
+    complete: HashMap<GatewayId, u64>,
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
@@ -98,6 +102,7 @@ impl Runner {
             shards: parts.settings.mode.groups(),
             health: Watch::new(parts.detection),
             heard: HashMap::new(),
+            complete: HashMap::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
@@ -166,6 +171,11 @@ impl Runner {
         while let Ok(event) = self.parts.sessions.try_recv() {
             self.hear_session(event, now);
         }
+        for (peer, incarnation) in self.parts.bindings.all() {
+            if self.complete.insert(peer, incarnation) != Some(incarnation) {
+                self.member.bindings_complete(peer, incarnation, now);
+            }
+        }
         let reflectors = self.parts.inbox.reflectors();
         if reflectors != self.reflectors {
             self.reflectors = reflectors;
@@ -188,9 +198,8 @@ impl Runner {
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
                 match self.member.admit(id, hello.incarnation, now) {
                     Ok(()) => {
+                        self.complete.remove(&id);
                         self.member.session_up(id, hello.incarnation, weight, now);
-                        // Bindings are not exchanged yet: nothing is to be waited for.
-                        self.member.bindings_complete(id, now);
                     }
                     Err(_) => self.parts.handle.close(peer),
                 }

@@ -1,78 +1,12 @@
-//! Three gateways in mode `floating`, with FRR as endpoint, reflector and router around them. Needs root.
+//! Each fault of a gateway alone: who has its shards then, and that nobody is left alone.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use cluster::assign::ShardCount;
-use lab::{Cluster, ClusterOptions, Failure, Family, Station, wait_until};
+use lab::{Cluster, ClusterOptions, Failure, Family};
 use serde_json::Value;
 
-/// How long anything may take on a machine that others use too.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
-const SHARDS: u16 = 64;
-const GATEWAYS: u8 = 3;
-
-/// Slow BFD: here it is not about time, and the machine may be busy.
-fn tables() -> String {
-    format!(
-        "mode = \"floating\"\n\n[cluster.floating]\nshards = {SHARDS}\nvtep = {:?}\nuplink = {:?}\n\n\
-         [cluster.bfd]\ninterval = 200\nmultiplier = 5\n",
-        Cluster::SHARD_VTEPS,
-        Cluster::SHARD_UPLINKS,
-    )
-}
-
-fn shard(station: &Station) -> usize {
-    ShardCount::new(SHARDS).unwrap().shard_of(station.site.vni.value()).into()
-}
-
-/// Which gateway says that it serves each shard; all that run must agree, and each shard have one.
-fn owners(cluster: &Cluster, running: &[u8]) -> Result<Vec<u8>, String> {
-    let mut owners = vec![0; SHARDS.into()];
-    let mut views = Vec::new();
-    for &number in running {
-        let rows = cluster.gateways[usize::from(number) - 1].gateway.show("assignments").unwrap();
-        let rows = rows.as_array().unwrap();
-        assert_eq!(rows.len(), usize::from(SHARDS));
-        for (row, owner) in rows.iter().zip(&mut owners) {
-            if row["own"] == true {
-                if *owner != 0 {
-                    return Err(format!("shard {} has two: {owner} and {number}", row["shard"]));
-                }
-                *owner = number;
-            }
-        }
-        views.push(rows.iter().map(|row| row["owner"].as_u64().unwrap_or(0) as u8).collect::<Vec<_>>());
-    }
-    if owners.contains(&0) || views.iter().any(|view| *view != owners) {
-        return Err(format!("not agreed: {owners:?}, seen as {views:?}"));
-    }
-    Ok(owners)
-}
-
-/// Waits until each shard has one owner of these gateways, and they have equally many: the owners.
-fn wait_even(cluster: &Cluster, running: &[u8]) -> Vec<u8> {
-    let outcome = wait_until(&format!("shards to be even among {running:?}"), PATIENCE, || {
-        let owners = owners(cluster, running)?;
-        let mut counts: BTreeMap<u8, usize> = running.iter().map(|&number| (number, 0)).collect();
-        owners.iter().for_each(|owner| *counts.entry(*owner).or_default() += 1);
-        let quota = usize::from(SHARDS) / running.len();
-        match counts.len() == running.len()
-            && counts.values().all(|count| (quota..=quota + 1).contains(count))
-        {
-            true => Ok(owners),
-            false => Err(format!("{counts:?}")),
-        }
-    });
-    outcome.unwrap_or_else(|error| {
-        let logs = cluster.gateways.iter().map(|member| member.gateway.log()).collect::<Vec<_>>();
-        panic!("{error}\n{}", logs.join("\n\n"))
-    })
-}
+use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
 
 fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
     let socket = cluster.gateways[usize::from(number) - 1].gateway.socket();
@@ -86,7 +20,7 @@ fn shards_have_one_owner_whoever_dies() {
     let options = ClusterOptions { gateways: GATEWAYS, probed: 3, ..ClusterOptions::default() };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
     for number in 1..=GATEWAYS {
-        let membership = cluster.membership(number, Family::V4, &tables());
+        let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
         cluster.start(number, "", &membership).unwrap();
     }
     let all: Vec<u8> = (1..=GATEWAYS).collect();
@@ -95,7 +29,7 @@ fn shards_have_one_owner_whoever_dies() {
     cluster.wait_open(PATIENCE).unwrap();
 
     // Killed: the others have its shards, and nothing else moves.
-    let victim = before[shard(&cluster.stations[0])];
+    let victim = before[usize::from(shard_of(cluster.stations[0].site.vni.value()))];
     let rest: Vec<u8> = all.iter().copied().filter(|&number| number != victim).collect();
     cluster.gateway(victim).fail(Failure::Killed).unwrap();
     let during = wait_even(&cluster, &rest);

@@ -1,0 +1,154 @@
+//! An underlay of IPv6 alone: GoBGP as reflector, and an endpoint of the kernel's that has never heard of BGP and sends each
+//! overlay's packets to the IPv6 VTEP address of its shard, by hand.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use lab::{
+    Attach, Cluster, ClusterOptions, Endpoint, Failure, Family, GoBgp, Overlay, Ping, ROUTER_MAC, Scene,
+    Site, Station, Topology, wait_until,
+};
+
+use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
+
+/// Beside those that [`Cluster`] uses.
+const REFLECTOR: u8 = 120;
+const ENDPOINT: u8 = 121;
+const OVERLAYS: u16 = 6;
+
+fn underlay(family: Family, number: u8) -> IpAddr {
+    Topology::UNDERLAY.address(family, number)
+}
+
+/// Gateways are its clients, and it tells them of the endpoint.
+fn reflector(cluster: &Cluster) -> GoBgp {
+    let attach = Attach { addresses: Topology::UNDERLAY.addresses(REFLECTOR), ..Attach::default() };
+    let host = cluster.topology.underlay.host(&cluster.topology.lab, "gobgp", attach, &[]).unwrap();
+    let id = underlay(Family::V4, REFLECTOR);
+    let mut config = format!("[global.config]\n as = {}\n router-id = \"{id}\"\n\n", Cluster::ASN);
+    for number in 1..=GATEWAYS {
+        config += &format!(
+            "[[neighbors]]\n [neighbors.config]\n  neighbor-address = \"{}\"\n  peer-as = {}\n \
+             [neighbors.transport.config]\n  passive-mode = true\n \
+             [neighbors.route-reflector.config]\n  route-reflector-client = true\n  \
+             route-reflector-cluster-id = \"{id}\"\n \
+             [[neighbors.afi-safis]]\n  [neighbors.afi-safis.config]\n   afi-safi-name = \"l2vpn-evpn\"\n",
+            underlay(Family::V6, number),
+            Cluster::ASN,
+        );
+    }
+    GoBgp::start(&host.namespace, &config).unwrap()
+}
+
+/// A gateway without any IPv4 address on the underlay, whose one peer for EVPN is GoBGP, over IPv6.
+fn start(cluster: &mut Cluster, number: u8) {
+    let address = underlay(Family::V4, number);
+    let membership = cluster.membership(number, Family::V6, &tables(&Cluster::SHARD_VTEPS[1..]));
+    // GoBGP 3 takes routes with communities of RFC 9047 for withdrawn.
+    let peer = format!(
+        "address = \"{}\"\nannounce-ipv6-vtep = true\nannounce-router-flag = false\n",
+        underlay(Family::V6, REFLECTOR)
+    );
+    let config = cluster.config(number, "", &membership);
+    let mut config =
+        config.replace(&format!("address = \"{}\"\n", underlay(Family::V4, Cluster::REFLECTOR)), &peer);
+    // BFD over IPv4 has no way there.
+    for other in 1..=GATEWAYS {
+        config =
+            config.replace(&format!("underlay = [\"{}\", ", underlay(Family::V4, other)), "underlay = [");
+    }
+    let member = cluster.gateway(number);
+    member.namespace.ip(&format!("address del {address}/24 dev underlay0")).unwrap();
+    member.gateway.configure(&config).unwrap();
+    member.gateway.start().unwrap();
+}
+
+/// Stations in overlays that are in different shards, behind the kernel's VXLAN over IPv6.
+fn stations(cluster: &Cluster, endpoint: &Endpoint, reflector: &GoBgp) -> Vec<Station> {
+    // In the subnet of the shards' addresses.
+    let device = &endpoint.nic.interface;
+    endpoint.namespace.ip(&format!("address add 2001:db8:0:8::fe/64 dev {device} nodad")).unwrap();
+    let rows = cluster.gateways[0].gateway.show("assignments").unwrap();
+    let station = |index: u16| {
+        let site = Site::of_block(index);
+        let shard = usize::from(shard_of(site.vni.value()));
+        let [gateway] = &rows[shard]["vtep"].as_array().unwrap()[..] else { panic!("{rows}") };
+        let overlay = Overlay {
+            vni: site.vni,
+            gateway: gateway.as_str().unwrap().parse().unwrap(),
+            router_mac: ROUTER_MAC,
+            routers: site.routers().to_vec(),
+            remotes: Vec::new(),
+        };
+        let link = endpoint.join(&overlay).unwrap();
+        let host = link.station(
+            &cluster.topology.lab,
+            &format!("six{index}"),
+            site.mac(),
+            &site.station_addresses(),
+        );
+        let (vni, vtep) = (site.vni, endpoint.vtep);
+        let rest = format!("rd 9:{vni} rt {}:{vni} encap vxlan", Cluster::ASN);
+        for route in [
+            format!(
+                "macadv {} {} etag 0 label {vni} {rest}",
+                site.mac(),
+                site.address(Family::V6, Scene::STATION)
+            ),
+            format!("multicast {vtep} etag 0 {rest} pmsi ingress-repl {vni} {vtep}"),
+        ] {
+            reflector.run(&format!("global rib -a evpn add {route} nexthop {vtep}")).unwrap();
+        }
+        Station { site, host: host.unwrap() }
+    };
+    (0..OVERLAYS).map(station).collect()
+}
+
+fn wait_open(cluster: &Cluster, stations: &[Station]) {
+    for station in stations {
+        for family in Family::BOTH {
+            let (inside, outside) = (&station.host.namespace, &cluster.outer.namespace);
+            for (from, to) in [(inside, cluster.outer_address(family)), (outside, station.address(family))] {
+                wait_until(&format!("overlay {}, {family:?}, to {to}", station.site.vni), PATIENCE, || {
+                    let report = Ping::to(to).count(1).run(from).unwrap();
+                    if report.is_complete() { Ok(()) } else { Err(format!("{report:?}")) }
+                })
+                .unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_with_static_entries_is_served_whoever_dies() {
+    let options = ClusterOptions {
+        gateways: GATEWAYS,
+        overlays: OVERLAYS.into(),
+        probed: 0,
+        ..ClusterOptions::default()
+    };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let reflector = reflector(&cluster);
+    let endpoint = cluster.topology.endpoint("six", ENDPOINT, Family::V6).unwrap();
+    (1..=GATEWAYS).for_each(|number| start(&mut cluster, number));
+    let all: Vec<u8> = (1..=GATEWAYS).collect();
+    let before = wait_even(&cluster, &all);
+    let stations = stations(&cluster, &endpoint, &reflector);
+    cluster.route_shards(stations.iter().map(|station| &station.site), shard_of).unwrap();
+    wait_open(&cluster, &stations);
+
+    let victim = before[usize::from(shard_of(stations[0].site.vni.value()))];
+    let rest: Vec<u8> = all.iter().copied().filter(|&number| number != victim).collect();
+    for failure in [Failure::Killed, Failure::UnderlayDown] {
+        cluster.gateway(victim).fail(failure).unwrap();
+        wait_even(&cluster, &rest);
+        wait_open(&cluster, &stations);
+        cluster.gateway(victim).mend().unwrap();
+        assert_eq!(wait_even(&cluster, &all), before);
+        wait_open(&cluster, &stations);
+    }
+    let rows = cluster.gateways[0].gateway.show("stations").unwrap();
+    let rows = rows.as_array().unwrap();
+    let is_there = |row: &serde_json::Value| row["endpoint"] == endpoint.vtep.to_string();
+    assert!(rows.len() == usize::from(OVERLAYS) && rows.iter().all(is_there), "{rows:?}");
+}
