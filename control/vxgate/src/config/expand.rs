@@ -60,7 +60,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     validate::ports(&ports)?;
 
-    let own_mac = file.cluster.as_ref().and_then(|cluster| cluster.get_ref().own_mac());
+    let own_mac = file.cluster.as_ref().map(|cluster| cluster.get_ref().own_mac());
     let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0, own_mac };
     let mut policies = Policies::new(context, file.defaults)?;
     let mut groups = Vec::new();
@@ -138,9 +138,8 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         directory: path.parent(),
     };
     settings.cluster = cluster::expand(file.cluster, &context)?;
-    let number = settings.cluster.as_ref().map(|cluster| cluster.number);
-    let context = bgp::Context { own: &vteps, cluster: number, directory: path.parent(), lines };
-    settings.bgp = bgp::expand(file.bgp, targets, (&settings.overlays, &settings.groups), &context)?;
+    let context = bgp::Context { own: &vteps, settings: &settings, directory: path.parent(), lines };
+    settings.bgp = bgp::expand(file.bgp, targets, &context)?;
     Ok(settings)
 }
 
