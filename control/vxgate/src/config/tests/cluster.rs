@@ -133,6 +133,21 @@ fn gateways_have_macs_of_their_own() {
 }
 
 #[test]
+fn how_often_an_overlay_may_move() {
+    let alone = CLUSTER[..CLUSTER.find("[cluster.floating]").unwrap()].replace("floating", "announce");
+    let of = |keys: &str| {
+        let text = format!("{GOOD}{}", alone.replacen("weight = 50", keys, 1));
+        let limit = parse(&text).unwrap().cluster.unwrap().move_limit;
+        (limit.moves, limit.window.as_secs())
+    };
+    assert_eq!(of("weight = 50"), (3, 180));
+    assert_eq!(of("move-limit = { moves = 5 }"), (5, 180));
+    assert_eq!(of("move-limit = { window = 60 }"), (3, 60));
+    bad("weight = 50", "move-limit = { moves = 0 }", "move-limit", &["nonzero"]);
+    bad("weight = 50", "move-limit = { moves = 5 }", "move-limit", &["mode = \"announce\"", "line 41"]);
+}
+
+#[test]
 fn the_shards() {
     bad("\"floating\"", "\"announce\"", "[cluster.floating]", &["mode = \"floating\"", "line 41"]);
     let without = &CLUSTER[..CLUSTER.find("[cluster.floating]").unwrap()];
