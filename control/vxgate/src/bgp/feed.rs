@@ -52,6 +52,7 @@ pub(super) async fn run(
             break;
         }
         let mut announcements = Vec::with_capacity(batch.len());
+        let mut happened = false;
         for told in batch.drain(..) {
             match told {
                 Told::Change(Change::SharedMac { vni, sequence }) => {
@@ -66,20 +67,21 @@ pub(super) async fn run(
                 Told::Event(Event::Rejected { reason: Rejection::OwnVtep, .. }) if of_cluster.is_some() => {}
                 Told::Event(event) => {
                     reflectors.hear(&event, Instant::now());
-                    if let Some(rules) = rules {
-                        rules.set_reflectors(reflectors.state(Instant::now()));
-                    }
+                    happened = true;
                     events.tell(event);
                 }
             }
         }
-        if announcements.is_empty() {
-            continue;
+        if !announcements.is_empty() {
+            // Never closed.
+            let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+            engine.update(Update::Announced(announcements));
+            engine.after_updates(move || drop(permit));
         }
-        // Never closed.
-        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
-        engine.update(Update::Announced(announcements));
-        engine.after_updates(move || drop(permit));
+        // Who hears that all is told finds it in the engine.
+        if let Some(rules) = rules.filter(|_| happened) {
+            rules.set_reflectors(reflectors.state(Instant::now()));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A cluster of gateways: who they are ([`keys`]), what they must have alike ([`digest`]), and how they speak
 //! ([`session`]), and who serves what ([`runner`]).
 
+mod bindings;
 mod digest;
 mod health;
 mod inbox;
@@ -18,6 +19,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::assign::{GatewayId, ShardCount, Weight};
+use cluster::message::Message;
 use cluster::session::hello::{Hello, VERSIONS};
 use engine::Engine;
 use thiserror::Error;
@@ -31,6 +33,7 @@ use crate::bgp::Bgp;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
+use bindings::{Complete, Exchange};
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
@@ -153,7 +156,8 @@ impl Ready {
         });
         let ways = Ways::of(&settings);
         let inbox = ways.inbox();
-        let rules = rules(&settings, &own, mode.clone(), bgp.is_some())?;
+        let reflectors = bgp.is_some();
+        let rules = rules(&settings, &own, mode.clone(), reflectors)?;
         let wake = Arc::clone(&inbox);
         let announcer = match (&mode, bgp) {
             (cluster::Mode::Announce(_), Some(bgp)) => Some(bgp.announcer(move || wake.wake())),
@@ -163,11 +167,23 @@ impl Ready {
             tasks.spawn(order::follow(Arc::clone(vnis), Arc::downgrade(engine), Arc::clone(&inbox)));
         }
         let (ask, asked) = std_mpsc::channel();
+        let complete = Complete::new(settings.gateways.iter().filter_map(|one| GatewayId::new(one.id)));
+        let (to_exchange, for_exchange) = mpsc::channel(bindings::EVENTS);
+        let exchange = Exchange {
+            engine: Arc::clone(engine),
+            handle: handle.clone(),
+            inbox: Arc::clone(&inbox),
+            complete: Arc::clone(&complete),
+            events: for_exchange,
+            listens: !reflectors,
+        };
+        tasks.spawn(exchange.run());
         let runner = Runner::new(Parts {
             settings: rules,
             peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
             inbox: Arc::clone(&inbox),
             sessions: for_runner,
+            bindings: complete,
             handle: handle.clone(),
             engine: Arc::clone(engine),
             announcer,
@@ -183,7 +199,13 @@ impl Ready {
             let _ = ended.send(());
         };
         thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
-        tasks.spawn(follow(coming, events, (to_runner, Arc::clone(&inbox))));
+        let followers = Followers {
+            runner: to_runner,
+            inbox: Arc::clone(&inbox),
+            exchange: to_exchange,
+            handle: handle.clone(),
+        };
+        tasks.spawn(follow(coming, events, followers));
         Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, end, _tasks: tasks })
     }
 }
@@ -274,17 +296,45 @@ const EVENTS: usize = 256;
 /// How long leaving may take: longer than the rules give it.
 const LEAVING: Duration = Duration::from_secs(12);
 
+/// Who hears what happens to sessions.
+struct Followers {
+    runner: mpsc::Sender<Event>,
+    inbox: Arc<Inbox>,
+    exchange: mpsc::Sender<Event>,
+    handle: Handle,
+}
+
+impl Followers {
+    async fn hear(&self, event: Event) {
+        match event {
+            Event::Message { peer, ref bytes } if Message::is_about_bindings(bytes) => {
+                if let Err(mpsc::error::TrySendError::Full(_)) = self.exchange.try_send(event) {
+                    warn!(
+                        "cluster: gateway {peer} tells more of bindings than it may; its session is begun anew"
+                    );
+                    self.handle.close(peer);
+                }
+                return;
+            }
+            Event::Up { peer, ref hello } => {
+                _ = self.exchange.send(Event::Up { peer, hello: hello.clone() }).await;
+            }
+            Event::Down { peer, ref why } => {
+                _ = self.exchange.send(Event::Down { peer, why: why.clone() }).await;
+            }
+            Event::Message { .. } | Event::Refused { .. } | Event::Stranger { .. } => {}
+        }
+        // Nobody takes it: the gateway has left.
+        let _ = self.runner.send(event).await;
+        self.inbox.wake();
+    }
+}
+
 /// What happens to sessions, for the operator and for the rules.
-async fn follow(
-    mut coming: mpsc::Receiver<Event>,
-    events: Arc<Events>,
-    (runner, inbox): (mpsc::Sender<Event>, Arc<Inbox>),
-) {
+async fn follow(mut coming: mpsc::Receiver<Event>, events: Arc<Events>, followers: Followers) {
     while let Some(event) = coming.recv().await {
         tell_session(&event, &events);
-        // Nobody takes it: the gateway has left.
-        let _ = runner.send(event).await;
-        inbox.wake();
+        followers.hear(event).await;
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 use wire::Vni;
 
+use super::bindings::Complete;
 use super::health::Watch;
 use super::inbox::Inbox;
 use super::session::{self, Handle, SendError, Why};
@@ -52,6 +53,8 @@ pub(super) struct Parts {
     pub(super) peers: Vec<assign::Member>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sessions: mpsc::Receiver<session::Event>,
+    /// Whose bindings are here.
+    pub(super) bindings: Arc<Complete>,
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
     /// In mode `announce`, where there is BGP.
@@ -74,6 +77,7 @@ pub(super) struct Runner {
     health: Watch,
     /// What the member was told last.
     heard: HashMap<(GatewayId, Segment), Heard>,
+    complete: HashMap<GatewayId, u64>,
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
@@ -99,6 +103,7 @@ impl Runner {
             groups: groups(&parts.settings.mode),
             health: Watch::new(parts.detection),
             heard: HashMap::new(),
+            complete: HashMap::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
@@ -166,6 +171,11 @@ impl Runner {
         while let Ok(event) = self.parts.sessions.try_recv() {
             self.hear_session(event, now);
         }
+        for (peer, incarnation) in self.parts.bindings.all() {
+            if self.complete.insert(peer, incarnation) != Some(incarnation) {
+                self.member.bindings_complete(peer, incarnation, now);
+            }
+        }
         let reflectors = self.parts.inbox.reflectors();
         for (vni, sequence) in self.parts.inbox.take_sequences() {
             if let Ok(place) = self.groups.binary_search(&engine::Group::Overlay(vni)) {
@@ -196,9 +206,8 @@ impl Runner {
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
                 match self.member.admit(id, hello.incarnation, now) {
                     Ok(()) => {
+                        self.complete.remove(&id);
                         self.member.session_up(id, hello.incarnation, weight, now);
-                        // Bindings are not exchanged yet: nothing is to be waited for.
-                        self.member.bindings_complete(id, now);
                     }
                     Err(_) => self.parts.handle.close(peer),
                 }
