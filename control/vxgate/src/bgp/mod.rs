@@ -153,10 +153,14 @@ impl Bgp {
     }
 
     /// How the routers of overlays, by their place, are announced and withdrawn, in mode `announce`. `room` is called when there
-    /// is room for more.
-    pub(crate) fn announcer(&mut self, room: impl Fn() + Send + 'static) -> Announcer {
+    /// is room for more, `told` when a peer has been told all that was moved: how many overlays, and how long that took.
+    pub(crate) fn announcer(
+        &mut self,
+        room: impl Fn() + Send + 'static,
+        told: impl Fn(usize, Duration) + Send + 'static,
+    ) -> Announcer {
         let (announcer, moves) = moves::Moves::new(self.common.clone(), Arc::clone(&self.overlays));
-        self.moves = Some(tokio::spawn(moves.run(self.handle.clone(), room)));
+        self.moves = Some(tokio::spawn(moves.run(self.handle.clone(), room, told)));
         announcer
     }
 

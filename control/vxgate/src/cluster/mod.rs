@@ -160,7 +160,11 @@ impl Ready {
         let rules = rules(&settings, &own, mode.clone(), reflectors)?;
         let wake = Arc::clone(&inbox);
         let announcer = match (&mode, bgp) {
-            (cluster::Mode::Announce(_), Some(bgp)) => Some(bgp.announcer(move || wake.wake())),
+            (cluster::Mode::Announce(_), Some(bgp)) => {
+                let events = Arc::clone(&events);
+                let told = move |count, duration| events.publish(tell::announced(count, duration));
+                Some(bgp.announcer(move || wake.wake(), told))
+            }
             _ => None,
         };
         if let cluster::Mode::Announce(vnis) = &mode {
