@@ -176,7 +176,7 @@ impl Stage {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
         let begin = self.cluster.gateway(self.victim).fail(failure)?;
         let flowing = probe.wait_flowing(ENOUGH, PATIENCE);
-        let (known, announced) = self.known(wall)?;
+        let [known, moved, announced] = self.known(wall)?;
         let end = Instant::now();
         self.cluster.gateway(self.victim).mend()?;
         flowing.map_err(|error| format!("{failure:?}: {error}"))?;
@@ -186,7 +186,12 @@ impl Stage {
         self.wait_as_before()?;
         probe.wait_flowing(ENOUGH, PATIENCE)?;
         let report = probe.stop()?;
-        Ok(Trial { window: report.window(begin, end), back: report.since(end), known, announced })
+        Ok(Trial {
+            window: report.window(begin, end),
+            back: report.since(end),
+            known: known.zip(moved),
+            announced,
+        })
     }
 
     /// Has a gateway's worker run before what is ordinary. Its threads of BFD and cluster see to that themselves.
@@ -210,7 +215,7 @@ impl Stage {
 
     /// Milliseconds from the fault, at `wall`: until each survivor has said that the victim is another than it was, and that
     /// it has moved groups, of the last one; and the same until it has announced them.
-    fn known(&self, wall: f64) -> Result<(Option<(f64, f64)>, Option<f64>), Error> {
+    fn known(&self, wall: f64) -> Result<[Option<f64>; 3], Error> {
         let mut worst = [Some(0.0f64); 3];
         for member in self.cluster.gateways.iter().filter(|member| member.number != self.victim) {
             let times = wait_until("the event of the last route", PATIENCE, || {
@@ -222,8 +227,7 @@ impl Stage {
                 *worst = worst.zip(time).map(|(worst, time)| worst.max(time));
             }
         }
-        let [known, moved, announced] = worst;
-        Ok((known.zip(moved), announced))
+        Ok(worst)
     }
 
     /// The same of one survivor; none of what it has not said.
