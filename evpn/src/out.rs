@@ -58,24 +58,33 @@ pub struct PrefixAttributes {
 /// What is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Key {
-    Mac { vni: Vni, mac: MacAddr, ip: Option<IpAddr> },
-    Flood { vni: Vni, vtep: IpAddr },
+    Mac {
+        vni: Vni,
+        mac: MacAddr,
+        ip: Option<IpAddr>,
+    },
+    Flood {
+        vni: Vni,
+        vtep: IpAddr,
+    },
     Prefix(IpNet),
+    /// A host route, which other peers get than prefixes.
+    Host(IpAddr),
 }
 
 impl Key {
     pub(crate) fn family(&self) -> Family {
         match self {
             Self::Mac { .. } | Self::Flood { .. } => Family::Evpn,
-            Self::Prefix(IpNet::V4(_)) => Family::Ipv4,
-            Self::Prefix(IpNet::V6(_)) => Family::Ipv6,
+            Self::Prefix(IpNet::V4(_)) | Self::Host(IpAddr::V4(_)) => Family::Ipv4,
+            Self::Prefix(IpNet::V6(_)) | Self::Host(IpAddr::V6(_)) => Family::Ipv6,
         }
     }
 
     pub(crate) fn vni(&self) -> Option<Vni> {
         match self {
             Self::Mac { vni, .. } | Self::Flood { vni, .. } => Some(*vni),
-            Self::Prefix(_) => None,
+            Self::Prefix(_) | Self::Host(_) => None,
         }
     }
 }

@@ -71,8 +71,13 @@ impl Stage {
             }
             Mode::Floating => (None, format!("mode = \"floating\"\n\n{}", Cluster::floating())),
         };
-        let options =
-            ClusterOptions { gateways: ALL.len() as u8, overlays, bfd, ..ClusterOptions::default() };
+        let options = ClusterOptions {
+            gateways: ALL.len() as u8,
+            overlays,
+            bfd,
+            ingress: false,
+            ..ClusterOptions::default()
+        };
         let mut cluster = Cluster::build(vxgate, options)?;
         let begin = Instant::now();
         for number in ALL {
