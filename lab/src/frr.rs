@@ -35,7 +35,8 @@ impl Frr {
         Self::start_daemons(namespace, &[("bgpd", bgpd)])
     }
 
-    /// Starts zebra and then these daemons, each with its configuration: `[("bfdd", ""), ("bgpd", "router bgp …")]`.
+    /// Starts zebra and then these daemons, each with its configuration: `[("bfdd", ""), ("bgpd", "router bgp …")]`. zebra has none
+    /// unless it is among them.
     /// When this returns, all answer.
     ///
     /// # Errors
