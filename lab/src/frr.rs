@@ -48,20 +48,24 @@ impl Frr {
         let directory = lab.directory().join(format!("frr-{}-{}", namespace.name(), lab.unique_number()));
         // The daemons give up root's rights before they open their sockets there.
         run(Command::new("install").args(["-d", "-o", "frr", "-g", "frr"]).arg(&directory))?;
-        let write = |name: &str, text: &str| {
-            let path = directory.join(name);
-            fs::write(&path, text).map_err(Error::io(format!("write {}", path.display())))
-        };
-        let mut daemons = Vec::new();
-        for &(daemon, config) in [("zebra", "")].iter().chain(configs) {
-            write(&format!("{daemon}.conf"), config)?;
-            let mut process = spawn(namespace, &directory, daemon)?;
-            // One after the other: bgpd asks for BFD sessions only if bfdd is there when it starts.
-            let answers = || shell(namespace, &directory, daemon, &["show version"]).map(drop);
-            process.wait_until("an answer of FRR", START_TIMEOUT, answers)?;
-            daemons.push((daemon, process));
-        }
-        Ok(Self { namespace: namespace.clone(), directory, daemons })
+        let mut frr = Self { namespace: namespace.clone(), directory, daemons: Vec::new() };
+        [("zebra", "")].iter().chain(configs).try_for_each(|&(daemon, config)| frr.add(daemon, config))?;
+        Ok(frr)
+    }
+
+    /// Starts one more daemon beside those that there are; when this returns, it answers.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn add(&mut self, daemon: &'static str, config: &str) -> Result<()> {
+        let path = self.directory.join(format!("{daemon}.conf"));
+        fs::write(&path, config).map_err(Error::io(format!("write {}", path.display())))?;
+        let mut process = spawn(&self.namespace, &self.directory, daemon)?;
+        // One after the other: bgpd asks for BFD sessions only if bfdd is there when it starts.
+        let answers = || shell(&self.namespace, &self.directory, daemon, &["show version"]).map(drop);
+        process.wait_until("an answer of FRR", START_TIMEOUT, answers)?;
+        self.daemons.push((daemon, process));
+        Ok(())
     }
 
     /// What vtysh(1) writes to these commands, one after the other: `["configure terminal", "router bgp 65000"]`.

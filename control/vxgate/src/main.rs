@@ -10,6 +10,7 @@ mod cluster;
 mod config;
 mod doctor;
 mod events;
+mod igp;
 mod mirror;
 mod numa;
 mod observe;

@@ -9,15 +9,14 @@ mod next_hops;
 
 use std::net::IpAddr;
 
-use cluster::assign::{GatewayId, Key};
+use cluster::assign::GatewayId;
 use engine::{Config, Shard};
 use evpn::net::Handle;
 use evpn::{PrefixAttributes, Speaker};
 use ipnet::IpNet;
-use tokio::sync::watch;
 use wire::Vni;
 
-use crate::cluster::Uplink;
+use crate::cluster::{Listener, Uplink};
 use crate::config::{BgpSettings, ClusterSettings, Med};
 use next_hops::NextHops;
 pub(crate) use next_hops::{NextHopProblem, next_hops};
@@ -136,21 +135,13 @@ impl Plan {
     /// The rank of this gateway for an entry, from 0; `None`: it is not to announce it. Without the rules of a cluster
     /// (`None`) all is announced.
     fn rank(&self, entry: &Entry, state: Option<&Uplink>) -> Option<u8> {
-        let place = |state: &Uplink, key| {
-            // 128 at most.
-            self.id.map_or(0, |id| state.serving.place(key, id)) as u8
-        };
         match (entry, state) {
             (_, Some(state)) if !state.routes => None,
             (Entry::Block(_) | Entry::Overlay { shard: Some(_), .. }, _) => Some(0),
             (Entry::Overlay { owner, .. }, None) => Some(u8::from(!owner)),
-            (Entry::Overlay { vni, .. }, Some(state)) => Some(place(state, Key::overlay(vni.value()))),
+            (Entry::Overlay { vni, .. }, Some(state)) => Some(state.overlay_rank(self.id, *vni)),
             (Entry::Shard(_), None) => None,
-            (Entry::Shard(shard), Some(state)) => {
-                let is_owner = state.owned.get(usize::from(*shard)).is_some_and(|&owned| owned);
-                // Behind the owner the others are in an order of their own.
-                Some(if is_owner { 0 } else { place(state, Key::shard(*shard)).saturating_add(1) })
-            }
+            (Entry::Shard(shard), Some(state)) => Some(state.shard_rank(self.id, *shard)),
         }
     }
 
@@ -190,7 +181,7 @@ impl Plan {
 
 /// Announces and withdraws as the cluster says, until it says nothing any more or the speaker ends. `None`: there are no
 /// rules of a cluster.
-pub(super) async fn keep(mut ingress: Ingress, handle: Handle, uplink: Option<watch::Receiver<Uplink>>) {
+pub(super) async fn keep(mut ingress: Ingress, handle: Handle, uplink: Option<Listener>) {
     let Some(mut uplink) = uplink else {
         ingress.tell(&handle, None, || false).await;
         return;

@@ -175,6 +175,18 @@ impl Netlink {
         request.execute().await.map_err(|error| NetlinkError::new("delete a blackhole route", error))
     }
 
+    /// Adds a route. One that is there already is an error.
+    pub(crate) async fn add_device_route(&self, route: DeviceRoute) -> Result<(), NetlinkError> {
+        let request = self.handle.route().add(device_route(route));
+        request.execute().await.map_err(|error| NetlinkError::new("add a route", error))
+    }
+
+    /// Removes a route that [`Self::add_device_route`] added.
+    pub(crate) async fn delete_device_route(&self, route: DeviceRoute) -> Result<(), NetlinkError> {
+        let request = self.handle.route().del(device_route(route));
+        request.execute().await.map_err(|error| NetlinkError::new("delete a route", error))
+    }
+
     /// Makes the kernel resolve a neighbour and keep it fresh though it sends nothing to it itself
     /// (`NTF_EXT_MANAGED`), starting now.
     pub(crate) async fn install_neighbour(&self, key: NeighbourKey) -> Result<(), NetlinkError> {
@@ -212,7 +224,39 @@ fn next_hop_notices() -> io::Result<impl Stream<Item = Notice> + Unpin + use<>> 
     Ok(Box::pin(stream::unfold(socket, next)))
 }
 
+/// A route by a netdev without a next hop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceRoute {
+    pub(crate) prefix: IpNet,
+    /// Index of the netdev.
+    pub(crate) link: u32,
+    pub(crate) table: u32,
+    /// IPv6 takes 0 for 1 024.
+    pub(crate) metric: u32,
+}
+
+fn device_route(route: DeviceRoute) -> RouteMessage {
+    let mut message = to(route.prefix);
+    message.header.kind = RouteType::Unicast;
+    message.header.scope =
+        if route.prefix.addr().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    // Tables beyond a byte are not used.
+    message.header.table = route.table as u8;
+    message.attributes.push(RouteAttribute::Oif(route.link));
+    message.attributes.push(RouteAttribute::Priority(route.metric));
+    message
+}
+
 fn blackhole(prefix: IpNet) -> RouteMessage {
+    let mut message = to(prefix);
+    message.header.kind = RouteType::BlackHole;
+    message.header.scope = RouteScope::Universe;
+    message.attributes.push(RouteAttribute::Priority(blackhole_metric(prefix)));
+    message
+}
+
+/// A route to a prefix, marked as ours.
+fn to(prefix: IpNet) -> RouteMessage {
     let mut message = match prefix {
         IpNet::V4(net) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
             .destination_prefix(net.network(), net.prefix_len())
@@ -222,9 +266,6 @@ fn blackhole(prefix: IpNet) -> RouteMessage {
             .build(),
     };
     message.header.protocol = RouteProtocol::Other(PROTOCOL);
-    message.header.kind = RouteType::BlackHole;
-    message.header.scope = RouteScope::Universe;
-    message.attributes.push(RouteAttribute::Priority(blackhole_metric(prefix)));
     message
 }
 

@@ -10,7 +10,7 @@ use tracing::info;
 use wire::MacAddr;
 
 use super::Action;
-use super::kernel::{Address, Link, Neighbour, NeighbourKey, Tables};
+use super::kernel::{Address, KernelRoute, Link, Neighbour, NeighbourKey, RouteKind, Tables};
 use super::neighbours::{Neighbours, Refusal};
 use super::routes::{Fib, PortLink};
 use crate::blackhole;
@@ -77,6 +77,8 @@ pub(crate) struct Mirror {
     host_addresses: Option<Vec<IpAddr>>,
     /// Kernel routes past the blackhole routes of the blocks: prefix and metric.
     leaks: BTreeSet<(IpNet, u32)>,
+    /// Netdevs whose routes go with the process.
+    igp_links: Vec<u32>,
     neighbours: Neighbours,
 }
 
@@ -111,7 +113,13 @@ impl Mirror {
             routes: None,
             host_addresses: None,
             leaks: BTreeSet::new(),
+            igp_links: Vec::new(),
         }
+    }
+
+    /// Routes by these netdevs into blocks are no danger: they go with the process.
+    pub(crate) fn with_igp(self, links: impl Iterator<Item = u32>) -> Self {
+        Self { igp_links: links.collect(), ..self }
     }
 
     /// All was read anew: at the start, and after notices were lost.
@@ -264,6 +272,7 @@ impl Mirror {
                 actions.push(Action::Blackhole(block));
             }
             let past = tables.routes.iter().filter(|route| blackhole::leads_past(route, block));
+            let past = past.filter(|route| !self.is_igp(route));
             leaks.extend(past.map(|route| (route.prefix, route.metric)));
         }
         for (prefix, metric) in leaks.difference(&self.leaks) {
@@ -274,6 +283,12 @@ impl Mirror {
             )));
         }
         self.leaks = leaks;
+    }
+
+    /// Whether a route goes with the process (`igp = "kernel"`).
+    fn is_igp(&self, route: &KernelRoute) -> bool {
+        let RouteKind::Unicast(hops) = &route.kind else { return false };
+        !hops.is_empty() && hops.iter().all(|hop| self.igp_links.contains(&hop.link))
     }
 
     fn read_links(&mut self, tables: &Tables, actions: &mut Vec<Action>) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use cluster::assign::{Member, Members, ShardCount, Weight};
+use cluster::assign::{Key, Member, Members, ShardCount, Weight};
 
 use super::*;
 use crate::config::Settings;
