@@ -1,9 +1,9 @@
 //! Prefixes of overlays for routing daemons that are not BGP (`igp = "kernel"`): routes in the kernel, from which such a daemon
 //! redistributes, by rank.
 //!
-//! For each rank there is a TUN device. IPv4 prefixes of a rank are in a table of their own; IPv6 prefixes are in the main table, by
-//! the device: FRR can tell IPv4 routes apart by table alone, and IPv6 routes by netdev alone. Nothing is ever forwarded by
-//! them: the engine takes what comes for overlays before the kernel sees it. With the process the devices go, and the routes.
+//! For each rank there is a TUN device, and the prefixes of that rank are routes by it in the main table: FRR's daemons can tell
+//! routes of the kernel apart by netdev, and by nothing else in both families. Nothing is ever forwarded by them: the engine takes
+//! what comes for overlays before the kernel sees it. With the process the devices go, and the routes.
 
 use std::io;
 
@@ -19,13 +19,7 @@ use crate::cluster::{Listener, Uplink};
 use crate::config::ClusterSettings;
 use crate::mirror::netlink::{DeviceRoute, Netlink};
 
-/// IPv4 table of the first rank; FRR imports from tables up to 252.
-const FIRST_TABLE: u32 = 100;
-
-/// Main table.
-const MAIN_TABLE: u32 = 254;
-
-/// IPv6 metric of the first rank: the kernel's own default.
+/// Metric of the first rank: what the kernel has for IPv6 if nothing is said.
 const FIRST_METRIC: u32 = 1024;
 
 /// The netdev of a rank could not be made.
@@ -109,15 +103,10 @@ impl Igp {
             if wanted == entry.rank {
                 continue;
             }
-            let route = |rank: u8, prefix: IpNet| {
-                let link = self.devices[usize::from(rank)].index();
-                let rank = u32::from(rank);
-                match prefix {
-                    IpNet::V4(_) => DeviceRoute { prefix, link, table: FIRST_TABLE + rank, metric: 0 },
-                    IpNet::V6(_) => {
-                        DeviceRoute { prefix, link, table: MAIN_TABLE, metric: FIRST_METRIC + rank }
-                    }
-                }
+            let route = |rank: u8, prefix: IpNet| DeviceRoute {
+                prefix,
+                link: self.devices[usize::from(rank)].index(),
+                metric: FIRST_METRIC + u32::from(rank),
             };
             // The new one first, so that there is always one.
             for &prefix in &entry.prefixes {
@@ -148,5 +137,28 @@ fn rank(entry: &Entry, id: Option<GatewayId>, state: Option<&Uplink>) -> Option<
             Some(shard) => state.shard_rank(id, shard),
             None => state.overlay_rank(id, entry.vni),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::assign::{Key, Member, Members, Weight};
+
+    use super::*;
+
+    #[test]
+    fn the_rank_is_the_shards_owner_first_or_that_of_the_overlay() {
+        let vni = Vni::new(7).unwrap();
+        let entry = |shard, owner| Entry { vni, shard, owner, prefixes: Vec::new(), rank: None };
+        let id = GatewayId::new(2);
+        let member = |id| Member { id: GatewayId::new(id).unwrap(), weight: Weight::default() };
+        let serving = Members::new([1, 2, 3].map(member)).unwrap();
+        let place = |key| serving.place(key, id.unwrap()) as u8;
+        let state = |routes| Uplink { routes, serving: serving.clone(), owned: vec![true, false] };
+        assert_eq!([true, false].map(|owner| rank(&entry(None, owner), None, None)), [Some(0), Some(1)]);
+        assert_eq!(rank(&entry(None, true), id, Some(&state(true))), Some(place(Key::overlay(7))));
+        assert_eq!(rank(&entry(Some(0), true), id, Some(&state(true))), Some(0));
+        assert_eq!(rank(&entry(Some(1), true), id, Some(&state(true))), Some(1 + place(Key::shard(1))));
+        assert_eq!(rank(&entry(Some(0), true), id, Some(&state(false))), None, "it does not serve");
     }
 }

@@ -224,14 +224,12 @@ fn next_hop_notices() -> io::Result<impl Stream<Item = Notice> + Unpin + use<>> 
     Ok(Box::pin(stream::unfold(socket, next)))
 }
 
-/// A route by a netdev without a next hop.
+/// A route of the main table by a netdev, without a next hop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeviceRoute {
     pub(crate) prefix: IpNet,
     /// Index of the netdev.
     pub(crate) link: u32,
-    pub(crate) table: u32,
-    /// IPv6 takes 0 for 1 024.
     pub(crate) metric: u32,
 }
 
@@ -240,8 +238,6 @@ fn device_route(route: DeviceRoute) -> RouteMessage {
     message.header.kind = RouteType::Unicast;
     message.header.scope =
         if route.prefix.addr().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
-    // Tables beyond a byte are not used.
-    message.header.table = route.table as u8;
     message.attributes.push(RouteAttribute::Oif(route.link));
     message.attributes.push(RouteAttribute::Priority(route.metric));
     message

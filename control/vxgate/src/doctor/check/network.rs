@@ -78,8 +78,8 @@ fn blocks(settings: &Settings, network: &Network, findings: &mut Findings<'_>) {
             .map(|route| route.prefix.to_string())
             .collect();
         let forwards = if block.addr().is_ipv4() { network.forwards_ipv4 } else { network.forwards_ipv6 };
-        // Where the kernel forwards it is a failure, which preflight says.
-        if !past.is_empty() && forwards == Some(false) {
+        // Where the kernel forwards it is a failure, which preflight says; and with `igp` they are wanted.
+        if !past.is_empty() && forwards == Some(false) && !settings.igp {
             findings.bad(
                 Verdict::Note,
                 &subject,
