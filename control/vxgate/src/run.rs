@@ -145,15 +145,18 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
         Ok(mut driver) => {
             // Without its routes the gateway drops what comes.
             engine.settle();
+            if let Some(cluster) = &cluster {
+                cluster.serve_nothing(&engine);
+            }
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
             let mut bgp = match bgp {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
             let cluster = cluster
-                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.is_some()))
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut()))
                 .transpose()?;
-            let uplink = cluster.as_ref().and_then(cluster::Cluster::uplink);
+            let uplink = cluster.as_ref().map(cluster::Cluster::uplink);
             let mut igp_keeper = JoinSet::new();
             if let Some(igp) = igp {
                 igp_keeper.spawn(igp.keep(routes, uplink.clone()));
@@ -214,7 +217,7 @@ async fn follow(
     cluster: Option<&cluster::Cluster>,
 ) {
     if let (Some(feed), Some(bgp)) = (feed, bgp) {
-        feed.run(engine, bgp.events(), cluster.and_then(cluster::Cluster::inbox)).await;
+        feed.run(engine, bgp.events(), cluster.map(cluster::Cluster::inbox)).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
     }
     std::future::pending().await

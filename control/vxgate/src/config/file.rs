@@ -24,7 +24,7 @@ pub(super) use bgp::{
     TargetText,
 };
 pub(super) use cluster::{
-    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, PinText, RangeText, SessionAddress,
+    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText, SessionAddress,
 };
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
