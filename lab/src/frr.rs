@@ -51,10 +51,9 @@ impl Frr {
         run(Command::new("install").args(["-d", "-o", "frr", "-g", "frr"]).arg(&directory))?;
         let mut frr = Self { namespace: namespace.clone(), directory, daemons: Vec::new() };
         // One after the other: bgpd asks for BFD sessions only if bfdd is there when it starts.
-        [("zebra", "")]
-            .iter()
-            .chain(configs)
-            .try_for_each(|(daemon, config)| frr.add_daemon(daemon, config))?;
+        let (zebra, others): (Vec<_>, Vec<_>) = configs.iter().partition(|(daemon, _)| *daemon == "zebra");
+        frr.add("zebra", zebra.first().map_or("", |(_, config)| config))?;
+        others.into_iter().try_for_each(|(daemon, config)| frr.add(daemon, config))?;
         Ok(frr)
     }
 
@@ -62,7 +61,7 @@ impl Frr {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn add_daemon(&mut self, daemon: &'static str, config: &str) -> Result<()> {
+    pub fn add(&mut self, daemon: &'static str, config: &str) -> Result<()> {
         let (namespace, directory) = (&self.namespace, &self.directory);
         let path = directory.join(format!("{daemon}.conf"));
         fs::write(&path, config).map_err(Error::io(format!("write {}", path.display())))?;

@@ -9,7 +9,7 @@ use crate::cluster::Uplink;
 
 /// Entries that are looked at in one go, and changes that are made together: others get their turn in between.
 const LOOK: usize = 2048;
-const CHANGES_AT_ONCE: usize = 512;
+pub(crate) const CHANGES_AT_ONCE: usize = 512;
 
 /// The prefixes of an overlay, which come and go together.
 #[derive(Clone, Debug, PartialEq, Eq)]

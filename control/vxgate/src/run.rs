@@ -147,18 +147,21 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
         Ok(mut driver) => {
             // Without its routes the gateway drops what comes.
             engine.settle();
+            if let Some(cluster) = &cluster {
+                cluster.serve_nothing(&engine);
+            }
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
             let mut bgp = match bgp {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
             let cluster = cluster
-                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.is_some()))
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut()))
                 .transpose()?;
-            let uplink = cluster.as_ref().and_then(cluster::Cluster::uplink);
-            let mut keeper = JoinSet::new();
+            let uplink = cluster.as_ref().map(cluster::Cluster::uplink);
+            let mut igp_keeper = JoinSet::new();
             if let Some(igp) = igp {
-                keeper.spawn(igp.keep(uplink.clone()));
+                igp_keeper.spawn(igp.keep(uplink.clone()));
             }
             if let Some(bgp) = &mut bgp {
                 bgp.announce_ingress(uplink);
@@ -186,8 +189,8 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             if let Some(cluster) = cluster {
                 cluster.leave().await;
             }
-            // With the devices the routes go.
-            keeper.shutdown().await;
+            // Its devices go, and all routes by them.
+            igp_keeper.shutdown().await;
             // Peers send elsewhere before nobody is here any longer.
             if let Some(bgp) = bgp {
                 bgp.leave().await;
@@ -216,7 +219,7 @@ async fn follow(
     cluster: Option<&cluster::Cluster>,
 ) {
     if let (Some(feed), Some(bgp)) = (feed, bgp) {
-        feed.run(engine, bgp.events(), cluster.and_then(cluster::Cluster::inbox)).await;
+        feed.run(engine, bgp.events(), cluster.map(cluster::Cluster::inbox)).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
     }
     std::future::pending().await

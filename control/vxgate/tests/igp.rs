@@ -39,14 +39,14 @@ fn configure_router(cluster: &mut Cluster) {
     );
     let ospf6d =
         format!("interface uplink\n{}router ospf6\n ospf6 router-id {id}\nexit\n", timers("ipv6 ospf6"));
-    cluster.upstream.add_daemon("ospfd", &ospfd).unwrap();
-    cluster.upstream.add_daemon("ospf6d", &ospf6d).unwrap();
+    cluster.upstream.add("ospfd", &ospfd).unwrap();
+    cluster.upstream.add("ospf6d", &ospf6d).unwrap();
 }
 
 /// What the router has of external routes, both families, by prefix and who says it: the metric.
 fn told(router: &Frr) -> BTreeMap<(String, String), u32> {
     let mut routes = BTreeMap::new();
-    let mut read = |command: &str| {
+    let mut read = |command: &str, family: Family| {
         let (mut by, mut prefix, mut metric, mut is_gone) = (String::new(), String::new(), None, false);
         for line in router.vtysh(&[command]).unwrap().lines() {
             let mut words = line.split_whitespace();
@@ -55,7 +55,9 @@ fn told(router: &Frr) -> BTreeMap<(String, String), u32> {
                 (Some("LS"), Some("age:"), Some(age), _) | (Some("Age:"), Some(age), ..) => {
                     is_gone = age == "3600"
                 }
-                (Some("Link"), Some("State"), Some("ID:"), Some(address)) => prefix = format!("{address}/24"),
+                (Some("Link"), Some("State"), Some("ID:"), Some(address)) if family == Family::V4 => {
+                    prefix = format!("{address}/24")
+                }
                 (Some("Advertising"), Some("Router:"), Some(router), _) => by = router.into(),
                 (Some("Metric:"), Some(value), ..) => metric = value.parse().ok(),
                 (Some("Prefix:"), Some(value), ..) => prefix = value.into(),
@@ -64,17 +66,15 @@ fn told(router: &Frr) -> BTreeMap<(String, String), u32> {
             if line.contains("Age:") || line.contains("LS age:") {
                 metric = None;
             }
-            let is_complete = match prefix.contains(':') {
-                true => line.contains("Prefix:"),
-                false => line.contains("Metric:"),
-            };
+            let last = if family == Family::V4 { "Metric:" } else { "Prefix:" };
+            let is_complete = line.trim_start().starts_with(last);
             if let (true, false, Some(metric)) = (is_complete, is_gone, metric) {
                 routes.insert((prefix.clone(), by.clone()), metric);
             }
         }
     };
-    read("show ip ospf database external");
-    read("show ipv6 ospf6 database as-external detail");
+    read("show ip ospf database external", Family::V4);
+    read("show ipv6 ospf6 database as-external detail", Family::V6);
     routes
 }
 

@@ -16,6 +16,7 @@ mod announce;
 mod events;
 mod feed;
 mod ingress;
+mod moves;
 mod reflectors;
 mod views;
 
@@ -41,6 +42,7 @@ use crate::events::Events;
 pub(crate) use events::BgpEvents;
 use ingress::Ingress;
 pub(crate) use ingress::{NextHopProblem, next_hops};
+pub(crate) use moves::Announcer;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -82,7 +84,7 @@ pub(crate) struct Ready {
     told: Feed,
     events: BgpEvents,
     common: announce::Common,
-    overlays: Vec<announce::Announced>,
+    overlays: Arc<[announce::Announced]>,
     ingress: Ingress,
 }
 
@@ -99,7 +101,7 @@ impl Ready {
             // What others announce for our shards is what we announce ourselves, and no news.
             vteps: config.vteps.iter().copied().chain(of_shards).collect(),
             shared_macs: [config.router_mac].into_iter().collect(),
-            cluster: Default::default(),
+            cluster: cluster.map(Others::of).into_iter().flat_map(|others| others.vteps).collect(),
         };
         let ingress = Ingress::new(settings, config, cluster)?;
         let mut speaker = Speaker::new(
@@ -121,9 +123,8 @@ impl Ready {
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
-        let of_cluster = cluster.filter(|cluster| cluster.floating.is_some()).map(Others::of);
-        let told = Feed { told, of_cluster };
-        let events = BgpEvents::new(addresses, events);
+        let told = Feed { told, of_cluster: cluster.map(Others::of) };
+        let (overlays, events) = (overlays.into(), BgpEvents::new(addresses, events));
         Ok(Self { driver, handle, told, events, common, overlays, ingress })
     }
 
@@ -138,7 +139,17 @@ impl Ready {
             };
             handle.call(announce).await;
         }
-        Bgp { task, handle, told: Some(told), events, ingress: Some(ingress), keeper: JoinSet::new() }
+        Bgp {
+            task,
+            handle,
+            told: Some(told),
+            events,
+            common,
+            overlays,
+            moves: None,
+            ingress: Some(ingress),
+            keeper: JoinSet::new(),
+        }
     }
 }
 
@@ -148,6 +159,10 @@ pub(crate) struct Bgp {
     handle: Handle,
     told: Option<Feed>,
     events: BgpEvents,
+    common: announce::Common,
+    overlays: Arc<[announce::Announced]>,
+    /// Announces what the cluster's thread takes.
+    moves: Option<JoinHandle<()>>,
     ingress: Option<Ingress>,
     /// Keeps it as the cluster says.
     keeper: JoinSet<()>,
@@ -157,6 +172,14 @@ impl Bgp {
     /// What the network says, which goes to the engine by [`feed`](Feed::run).
     pub(crate) fn take_feed(&mut self) -> Option<Feed> {
         self.told.take()
+    }
+
+    /// How the routers of overlays, by their place, are announced and withdrawn, in mode `announce`. `room` is called when there
+    /// is room for more.
+    pub(crate) fn announcer(&mut self, room: impl Fn() + Send + 'static) -> Announcer {
+        let (announcer, moves) = moves::Moves::new(self.common.clone(), Arc::clone(&self.overlays));
+        self.moves = Some(tokio::spawn(moves.run(self.handle.clone(), room)));
+        announcer
     }
 
     /// Announces the overlays' prefixes, as the cluster says; at once if there are no rules of a cluster (`None`).
@@ -178,7 +201,12 @@ impl Bgp {
 
     /// Withdraws all, and ends the sessions in order. What peers still say is not heard.
     pub(crate) async fn leave(self) {
-        let Self { task, handle, told, mut keeper, .. } = self;
+        let Self { task, handle, told, moves, mut keeper, .. } = self;
+        if let Some(moves) = moves {
+            moves.abort();
+            // Until then it could announce something.
+            let _ = moves.await;
+        }
         keeper.shutdown().await;
         drop((handle, told));
         if timeout(LEAVING, task).await.is_err() {
@@ -190,7 +218,7 @@ impl Bgp {
 /// What the network says.
 pub(crate) struct Feed {
     told: mpsc::Receiver<Told>,
-    /// In mode `floating`.
+    /// In a cluster.
     of_cluster: Option<Others>,
 }
 
@@ -204,7 +232,12 @@ impl Others {
     fn of(cluster: &ClusterSettings) -> Self {
         Self {
             macs: cluster.gateways.iter().map(|gateway| own_mac(gateway.id)).collect(),
-            vteps: cluster.gateways.iter().flat_map(|gateway| gateway.underlay.iter().copied()).collect(),
+            // A VTEP that is not watched is most likely where the session goes.
+            vteps: cluster
+                .gateways
+                .iter()
+                .flat_map(|gateway| gateway.underlay.iter().copied().chain([gateway.session.ip()]))
+                .collect(),
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) use bgp::{
     TargetText,
 };
 pub(super) use cluster::{
-    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, PinText, RangeText, SessionAddress,
+    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText, SessionAddress,
 };
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
@@ -74,7 +74,7 @@ pub(super) struct Gateway {
     pub(super) punts: Punts,
 }
 
-/// How routing daemons on this host are told of the overlays' prefixes.
+/// How routing daemons other than BGP are told of the overlays' prefixes.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum IgpName {

@@ -57,7 +57,7 @@ pub(crate) struct Settings {
     pub(crate) workers: Vec<Option<usize>>,
     /// Most entries of the flow table.
     pub(crate) max_flows: u32,
-    /// The kernel has a route for each prefix of an overlay, for routing daemons to redistribute.
+    /// The overlays' prefixes are put into the kernel, for a routing daemon.
     pub(crate) igp: bool,
     /// How much the slow path is given.
     pub(crate) punt_limits: PuntLimits,
