@@ -10,6 +10,7 @@ use engine::{Config, Engine, Event, StartError};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::api::{self, Served, Server, SocketError, WorkerRow};
@@ -19,6 +20,7 @@ use crate::blackhole::{self, InstallError};
 use crate::cluster::{self, ClusterError};
 use crate::config::{BgpSettings, ConfigError, Settings, role_name};
 use crate::events::Events;
+use crate::igp::{Igp, IgpError};
 use crate::mirror::netlink::{Netlink, NetlinkError};
 use crate::mirror::{Driver, Mirror, Questions};
 use crate::preflight::{self, Machine, Obstacles};
@@ -41,6 +43,8 @@ pub(crate) enum RunError {
     Bgp(#[from] BgpError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Igp(#[from] IgpError),
     #[error("the data plane did not start: {0}")]
     Engine(#[from] StartError),
     #[error(transparent)]
@@ -81,6 +85,10 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let cluster = settings.cluster.as_ref().map(|of| cluster::Ready::new(settings, of)).transpose()?;
     let (bfd, news) = Bfd::start_for(settings.bgp.as_ref(), settings.cluster.as_ref())?.unzip();
 
+    let igp = match settings.igp {
+        true => Some(Igp::start(&config, of_cluster, netlink.clone()).await?),
+        false => None,
+    };
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
     let mirror = Mirror::new(&config);
@@ -150,8 +158,13 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             let cluster = cluster
                 .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut()))
                 .transpose()?;
+            let uplink = cluster.as_ref().map(cluster::Cluster::uplink);
+            let mut igp_keeper = JoinSet::new();
+            if let Some(igp) = igp {
+                igp_keeper.spawn(igp.keep(uplink.clone()));
+            }
             if let Some(bgp) = &mut bgp {
-                bgp.announce_ingress(cluster.as_ref().map(cluster::Cluster::uplink));
+                bgp.announce_ingress(uplink);
             }
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
@@ -176,6 +189,8 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             if let Some(cluster) = cluster {
                 cluster.leave().await;
             }
+            // Its devices go, and all routes by them.
+            igp_keeper.shutdown().await;
             // Peers send elsewhere before nobody is here any longer.
             if let Some(bgp) = bgp {
                 bgp.leave().await;

@@ -30,13 +30,13 @@ use engine::{Config, Engine, Shard};
 use evpn::net::{Driver, Handle, Told};
 use evpn::{Identity, PeerId, Speaker};
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 use wire::MacAddr;
 
-use crate::cluster::{Inbox, Uplink};
+use crate::cluster::{Inbox, Listener};
 use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
@@ -187,7 +187,7 @@ impl Bgp {
     }
 
     /// Announces the overlays' prefixes, as the cluster says; at once if there are no rules of a cluster (`None`).
-    pub(crate) fn announce_ingress(&mut self, uplink: Option<watch::Receiver<Uplink>>) {
+    pub(crate) fn announce_ingress(&mut self, uplink: Option<Listener>) {
         if let Some(ingress) = self.ingress.take() {
             self.keeper.spawn(ingress::keep(ingress, self.handle.clone(), uplink));
         }

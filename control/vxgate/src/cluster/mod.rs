@@ -41,8 +41,8 @@ use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls}
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
 use runner::{Parts, Runner};
-pub(crate) use uplink::Uplink;
-use uplink::{Listener, Publisher};
+use uplink::Publisher;
+pub(crate) use uplink::{Listener, Uplink};
 use views::View;
 pub(crate) use views::{AssignmentFilter, AssignmentRow, GatewayRow};
 use watch::Ways;

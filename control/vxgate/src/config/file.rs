@@ -69,8 +69,16 @@ pub(super) struct Gateway {
     pub(super) workers: Option<Spanned<NonZeroU32>>,
     pub(super) cores: Option<Spanned<Vec<Spanned<usize>>>>,
     pub(super) max_flows: Option<u32>,
+    pub(super) igp: Option<Spanned<IgpName>>,
     #[serde(default)]
     pub(super) punts: Punts,
+}
+
+/// How routing daemons other than BGP are told of the overlays' prefixes.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum IgpName {
+    Kernel,
 }
 
 /// What the slow path is given, by class.

@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) workers: Vec<Option<usize>>,
     /// Most entries of the flow table.
     pub(crate) max_flows: u32,
+    /// The overlays' prefixes are put into the kernel, for a routing daemon.
+    pub(crate) igp: bool,
     /// How much the slow path is given.
     pub(crate) punt_limits: PuntLimits,
     /// At least one port of each role, or one of both.
