@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::assign::ShardCount;
+use cluster::assign::{GatewayId, Key, Member, Members, ShardCount, Weight};
 use lab::{Cluster, ClusterGateway, ClusterOptions, Failure, Family, Frr, Topology, wait_until};
 use serde_json::Value;
 
@@ -233,6 +233,49 @@ fn without_shards_the_way_is_by_rank() {
     cluster.gateway(1).fail(Failure::Killed).unwrap();
     let told = wait_told(&cluster.upstream, &[2]);
     assert!(told.values().flatten().all(|path| path.best));
+}
+
+#[test]
+fn in_mode_announce_the_med_is_the_rank_among_those_that_serve() {
+    let options = ClusterOptions { overlays: OVERLAYS, probed: 2, ..ClusterOptions::default() };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let keys = "mode = \"announce\"\n\n[cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
+    for number in [1, 2, 3] {
+        let membership = cluster.membership(number, Family::V4, keys);
+        cluster.start(number, "", &membership).unwrap();
+    }
+    let wait = |cluster: &Cluster, running: &[u8]| {
+        let member =
+            |&number: &u8| Member { id: GatewayId::new(number.into()).unwrap(), weight: Weight::default() };
+        let members = Members::new(running.iter().map(member)).unwrap();
+        wait_until(&format!("MEDs by rank of {running:?}"), PATIENCE, || {
+            let told = told(&cluster.upstream);
+            for vni in 1..=OVERLAYS {
+                let order = members.rank(Key::overlay(vni));
+                let wanted: BTreeMap<String, Option<u64>> = order
+                    .iter()
+                    .zip(0..)
+                    .map(|(id, n)| (uplink(id.value() as u8), Some(100 + 10 * n)))
+                    .collect();
+                for prefix in prefixes(vni) {
+                    let paths = told.get(&prefix).map_or(&[][..], |paths| paths);
+                    let seen: BTreeMap<_, _> =
+                        paths.iter().map(|path| (path.peer.clone(), path.med)).collect();
+                    let best = paths.iter().find(|path| path.best).map(|path| path.med);
+                    if seen != wanted || best != Some(Some(100)) {
+                        return Err(format!("{prefix}: {paths:?}, not {wanted:?}"));
+                    }
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    };
+    wait(&cluster, &[1, 2, 3]);
+    cluster.wait_open(PATIENCE).unwrap();
+    cluster.gateway(2).fail(Failure::Killed).unwrap();
+    wait(&cluster, &[1, 3]);
+    cluster.wait_open(PATIENCE).unwrap();
 }
 
 #[test]
