@@ -325,7 +325,10 @@ fn tell_session(event: &Event, events: &Events) {
             row(Some(*peer), "cluster-up", detail);
         }
         Event::Down { peer, why } => row(Some(*peer), "cluster-down", why.to_string()),
-        Event::Refused { peer, why } => row(Some(*peer), "cluster-refused", why.to_string()),
+        Event::Refused { peer, why, is_new: true } => {
+            row(Some(*peer), "cluster-refused", why.to_string());
+        }
+        Event::Refused { .. } => {}
         Event::Stranger { address, why, others } => {
             let more =
                 if *others > 0 { format!("; and {others} others since the last") } else { String::new() };

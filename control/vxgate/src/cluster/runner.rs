@@ -204,9 +204,14 @@ impl Runner {
                 self.waiting.remove(&id);
                 self.member.session_down(id, now);
             }
-            session::Event::Refused { peer, why } => {
+            session::Event::Refused { peer, why, .. } => {
                 let Some(id) = GatewayId::new(peer) else { return };
-                self.member.session_refused(id, refusal(&why), now);
+                match why {
+                    // The session is with the later one, which is to hear of it.
+                    Why::Refused(Judged::Copy { earlier, .. }) => _ = self.member.admit(id, earlier, now),
+                    Why::Refused(judged) => self.member.session_refused(id, judged.evidence(), now),
+                    _ => self.member.session_refused(id, Refusal::Other, now),
+                }
             }
             session::Event::Message { peer, bytes } => {
                 let Some(id) = GatewayId::new(peer) else { return };
@@ -338,13 +343,4 @@ impl Runner {
 /// The engine's name for a group. Shards are 4 096 at most.
 fn group(Group(shard): Group) -> Shards {
     Shards::Shard(shard as u16)
-}
-
-/// The incarnation of who is refused is not known. One with other settings counts as the earlier one, which serves: so a gateway
-/// that comes with other settings waits for as long as it hears those that are there.
-fn refusal(why: &Why) -> Refusal {
-    match why {
-        Why::Refused(Judged::Settings(_)) => Refusal::Settings { incarnation: 0 },
-        _ => Refusal::Other,
-    }
 }
