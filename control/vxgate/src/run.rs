@@ -139,13 +139,16 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
         Ok(mut driver) => {
             // Without its routes the gateway drops what comes.
             engine.settle();
+            if let Some(cluster) = &cluster {
+                cluster.serve_nothing(&engine);
+            }
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
             let mut bgp = match bgp {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
             let cluster = cluster
-                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.is_some()))
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut()))
                 .transpose()?;
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
@@ -198,7 +201,7 @@ async fn follow(
     cluster: Option<&cluster::Cluster>,
 ) {
     if let (Some(feed), Some(bgp)) = (feed, bgp) {
-        feed.run(engine, bgp.events(), cluster.and_then(cluster::Cluster::inbox)).await;
+        feed.run(engine, bgp.events(), cluster.map(cluster::Cluster::inbox)).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
     }
     std::future::pending().await

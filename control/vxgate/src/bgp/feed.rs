@@ -25,7 +25,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 ///
-/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the reflectors.
+/// `of_cluster`: the other gateways, which are no stations and no endpoints; and `rules` are told of the reflectors, and of how
+/// they announce the router.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Told>,
     engine: &Engine,
@@ -54,6 +55,11 @@ pub(super) async fn run(
         let mut happened = false;
         for told in batch.drain(..) {
             match told {
+                Told::Change(Change::SharedMac { vni, sequence }) => {
+                    if let Some(rules) = rules {
+                        rules.sequence_seen(vni, sequence);
+                    }
+                }
                 Told::Change(change) => {
                     announcements.extend(announcement(change).filter(|change| !is_of(change, of_cluster)));
                 }
@@ -88,7 +94,7 @@ fn announcement(change: Change) -> Option<Announcement> {
         Change::AddressGone { vni, mac, ip } => Announcement::AddressGone { vni, mac, address: ip },
         Change::Flood { vni, endpoint } => Announcement::Member { vni, endpoint },
         Change::FloodGone { vni, endpoint } => Announcement::MemberGone { vni, endpoint },
-        Change::Prefix { .. } | Change::PrefixGone { .. } => return None,
+        Change::Prefix { .. } | Change::PrefixGone { .. } | Change::SharedMac { .. } => return None,
     })
 }
 
@@ -98,6 +104,7 @@ fn is_of(announcement: &Announcement, others: Option<&Others>) -> bool {
         (Announcement::Station { mac, endpoint, .. }, Some(others)) => {
             others.macs.contains(mac) || others.vteps.contains(endpoint)
         }
+        (Announcement::Member { endpoint, .. }, Some(others)) => others.vteps.contains(endpoint),
         _ => false,
     }
 }

@@ -1,11 +1,12 @@
 //! A cluster of gateways: who they are ([`keys`]), what they must have alike ([`digest`]), and how they speak
-//! ([`session`]). In mode `floating`, who serves what as well ([`runner`]).
+//! ([`session`]), and who serves what ([`runner`]).
 
 mod bindings;
 mod digest;
 mod health;
 mod inbox;
 mod keys;
+mod order;
 mod runner;
 mod session;
 mod tell;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::bfd::Bfd;
+use crate::bgp::Bgp;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
@@ -39,7 +41,7 @@ pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
 use runner::{Parts, Runner};
 use views::View;
-pub(crate) use views::{AssignmentRow, GatewayRow};
+pub(crate) use views::{AssignmentFilter, AssignmentRow, GatewayRow};
 use watch::Ways;
 
 /// Why this gateway cannot be one of a cluster.
@@ -56,6 +58,9 @@ pub(crate) enum ClusterError {
         "cluster: gateway {id} has the pin of this gateway's own key: make a key for each by `vxgate cluster keygen`"
     )]
     OwnPin { id: u16 },
+    /// The configuration has none such.
+    #[error("cluster: 0 is the id of no gateway")]
+    Id,
     /// No thread.
     #[error("cluster: no thread: {0}")]
     Thread(io::Error),
@@ -112,6 +117,8 @@ pub(crate) struct Ready {
     own: Hello,
     pin: Pin,
     settings: ClusterSettings,
+    /// What is shared among the gateways.
+    mode: cluster::Mode,
 }
 
 impl Ready {
@@ -121,84 +128,110 @@ impl Ready {
         let timers = Timers { keepalive: cluster.keepalive, hold: cluster.hold_time, ..Timers::default() };
         let config = Config { own: own.clone(), listen: cluster.listen.clone(), peers, timers };
         let sessions = Sessions::bind(config, tls).map_err(ClusterError::Listen)?;
-        Ok(Self { sessions, own, pin, settings: cluster.clone() })
+        Ok(Self { sessions, own, pin, settings: cluster.clone(), mode: mode(settings, cluster) })
     }
 
-    /// Starts to speak with the others, and in mode `floating` to serve. To be called when the engine forwards.
+    /// Lets the engine serve nothing. To be called before anybody knows of this gateway.
+    pub(crate) fn serve_nothing(&self, engine: &Engine) {
+        engine.update(runner::nothing(&runner::groups(&self.mode)));
+    }
+
+    /// Starts to speak with the others, and to serve. To be called when the engine forwards.
     pub(crate) fn start(
         self,
         events: Arc<Events>,
         engine: &Arc<Engine>,
         bfd: Option<&Bfd>,
-        reflectors: bool,
+        bgp: Option<&mut Bgp>,
     ) -> Result<Cluster, ClusterError> {
-        let Self { sessions, own, pin, settings } = self;
+        let Self { sessions, own, pin, settings, mode } = self;
         let Running { handle, events: coming, mut tasks } = sessions.start();
-        let rules = rules(&settings, &own, reflectors);
-        let floating = rules.map(|rules| {
-            let (to_runner, for_runner) = mpsc::channel(EVENTS);
-            let (told, mut rows) = mpsc::channel(EVENTS);
-            let publisher = Arc::clone(&events);
-            tasks.spawn(async move {
-                while let Some(row) = rows.recv().await {
-                    publisher.publish(row);
-                }
-            });
-            let ways = Ways::of(&settings);
-            let inbox = ways.inbox();
-            let (ask, asked) = std_mpsc::channel();
-            let complete = Complete::new(settings.gateways.iter().filter_map(|one| GatewayId::new(one.id)));
-            let (to_exchange, for_exchange) = mpsc::channel(bindings::EVENTS);
-            let exchange = Exchange {
-                engine: Arc::clone(engine),
-                handle: handle.clone(),
-                inbox: Arc::clone(&inbox),
-                complete: Arc::clone(&complete),
-                events: for_exchange,
-                listens: !reflectors,
-            };
-            tasks.spawn(exchange.run());
-            let runner = Runner::new(Parts {
-                settings: rules,
-                peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
-                inbox: Arc::clone(&inbox),
-                sessions: for_runner,
-                bindings: complete,
-                handle: handle.clone(),
-                engine: Arc::clone(engine),
-                holder: bfd.map(Bfd::holder),
-                told,
-                asked,
-                detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
-            });
-            let (ended, end) = oneshot::channel();
-            let run = move || {
-                runner.run();
-                // Nobody may wait.
-                let _ = ended.send(());
-            };
-            thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
-            let followers = Followers {
-                runner: to_runner,
-                inbox: Arc::clone(&inbox),
-                exchange: to_exchange,
-                handle: handle.clone(),
-            };
-            Ok::<_, ClusterError>((Floating { inbox, ways, ask, end }, followers))
+        let (to_runner, for_runner) = mpsc::channel(EVENTS);
+        let (told, mut rows) = mpsc::channel(EVENTS);
+        let publisher = Arc::clone(&events);
+        tasks.spawn(async move {
+            while let Some(row) = rows.recv().await {
+                publisher.publish(row);
+            }
         });
-        let (floating, followers) = floating.transpose()?.unzip();
+        let ways = Ways::of(&settings);
+        let inbox = ways.inbox();
+        let reflectors = bgp.is_some();
+        let rules = rules(&settings, &own, mode.clone(), reflectors)?;
+        let wake = Arc::clone(&inbox);
+        let announcer = match (&mode, bgp) {
+            (cluster::Mode::Announce(_), Some(bgp)) => Some(bgp.announcer(move || wake.wake())),
+            _ => None,
+        };
+        if let cluster::Mode::Announce(vnis) = &mode {
+            tasks.spawn(order::follow(Arc::clone(vnis), Arc::downgrade(engine), Arc::clone(&inbox)));
+        }
+        let (ask, asked) = std_mpsc::channel();
+        let complete = Complete::new(settings.gateways.iter().filter_map(|one| GatewayId::new(one.id)));
+        let (to_exchange, for_exchange) = mpsc::channel(bindings::EVENTS);
+        let exchange = Exchange {
+            engine: Arc::clone(engine),
+            handle: handle.clone(),
+            inbox: Arc::clone(&inbox),
+            complete: Arc::clone(&complete),
+            events: for_exchange,
+            listens: !reflectors,
+        };
+        tasks.spawn(exchange.run());
+        let runner = Runner::new(Parts {
+            settings: rules,
+            peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
+            inbox: Arc::clone(&inbox),
+            sessions: for_runner,
+            bindings: complete,
+            handle: handle.clone(),
+            engine: Arc::clone(engine),
+            announcer,
+            holder: bfd.map(Bfd::holder),
+            told,
+            asked,
+            detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
+        });
+        let (ended, end) = oneshot::channel();
+        let run = move || {
+            runner.run();
+            // Nobody may wait.
+            let _ = ended.send(());
+        };
+        thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
+        let followers = Followers {
+            runner: to_runner,
+            inbox: Arc::clone(&inbox),
+            exchange: to_exchange,
+            handle: handle.clone(),
+        };
         tasks.spawn(follow(coming, events, followers));
-        Ok(Cluster { handle, own, pin, settings, floating, _tasks: tasks })
+        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, end, _tasks: tasks })
     }
 }
 
-/// What the rules of the cluster depend on; `None` in mode `announce`, which has none at work yet.
-fn rules(settings: &ClusterSettings, own: &Hello, reflectors: bool) -> Option<cluster::Settings> {
-    let floating = settings.floating.as_ref()?;
-    // Both were checked with the configuration.
-    let (id, shards) = (GatewayId::new(settings.id)?, ShardCount::new(floating.shards).ok()?);
-    let rules = cluster::Settings::new(id, own.incarnation, cluster::Mode::Floating(shards));
-    Some(cluster::Settings { weight: Weight(settings.weight), reflectors, ..rules })
+/// What is shared among the gateways: all have the same overlays, and the same shards, or there is no session.
+fn mode(settings: &Settings, cluster: &ClusterSettings) -> cluster::Mode {
+    let shards = cluster.floating.as_ref().and_then(|floating| ShardCount::new(floating.shards).ok());
+    match shards {
+        Some(shards) => cluster::Mode::Floating(shards),
+        None => {
+            cluster::Mode::Announce(settings.overlays.iter().map(|overlay| overlay.vni.value()).collect())
+        }
+    }
+}
+
+/// What the rules of the cluster depend on.
+fn rules(
+    settings: &ClusterSettings,
+    own: &Hello,
+    mode: cluster::Mode,
+    reflectors: bool,
+) -> Result<cluster::Settings, ClusterError> {
+    let id = GatewayId::new(settings.id).ok_or(ClusterError::Id)?;
+    let limit = matches!(mode, cluster::Mode::Announce(_)).then_some(settings.move_limit);
+    let rules = cluster::Settings::new(id, own.incarnation, mode);
+    Ok(cluster::Settings { weight: Weight(settings.weight), reflectors, move_limit: limit, ..rules })
 }
 
 /// A gateway at work in its cluster.
@@ -207,16 +240,12 @@ pub(crate) struct Cluster {
     own: Hello,
     pin: Pin,
     settings: ClusterSettings,
-    floating: Option<Floating>,
-    _tasks: JoinSet<()>,
-}
-
-/// What there is in mode `floating`.
-struct Floating {
+    mode: cluster::Mode,
     inbox: Arc<Inbox>,
     ways: Ways,
     ask: std_mpsc::Sender<oneshot::Sender<View>>,
     end: oneshot::Receiver<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Cluster {
@@ -226,40 +255,36 @@ impl Cluster {
         views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), view.as_ref())
     }
 
-    /// The shards, and who serves each; `None` but in mode `floating`.
-    pub(crate) async fn assignments(&self) -> Option<Vec<AssignmentRow>> {
-        let (view, settings) = (self.view().await?, self.settings.floating.as_ref()?);
-        Some(views::assignments(&view, settings, self.own.id))
+    /// Overlays or shards, and who serves each; `None` when this gateway has left.
+    pub(crate) async fn assignments(&self, filter: &AssignmentFilter) -> Option<Vec<AssignmentRow>> {
+        let view = self.view().await?;
+        Some(views::assignments(&view, &self.mode, self.settings.floating.as_ref(), self.own.id, filter))
     }
 
-    /// What the rules have come to, as of now; `None` but in mode `floating`.
+    /// What the rules have come to, as of now; `None` when this gateway has left.
     async fn view(&self) -> Option<View> {
-        let floating = self.floating.as_ref()?;
         let (asker, answer) = oneshot::channel();
         // Fails as the answer does: the thread has ended.
-        floating.ask.send(asker).ok()?;
-        floating.inbox.wake();
+        self.ask.send(asker).ok()?;
+        self.inbox.wake();
         answer.await.ok()
     }
 
     /// Where the rules are told of what control hears.
-    pub(crate) fn inbox(&self) -> Option<&Inbox> {
-        self.floating.as_ref().map(|floating| &*floating.inbox)
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Keeps BFD sessions with the other gateways; for ever.
     pub(crate) async fn watch(&self, bfd: &Bfd) {
-        if let Some(floating) = &self.floating {
-            floating.ways.watch(bfd, &floating.inbox).await;
-        }
+        self.ways.watch(bfd, &self.inbox).await;
         std::future::pending().await
     }
 
     /// Leaves the cluster: others take over, and only then this gateway lets go.
     pub(crate) async fn leave(self) {
-        let Some(floating) = self.floating else { return };
-        floating.inbox.leave();
-        if timeout(LEAVING, floating.end).await.is_err() {
+        self.inbox.leave();
+        if timeout(LEAVING, self.end).await.is_err() {
             warn!("cluster: nobody took over in {} s", LEAVING.as_secs());
         }
     }
@@ -306,12 +331,10 @@ impl Followers {
 }
 
 /// What happens to sessions, for the operator and for the rules.
-async fn follow(mut coming: mpsc::Receiver<Event>, events: Arc<Events>, followers: Option<Followers>) {
+async fn follow(mut coming: mpsc::Receiver<Event>, events: Arc<Events>, followers: Followers) {
     while let Some(event) = coming.recv().await {
         tell_session(&event, &events);
-        if let Some(followers) = &followers {
-            followers.hear(event).await;
-        }
+        followers.hear(event).await;
     }
 }
 
