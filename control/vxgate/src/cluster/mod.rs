@@ -3,6 +3,7 @@
 
 mod bindings;
 mod digest;
+mod discovery;
 mod health;
 mod inbox;
 mod keys;
@@ -34,6 +35,7 @@ use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
 use bindings::{Complete, Exchange};
+use discovery::Discovery;
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
@@ -155,7 +157,7 @@ impl Ready {
             }
         });
         let ways = Ways::of(&settings);
-        let inbox = ways.inbox();
+        let inbox = ways.inbox(Discovery::of(&settings));
         let reflectors = bgp.is_some();
         let rules = rules(&settings, &own, mode.clone(), reflectors)?;
         let wake = Arc::clone(&inbox);
@@ -181,6 +183,7 @@ impl Ready {
         let runner = Runner::new(Parts {
             settings: rules,
             peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
+            discover: settings.discover,
             inbox: Arc::clone(&inbox),
             sessions: for_runner,
             bindings: complete,

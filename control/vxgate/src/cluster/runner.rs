@@ -8,7 +8,7 @@
 //!  which overlays carry most ──▶┘                          └─▶ events, `vxgate show`
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
@@ -51,6 +51,8 @@ pub(super) struct Parts {
     pub(super) settings: Settings,
     /// As configured.
     pub(super) peers: Vec<assign::Member>,
+    /// They are members when EVPN tells of them or they have a session, not always.
+    pub(super) discover: bool,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sessions: mpsc::Receiver<session::Event>,
     /// Whose bindings are here.
@@ -78,6 +80,9 @@ pub(super) struct Runner {
     /// What the member was told last.
     heard: HashMap<(GatewayId, Segment), Heard>,
     complete: HashMap<GatewayId, u64>,
+    /// Who has a session, and who was found last.
+    connected: BTreeSet<GatewayId>,
+    found: BTreeSet<GatewayId>,
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
@@ -93,7 +98,7 @@ impl Runner {
     pub(super) fn new(parts: Parts) -> Self {
         let now = Instant::now();
         let mut member = Member::new(parts.settings.clone(), now);
-        for peer in &parts.peers {
+        for peer in parts.peers.iter().filter(|_| !parts.discover) {
             member.configure(peer.id, true, now);
             // Its place among the shards is its own while it is away too.
             member.expect_weight(peer.id, peer.weight, now);
@@ -104,6 +109,8 @@ impl Runner {
             health: Watch::new(parts.detection),
             heard: HashMap::new(),
             complete: HashMap::new(),
+            connected: BTreeSet::new(),
+            found: BTreeSet::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
@@ -162,7 +169,33 @@ impl Runner {
 
     // What comes in.
 
+    /// Members that are found come and go. A session counts as EVPN does: so losing all reflectors costs no member.
+    fn discover(&mut self, now: Instant) {
+        if !self.parts.discover {
+            return;
+        }
+        let announced: Vec<_> = self.parts.inbox.discovered().collect();
+        for (id, announced) in announced {
+            let is_there = announced || self.connected.contains(&id);
+            if is_there == self.found.contains(&id) {
+                continue;
+            }
+            self.member.discover(id, is_there, now);
+            if is_there {
+                self.found.insert(id);
+                if let Some(peer) = self.parts.peers.iter().find(|peer| peer.id == id) {
+                    self.member.expect_weight(id, peer.weight, now);
+                }
+                // What BFD said before was of no member.
+                self.heard.retain(|(peer, _), _| *peer != id);
+            } else {
+                self.found.remove(&id);
+            }
+        }
+    }
+
     fn hear(&mut self, now: Instant) {
+        self.discover(now);
         for (of, heard) in self.parts.inbox.heard() {
             if self.heard.insert(of, heard).unwrap_or_default() != heard {
                 self.member.heard(of.0, of.1, heard, now);
@@ -203,6 +236,8 @@ impl Runner {
             session::Event::Up { peer, hello } => {
                 let Some(id) = GatewayId::new(peer) else { return };
                 self.waiting.remove(&id);
+                self.connected.insert(id);
+                self.discover(now);
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
                 match self.member.admit(id, hello.incarnation, now) {
                     Ok(()) => {
@@ -215,6 +250,7 @@ impl Runner {
             session::Event::Down { peer, .. } => {
                 let Some(id) = GatewayId::new(peer) else { return };
                 self.waiting.remove(&id);
+                self.connected.remove(&id);
                 self.member.session_down(id, now);
             }
             session::Event::Refused { peer, why, .. } => {

@@ -136,6 +136,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         blocks: &settings.blocks,
         own: &own,
         directory: path.parent(),
+        with_bgp: file.bgp.is_some(),
     };
     settings.cluster = cluster::expand(file.cluster, &context)?;
     let number = settings.cluster.as_ref().map(|cluster| cluster.number);

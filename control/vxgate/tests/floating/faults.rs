@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
 
-fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
+pub(crate) fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
     let socket = cluster.gateways[usize::from(number) - 1].gateway.socket();
     let output = Command::new(VXGATE).args(["events", "--socket"]).arg(socket).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

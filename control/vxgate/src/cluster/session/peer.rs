@@ -166,8 +166,7 @@ async fn replaced(
             Choice::Spare if own.id > peer => return (Why::Replaced, Some(link)),
             Choice::Spare => drop(tokio::spawn(greet::linger_briefly(link.stream))),
             Choice::Copy => {
-                let refusal =
-                    Refusal::Copy { id: peer, earlier: link.hello.incarnation, later: incarnation };
+                let refusal = Refusal::Copy { id: peer, earlier: link.hello.incarnation, later: incarnation };
                 let own = Arc::clone(own);
                 drop(tokio::spawn(async move { greet::refuse(&mut link.stream, &refusal, &own).await }));
             }
