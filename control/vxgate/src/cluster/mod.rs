@@ -7,6 +7,7 @@ mod discovery;
 mod health;
 mod inbox;
 mod keys;
+mod moves;
 mod order;
 mod runner;
 mod session;
@@ -41,7 +42,8 @@ use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls}
 
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
-use runner::{Parts, Runner};
+pub(crate) use moves::{MoveFilter, MoveRow};
+use runner::{Asker, Parts, Runner};
 use views::View;
 pub(crate) use views::{AssignmentFilter, AssignmentRow, GatewayRow};
 use watch::Ways;
@@ -246,7 +248,7 @@ pub(crate) struct Cluster {
     mode: cluster::Mode,
     inbox: Arc<Inbox>,
     ways: Ways,
-    ask: std_mpsc::Sender<oneshot::Sender<View>>,
+    ask: std_mpsc::Sender<Asker>,
     end: oneshot::Receiver<()>,
     _tasks: JoinSet<()>,
 }
@@ -266,9 +268,19 @@ impl Cluster {
 
     /// What the rules have come to, as of now; `None` when this gateway has left.
     async fn view(&self) -> Option<View> {
-        let (asker, answer) = oneshot::channel();
+        self.ask(Asker::View).await
+    }
+
+    /// What moved of late; `None` when this gateway has left.
+    pub(crate) async fn moves(&self, filter: &MoveFilter) -> Option<Vec<MoveRow>> {
+        Some(moves::rows(&self.ask(Asker::Moves).await?, self.own.id, filter))
+    }
+
+    /// Asks the cluster's thread.
+    async fn ask<T>(&self, asker: impl FnOnce(oneshot::Sender<T>) -> Asker) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
         // Fails as the answer does: the thread has ended.
-        self.ask.send(asker).ok()?;
+        self.ask.send(asker(sender)).ok()?;
         self.inbox.wake();
         answer.await.ok()
     }

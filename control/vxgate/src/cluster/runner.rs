@@ -27,6 +27,7 @@ use wire::Vni;
 use super::bindings::Complete;
 use super::health::Watch;
 use super::inbox::Inbox;
+use super::moves;
 use super::session::{self, Handle, SendError, Why};
 use super::tell;
 use super::views::View;
@@ -65,9 +66,15 @@ pub(super) struct Parts {
     /// Somebody else writes the log, which may block.
     pub(super) told: mpsc::Sender<EventRow>,
     /// Who wants to know how it is.
-    pub(super) asked: std_mpsc::Receiver<oneshot::Sender<View>>,
+    pub(super) asked: std_mpsc::Receiver<Asker>,
     /// How long a peer takes to find a gateway dead.
     pub(super) detection: Duration,
+}
+
+/// Who wants to know something.
+pub(super) enum Asker {
+    View(oneshot::Sender<View>),
+    Moves(oneshot::Sender<Vec<moves::Entry>>),
 }
 
 /// The thread.
@@ -88,6 +95,7 @@ pub(super) struct Runner {
     waiting: BTreeMap<GatewayId, Bytes>,
     /// What the operator is not told yet.
     rows: VecDeque<EventRow>,
+    moves: moves::Log,
     leaving: bool,
     left: bool,
     /// Why it was unfit last.
@@ -114,6 +122,7 @@ impl Runner {
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
+            moves: moves::Log::default(),
             leaving: false,
             left: false,
             unfit: None,
@@ -285,6 +294,7 @@ impl Runner {
                 Output::ReleaseAll { cause } => {
                     self.queue(tell::released(cause));
                     self.parts.engine.update(nothing(&self.groups));
+                    self.moves.note_release_of_all(cause, Instant::now());
                     if let Some(announcer) = &self.parts.announcer {
                         announcer.withdraw_all();
                     }
@@ -316,6 +326,7 @@ impl Runner {
                 && let Some(next) = self.member.poll_move(Instant::now())
             {
                 let Some(&group) = self.groups.get(next.group.0 as usize) else { continue };
+                self.moves.note(name(group), &next);
                 match next.action {
                     Action::Take { sequence } => {
                         changes.push((group, Responsibility::Owner));
@@ -337,6 +348,7 @@ impl Runner {
             }
             // Who is believed to have it has it.
             self.parts.engine.update(Update::Responsibility(changes));
+            self.moves.done(Instant::now());
             if let Some(announcer) = &self.parts.announcer {
                 announced.into_iter().for_each(|(group, sequence)| announcer.announce(group, sequence));
             }
@@ -393,6 +405,14 @@ impl Runner {
     /// Answers whoever asks, for `vxgate show`.
     fn show(&self) {
         for asker in self.parts.asked.try_iter() {
+            let asker = match asker {
+                Asker::View(asker) => asker,
+                Asker::Moves(asker) => {
+                    // It may have gone meanwhile, as below.
+                    let _ = asker.send(self.moves.entries());
+                    continue;
+                }
+            };
             let view = View {
                 stage: self.member.stage(),
                 unfit: self.unfit,
@@ -402,6 +422,14 @@ impl Runner {
             // It may have gone meanwhile.
             let _ = asker.send(view);
         }
+    }
+}
+
+/// What the operator calls a group: its VNI, or the shard's number.
+fn name(group: engine::Group) -> u32 {
+    match group {
+        engine::Group::Overlay(vni) => vni.value(),
+        engine::Group::Shard(number) => number.into(),
     }
 }
 
