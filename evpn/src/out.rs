@@ -59,18 +59,31 @@ pub struct PrefixAttributes {
 /// What is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Key {
-    Mac { vni: Vni, mac: MacAddr, ip: Option<IpAddr> },
-    Flood { vni: Vni, vtep: IpAddr },
-    Segment { segment: EthernetSegment, vtep: IpAddr, router_id: Ipv4Addr },
+    Mac {
+        vni: Vni,
+        mac: MacAddr,
+        ip: Option<IpAddr>,
+    },
+    Flood {
+        vni: Vni,
+        vtep: IpAddr,
+    },
+    Segment {
+        segment: EthernetSegment,
+        vtep: IpAddr,
+        router_id: Ipv4Addr,
+    },
     Prefix(IpNet),
+    /// A host route, which other peers get than prefixes.
+    Host(IpAddr),
 }
 
 impl Key {
     pub(crate) fn family(&self) -> Family {
         match self {
             Self::Mac { .. } | Self::Flood { .. } | Self::Segment { .. } => Family::Evpn,
-            Self::Prefix(IpNet::V4(_)) => Family::Ipv4,
-            Self::Prefix(IpNet::V6(_)) => Family::Ipv6,
+            Self::Prefix(IpNet::V4(_)) | Self::Host(IpAddr::V4(_)) => Family::Ipv4,
+            Self::Prefix(IpNet::V6(_)) | Self::Host(IpAddr::V6(_)) => Family::Ipv6,
         }
     }
 
@@ -82,7 +95,7 @@ impl Key {
     pub(crate) fn vni(&self) -> Option<Vni> {
         match self {
             Self::Mac { vni, .. } | Self::Flood { vni, .. } => Some(*vni),
-            Self::Segment { .. } | Self::Prefix(_) => None,
+            Self::Segment { .. } | Self::Prefix(_) | Self::Host(_) => None,
         }
     }
 }

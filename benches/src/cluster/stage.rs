@@ -49,7 +49,12 @@ pub(super) struct Trial {
 
 impl Stage {
     pub(super) fn new(vxgate: &Path, overlays: u32) -> Result<Self, Error> {
-        let options = ClusterOptions { gateways: ALL.len() as u8, overlays, ..ClusterOptions::default() };
+        let options = ClusterOptions {
+            gateways: ALL.len() as u8,
+            overlays,
+            ingress: false,
+            ..ClusterOptions::default()
+        };
         let mut cluster = Cluster::build(vxgate, options)?;
         let begin = Instant::now();
         for number in ALL {

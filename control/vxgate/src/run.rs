@@ -150,6 +150,9 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             let cluster = cluster
                 .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut()))
                 .transpose()?;
+            if let Some(bgp) = &mut bgp {
+                bgp.announce_ingress(cluster.as_ref().map(cluster::Cluster::uplink));
+            }
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
             let served = Served {
@@ -271,6 +274,9 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
         print_ports(&config);
         if let Some(bgp) = &settings.bgp {
             bgp.peer_configs().map_err(BgpError::from)?;
+            if bgp.peers.iter().any(|peer| peer.is_told_prefixes()) {
+                bgp::next_hops(bgp, &config).map_err(BgpError::from)?;
+            }
             println!("BGP: AS {}, {} peers", bgp.local.asn, bgp.peers.len());
         }
         if let Some(of) = &settings.cluster {

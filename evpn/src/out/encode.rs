@@ -31,6 +31,10 @@ pub(crate) struct Recipient {
     pub(crate) ipv6_vtep: bool,
     /// It may be told of the R flag (RFC 9047).
     pub(crate) router_flag: bool,
+    /// It is told of prefixes.
+    pub(crate) prefixes: bool,
+    /// It is told of host routes.
+    pub(crate) host_routes: bool,
     /// IPv6 next hops of IPv4 prefixes (RFC 8950).
     pub(crate) extended_next_hop: bool,
     pub(crate) asn: u32,
@@ -49,7 +53,7 @@ pub(crate) fn updates(changes: Vec<Change>, family: Family, to: &Recipient, buff
     let mut withdrawn = Vec::new();
     let mut groups: Vec<(Arc<Attributes>, Vec<Key>)> = Vec::new();
     let mut places: HashMap<*const Attributes, usize, RandomState> = HashMap::default();
-    for (key, attributes) in changes {
+    for (key, attributes) in changes.into_iter().filter(|(key, _)| to.wants(key)) {
         match attributes.filter(|attributes| to.takes(family, attributes)) {
             Some(attributes) => {
                 let place = *places.entry(Arc::as_ptr(&attributes)).or_insert_with(|| {
@@ -79,6 +83,14 @@ pub(crate) fn end_of_rib(family: Family, to: &Recipient, buffer: &mut Vec<u8>) {
 }
 
 impl Recipient {
+    fn wants(&self, key: &Key) -> bool {
+        match key {
+            Key::Mac { .. } | Key::Flood { .. } | Key::Segment { .. } => true,
+            Key::Prefix(_) => self.prefixes,
+            Key::Host(_) => self.host_routes,
+        }
+    }
+
     fn takes(&self, family: Family, attributes: &Attributes) -> bool {
         match (family, attributes.next_hop) {
             (Family::Evpn, IpAddr::V6(_)) => self.ipv6_vtep,
@@ -120,6 +132,9 @@ impl Nlri {
                     originator_ip: vtep,
                 })),
                 Key::Prefix(net) => nlri.unicast.push(NlriEntry { path_id: 0, prefix: prefix(net) }),
+                Key::Host(address) => {
+                    nlri.unicast.push(NlriEntry { path_id: 0, prefix: prefix(address.into()) });
+                }
             }
         }
         nlri
@@ -156,6 +171,7 @@ fn length(key: &Key) -> usize {
         // Type, length; RD, ESI, IP address and its length (RFC 7432 §7.4).
         Key::Segment { vtep, .. } => 2 + 8 + 10 + 1 + address(vtep),
         Key::Prefix(net) => 1 + usize::from(net.prefix_len().div_ceil(8)),
+        Key::Host(ip) => 1 + address(ip),
     }
 }
 

@@ -69,6 +69,20 @@ impl Speaker {
         self.bury();
     }
 
+    /// Announces a host route, for peers that are to be told of them
+    /// ([`announce_host_routes`](crate::PeerConfig::announce_host_routes)). It must be no announced prefix too.
+    pub fn announce_host_route(&mut self, address: IpAddr, attributes: PrefixAttributes) {
+        let key = Key::Host(address);
+        self.journal(key.family()).announce(key, Attributes::prefix(attributes));
+    }
+
+    /// Withdraws a host route.
+    pub fn withdraw_host_route(&mut self, address: IpAddr) {
+        let key = Key::Host(address);
+        self.journal(key.family()).withdraw(key);
+        self.bury();
+    }
+
     /// How many routes of a family are announced.
     pub fn announced(&self, family: Family) -> usize {
         self.out[family.index()].len()

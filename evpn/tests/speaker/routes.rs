@@ -496,3 +496,38 @@ fn a_gateway_says_that_it_is_of_its_cluster() {
         assert_eq!(routes, expected[..1 + usize::from(takes_ipv6)]);
     }
 }
+
+#[test]
+fn prefixes_and_host_routes_are_told_to_those_that_want_them() {
+    for (prefixes, host_routes) in [(true, false), (false, true), (false, false)] {
+        let choose = |config: &mut evpn::PeerConfig| {
+            config.families = vec![Family::Ipv4, Family::Ipv6];
+            (config.announce_prefixes, config.announce_host_routes) = (prefixes, host_routes);
+        };
+        let mut scripted = Scripted::up(choose, |_| {});
+        scripted.heard();
+        let attributes =
+            PrefixAttributes { next_hop: OWN.into(), med: None, local_pref: None, communities: vec![] };
+        let (prefix, host) = ("192.0.2.0/24".parse().unwrap(), Ipv4Addr::new(198, 51, 100, 7).into());
+        scripted.speaker.announce_prefix(prefix, attributes.clone());
+        scripted.speaker.announce_host_route(host, attributes);
+        let told = |scripted: &mut Scripted| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let update = |message| match message {
+                Message::Update(update) => Some((update.nlri.to_vec(), update.withdrawn_routes.to_vec())),
+                _ => None,
+            };
+            scripted.heard().into_iter().filter_map(update).collect()
+        };
+        let wanted = match (prefixes, host_routes) {
+            (true, false) => vec![vec![24, 192, 0, 2]],
+            (false, true) => vec![vec![32, 198, 51, 100, 7]],
+            _ => vec![],
+        };
+        let announced: Vec<_> = wanted.iter().map(|nlri| (nlri.clone(), vec![])).collect();
+        assert_eq!(told(&mut scripted), announced);
+        scripted.speaker.withdraw_prefix(prefix);
+        scripted.speaker.withdraw_host_route(host);
+        let withdrawn: Vec<_> = wanted.into_iter().map(|nlri| (vec![], nlri)).collect();
+        assert_eq!(told(&mut scripted), withdrawn);
+    }
+}

@@ -4,7 +4,8 @@
 //! ```text
 //! peers ══ TCP ══ evpn::net ── Change ──▶ feed ── Update::Announced, in batches ──▶ slow path
 //!                  │    ▲                  └──── Event ──▶ log, `vxgate events`
-//!                  │    └── announce: MAC addresses and VTEPs of the gateway, by overlay
+//!                  │    ├── announce: MAC addresses and VTEPs of the gateway, by overlay
+//!                  │    └── ingress: prefixes of the overlays, as the cluster says
 //!                  └── views: `vxgate show bgp`
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod announce;
 mod events;
 mod feed;
+mod ingress;
 mod moves;
 mod reflectors;
 mod views;
@@ -28,16 +30,18 @@ use engine::{Config, Engine, Shard};
 use evpn::net::{Driver, Handle, Told};
 use evpn::{EthernetSegment, Identity, PeerId, Speaker};
 use thiserror::Error;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 use wire::MacAddr;
 
-use crate::cluster::Inbox;
+use crate::cluster::{Inbox, Uplink};
 use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
+use ingress::Ingress;
+pub(crate) use ingress::{NextHopProblem, next_hops};
 pub(crate) use moves::Announcer;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
@@ -62,6 +66,9 @@ pub(crate) enum BgpError {
     /// What the crate thinks of the peers.
     #[error(transparent)]
     Peer(#[from] BgpProblem),
+    /// Which address the next hop is.
+    #[error(transparent)]
+    NextHop(#[from] NextHopProblem),
     /// The sockets.
     #[error(
         "BGP: {0}; stop the other BGP speaker of this host, or set listen in [bgp] to addresses of the gateway's own, or \
@@ -78,6 +85,7 @@ pub(crate) struct Ready {
     events: BgpEvents,
     common: announce::Common,
     overlays: Arc<[announce::Announced]>,
+    ingress: Ingress,
 }
 
 impl Ready {
@@ -98,6 +106,7 @@ impl Ready {
             cluster: cluster.map(Others::of).into_iter().flat_map(|others| others.vteps).collect(),
             segment,
         };
+        let ingress = Ingress::new(settings, config, cluster)?;
         let mut speaker = Speaker::new(
             settings.local.clone(),
             identity,
@@ -121,13 +130,13 @@ impl Ready {
         }
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let told = Feed { told, of_cluster: cluster.map(Others::of) };
-        let overlays = overlays.into();
-        Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
+        let (overlays, events) = (overlays.into(), BgpEvents::new(addresses, events));
+        Ok(Self { driver, handle, told, events, common, overlays, ingress })
     }
 
     /// Starts the sessions, and announces what the gateway is. To be called when it forwards.
     pub(crate) async fn start(self) -> Bgp {
-        let Self { driver, handle, told, events, common, overlays } = self;
+        let Self { driver, handle, told, events, common, overlays, ingress } = self;
         let task = tokio::spawn(driver.run(LAST_WORDS));
         for overlays in overlays.chunks(OVERLAYS_AT_ONCE) {
             let (common, overlays) = (common.clone(), overlays.to_vec());
@@ -136,7 +145,17 @@ impl Ready {
             };
             handle.call(announce).await;
         }
-        Bgp { task, handle, told: Some(told), events, common, overlays, moves: None }
+        Bgp {
+            task,
+            handle,
+            told: Some(told),
+            events,
+            common,
+            overlays,
+            moves: None,
+            ingress: Some(ingress),
+            keeper: JoinSet::new(),
+        }
     }
 }
 
@@ -150,6 +169,9 @@ pub(crate) struct Bgp {
     overlays: Arc<[announce::Announced]>,
     /// Announces what the cluster's thread takes.
     moves: Option<JoinHandle<()>>,
+    ingress: Option<Ingress>,
+    /// Keeps it as the cluster says.
+    keeper: JoinSet<()>,
 }
 
 impl Bgp {
@@ -166,6 +188,13 @@ impl Bgp {
         announcer
     }
 
+    /// Announces the overlays' prefixes, as the cluster says; at once if there are no rules of a cluster (`None`).
+    pub(crate) fn announce_ingress(&mut self, uplink: Option<watch::Receiver<Uplink>>) {
+        if let Some(ingress) = self.ingress.take() {
+            self.keeper.spawn(ingress::keep(ingress, self.handle.clone(), uplink));
+        }
+    }
+
     /// What happened.
     pub(crate) fn events(&self) -> &BgpEvents {
         &self.events
@@ -178,12 +207,13 @@ impl Bgp {
 
     /// Withdraws all, and ends the sessions in order. What peers still say is not heard.
     pub(crate) async fn leave(self) {
-        let Self { task, handle, told, moves, .. } = self;
+        let Self { task, handle, told, moves, mut keeper, .. } = self;
         if let Some(moves) = moves {
             moves.abort();
             // Until then it could announce something.
             let _ = moves.await;
         }
+        keeper.shutdown().await;
         drop((handle, told));
         if timeout(LEAVING, task).await.is_err() {
             warn!("BGP: a peer has not taken all withdrawals in {} s: its session is cut", LEAVING.as_secs());

@@ -12,6 +12,7 @@ mod order;
 mod runner;
 mod session;
 mod tell;
+mod uplink;
 mod views;
 mod watch;
 
@@ -44,6 +45,8 @@ pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
 pub(crate) use moves::{MoveFilter, MoveRow};
 use runner::{Asker, Parts, Runner};
+pub(crate) use uplink::Uplink;
+use uplink::{Listener, Publisher};
 use views::View;
 pub(crate) use views::{AssignmentFilter, AssignmentRow, GatewayRow};
 use watch::Ways;
@@ -152,10 +155,10 @@ impl Ready {
         let Running { handle, events: coming, mut tasks } = sessions.start();
         let (to_runner, for_runner) = mpsc::channel(EVENTS);
         let (told, mut rows) = mpsc::channel(EVENTS);
-        let publisher = Arc::clone(&events);
+        let publish = Arc::clone(&events);
         tasks.spawn(async move {
             while let Some(row) = rows.recv().await {
-                publisher.publish(row);
+                publish.publish(row);
             }
         });
         let ways = Ways::of(&settings);
@@ -171,6 +174,8 @@ impl Ready {
             tasks.spawn(order::follow(Arc::clone(vnis), Arc::downgrade(engine), Arc::clone(&inbox)));
         }
         let (ask, asked) = std_mpsc::channel();
+        let shards = if matches!(mode, cluster::Mode::Floating(_)) { mode.groups() } else { 0 };
+        let (publisher, uplink) = Publisher::new(shards);
         let complete = Complete::new(settings.gateways.iter().filter_map(|one| GatewayId::new(one.id)));
         let (to_exchange, for_exchange) = mpsc::channel(bindings::EVENTS);
         let exchange = Exchange {
@@ -195,6 +200,7 @@ impl Ready {
             holder: bfd.map(Bfd::holder),
             told,
             asked,
+            uplink: publisher,
             detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
         });
         let (ended, end) = oneshot::channel();
@@ -211,7 +217,7 @@ impl Ready {
             handle: handle.clone(),
         };
         tasks.spawn(follow(coming, events, followers));
-        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, end, _tasks: tasks })
+        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, end, uplink, _tasks: tasks })
     }
 }
 
@@ -250,6 +256,7 @@ pub(crate) struct Cluster {
     ways: Ways,
     ask: std_mpsc::Sender<Asker>,
     end: oneshot::Receiver<()>,
+    uplink: Listener,
     _tasks: JoinSet<()>,
 }
 
@@ -288,6 +295,11 @@ impl Cluster {
     /// Where the rules are told of what control hears.
     pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    /// What BGP is to know of it.
+    pub(crate) fn uplink(&self) -> Listener {
+        self.uplink.clone()
     }
 
     /// Keeps BFD sessions with the other gateways; for ever.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  BFD's thread ──── standing ─▶┐                          ┌─▶ engine: which groups are ours
-//!  sessions ──────── messages ─▶│                          ├─▶ BGP, in mode `announce`: where the router is
-//!  BGP: reflectors, sequences ─▶│ inbox ─▶ Member ─ turn ──┼─▶ sessions: messages
-//!  the engine's workers, ports ▶│                          ├─▶ BFD: AdminDown, or no longer
-//!  which overlays carry most ──▶┘                          └─▶ events, `vxgate show`
+//!  sessions ──────── messages ─▶│                          ├─▶ BGP: where the router is (mode `announce`), and
+//!  BGP: reflectors, sequences ─▶│ inbox ─▶ Member ─ turn ──┤   routes on the uplink
+//!  the engine's workers, ports ▶│                          ├─▶ sessions: messages
+//!  which overlays carry most ──▶┘                          ├─▶ BFD: AdminDown, or no longer
+//!                                                          └─▶ events, `vxgate show`
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -30,6 +31,7 @@ use super::inbox::Inbox;
 use super::moves;
 use super::session::{self, Handle, SendError, Why};
 use super::tell;
+use super::uplink::Publisher;
 use super::views::View;
 use crate::bfd::Holder;
 use crate::bgp::Announcer;
@@ -67,6 +69,8 @@ pub(super) struct Parts {
     pub(super) told: mpsc::Sender<EventRow>,
     /// Who wants to know how it is.
     pub(super) asked: std_mpsc::Receiver<Asker>,
+    /// BGP listens to it.
+    pub(super) uplink: Publisher,
     /// How long a peer takes to find a gateway dead.
     pub(super) detection: Duration,
 }
@@ -172,6 +176,7 @@ impl Runner {
         self.carry_moves();
         self.act();
         self.send();
+        self.parts.uplink.publish(&self.member);
         self.tell();
         self.show();
     }
@@ -306,8 +311,7 @@ impl Runner {
                     // After it each session is one that was not up yet.
                     self.heard.clear();
                 }
-                // Ingress is by the shards' addresses alone, which are the same from all gateways.
-                Output::UplinkRoutes(_) => {}
+                Output::UplinkRoutes(routes) => self.parts.uplink.set_routes(routes),
                 Output::CloseSession(peer) => self.parts.handle.close(peer.value()),
                 Output::Left => self.left = true,
                 Output::Event(event) => self.note(&event),
@@ -352,6 +356,7 @@ impl Runner {
             if let Some(announcer) = &self.parts.announcer {
                 announced.into_iter().for_each(|(group, sequence)| announcer.announce(group, sequence));
             }
+            self.parts.uplink.note_moves();
         }
     }
 

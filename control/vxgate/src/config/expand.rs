@@ -139,9 +139,8 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         with_bgp: file.bgp.is_some(),
     };
     settings.cluster = cluster::expand(file.cluster, &context)?;
-    let number = settings.cluster.as_ref().map(|cluster| cluster.number);
-    let context = bgp::Context { own: &vteps, cluster: number, directory: path.parent(), lines };
-    settings.bgp = bgp::expand(file.bgp, targets, (&settings.overlays, &settings.groups), &context)?;
+    let context = bgp::Context { own: &vteps, settings: &settings, directory: path.parent(), lines };
+    settings.bgp = bgp::expand(file.bgp, targets, &context)?;
     Ok(settings)
 }
 

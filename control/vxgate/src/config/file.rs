@@ -20,7 +20,8 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 pub(super) use bgp::{
-    Bgp, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds, TargetText,
+    Bgp, Community, ExplicitTargets, FamilyName, Ingress, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds,
+    TargetText,
 };
 pub(super) use cluster::{
     Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText, SessionAddress,

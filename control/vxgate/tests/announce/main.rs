@@ -31,6 +31,7 @@ fn stage() -> Cluster {
         overlays: OVERLAYS,
         probed: 4,
         bfd: Some(Duration::from_millis(300)),
+        ..ClusterOptions::default()
     };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
     for number in ALL {

@@ -26,8 +26,6 @@ fn shards_have_one_owner_whoever_dies() {
     let all: Vec<u8> = (1..=GATEWAYS).collect();
     let before = wait_even(&cluster, &all);
 
-    // The router sends by the shards' addresses, whoever has them.
-    cluster.route_shards(cluster.stations.iter().map(|station| &station.site), shard_of).unwrap();
     cluster.wait_open(PATIENCE).unwrap();
 
     // Killed: the others have its shards, and nothing else moves.
