@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
-use super::discovery::Discovery;
 use bfd::Standing;
 use cluster::assign::GatewayId;
 use cluster::membership::Reflectors;
 use cluster::{Group, Heard, Segment};
 use wire::Vni;
+
+use super::discovery::Discovery;
 
 /// What one BFD session says of its peer: one byte.
 #[derive(Debug)]
