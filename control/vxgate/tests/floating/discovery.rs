@@ -91,7 +91,7 @@ fn gateways_find_each_other_and_no_stranger_disturbs_them() {
     }
     wait_until("the other cluster to serve", PATIENCE, || {
         let rows = cluster.gateways[usize::from(OF_ANOTHER_CLUSTER) - 1].gateway.show("cluster").unwrap();
-        if rows[0]["shards"] == SHARDS { Ok(()) } else { Err(rows.to_string()) }
+        if rows[0]["serves"] == SHARDS { Ok(()) } else { Err(rows.to_string()) }
     })
     .unwrap();
     assert_eq!(wait_even(&cluster, &all), before, "nothing has moved");

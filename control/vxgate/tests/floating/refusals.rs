@@ -13,7 +13,7 @@ fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) ->
     let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
     wait_until(&format!("gateway {number} to be {part}"), PATIENCE, || {
         let rows = gateway.show("cluster").unwrap();
-        let is_so = rows[0]["part"] == part && rows[0]["shards"].as_u64().is_some_and(&will_do);
+        let is_so = rows[0]["part"] == part && rows[0]["serves"].as_u64().is_some_and(&will_do);
         if is_so { Ok(rows) } else { Err(rows.to_string()) }
     })
     .unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()))
