@@ -87,6 +87,7 @@ fn routes_that_may_not_be_believed_are_refused_by_name() {
             vteps: [OWN.into()].into(),
             shared_macs: [MacAddr(SHARED)].into(),
             cluster: [gateway].into(),
+            segment: None,
         });
         scripted.update(&attributes);
         assert_eq!(scripted.rejections().first().copied(), reason);

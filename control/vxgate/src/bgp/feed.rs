@@ -60,6 +60,14 @@ pub(super) async fn run(
                         rules.sequence_seen(vni, sequence);
                     }
                 }
+                Told::Change(Change::Member { vtep }) => {
+                    if rules.is_some_and(|rules| !rules.set_discovered(vtep, true)) {
+                        events.tell_stranger(vtep);
+                    }
+                }
+                Told::Change(Change::MemberGone { vtep }) => {
+                    rules.map(|rules| rules.set_discovered(vtep, false));
+                }
                 Told::Change(change) => {
                     announcements.extend(announcement(change).filter(|change| !is_of(change, of_cluster)));
                 }
@@ -94,7 +102,12 @@ fn announcement(change: Change) -> Option<Announcement> {
         Change::AddressGone { vni, mac, ip } => Announcement::AddressGone { vni, mac, address: ip },
         Change::Flood { vni, endpoint } => Announcement::Member { vni, endpoint },
         Change::FloodGone { vni, endpoint } => Announcement::MemberGone { vni, endpoint },
-        Change::Prefix { .. } | Change::PrefixGone { .. } | Change::SharedMac { .. } => return None,
+        // These are for others, or for nobody.
+        Change::Prefix { .. }
+        | Change::PrefixGone { .. }
+        | Change::SharedMac { .. }
+        | Change::Member { .. }
+        | Change::MemberGone { .. } => return None,
     })
 }
 

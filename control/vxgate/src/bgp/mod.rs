@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use engine::{Config, Engine, Shard};
 use evpn::net::{Driver, Handle, Told};
-use evpn::{Identity, PeerId, Speaker};
+use evpn::{EthernetSegment, Identity, PeerId, Speaker};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -97,11 +97,14 @@ impl Ready {
         events: Arc<Events>,
     ) -> Result<Self, BgpError> {
         let of_shards = config.shards.iter().flat_map(Shard::vteps);
+        let discovered = cluster.filter(|cluster| cluster.discover);
+        let segment = discovered.map(|cluster| EthernetSegment::of_cluster(cluster.number));
         let identity = Identity {
             // What others announce for our shards is what we announce ourselves, and no news.
             vteps: config.vteps.iter().copied().chain(of_shards).collect(),
             shared_macs: [config.router_mac].into_iter().collect(),
             cluster: cluster.map(Others::of).into_iter().flat_map(|others| others.vteps).collect(),
+            segment,
         };
         let ingress = Ingress::new(settings, config, cluster)?;
         let mut speaker = Speaker::new(
@@ -121,8 +124,11 @@ impl Ready {
             Some(listen) => listen.iter().map(|&address| (address, PORT).into()).collect(),
             None => any_of_families(addresses.iter().copied(), PORT),
         };
-        let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
+        if let Some((segment, vtep)) = segment.zip(common.vtep()) {
+            speaker.join_segment(segment, vtep);
+        }
+        let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let told = Feed { told, of_cluster: cluster.map(Others::of) };
         let (overlays, events) = (overlays.into(), BgpEvents::new(addresses, events));
         Ok(Self { driver, handle, told, events, common, overlays, ingress })

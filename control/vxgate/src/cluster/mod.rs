@@ -3,9 +3,11 @@
 
 mod bindings;
 mod digest;
+mod discovery;
 mod health;
 mod inbox;
 mod keys;
+mod moves;
 mod order;
 mod runner;
 mod session;
@@ -35,12 +37,14 @@ use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
 use bindings::{Complete, Exchange};
+use discovery::Discovery;
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
-use runner::{Parts, Runner};
+pub(crate) use moves::{MoveFilter, MoveRow};
+use runner::{Asker, Parts, Runner};
 use uplink::Publisher;
 pub(crate) use uplink::{Listener, Uplink};
 use views::View;
@@ -158,7 +162,7 @@ impl Ready {
             }
         });
         let ways = Ways::of(&settings);
-        let inbox = ways.inbox();
+        let inbox = ways.inbox(Discovery::of(&settings));
         let reflectors = bgp.is_some();
         let rules = rules(&settings, &own, mode.clone(), reflectors)?;
         let wake = Arc::clone(&inbox);
@@ -190,6 +194,7 @@ impl Ready {
         let runner = Runner::new(Parts {
             settings: rules,
             peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
+            discover: settings.discover,
             inbox: Arc::clone(&inbox),
             sessions: for_runner,
             bindings: complete,
@@ -253,7 +258,7 @@ pub(crate) struct Cluster {
     mode: cluster::Mode,
     inbox: Arc<Inbox>,
     ways: Ways,
-    ask: std_mpsc::Sender<oneshot::Sender<View>>,
+    ask: std_mpsc::Sender<Asker>,
     end: oneshot::Receiver<()>,
     uplink: Listener,
     _tasks: JoinSet<()>,
@@ -274,9 +279,19 @@ impl Cluster {
 
     /// What the rules have come to, as of now; `None` when this gateway has left.
     async fn view(&self) -> Option<View> {
-        let (asker, answer) = oneshot::channel();
+        self.ask(Asker::View).await
+    }
+
+    /// What moved of late; `None` when this gateway has left.
+    pub(crate) async fn moves(&self, filter: &MoveFilter) -> Option<Vec<MoveRow>> {
+        Some(moves::rows(&self.ask(Asker::Moves).await?, self.own.id, filter))
+    }
+
+    /// Asks the cluster's thread.
+    async fn ask<T>(&self, asker: impl FnOnce(oneshot::Sender<T>) -> Asker) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
         // Fails as the answer does: the thread has ended.
-        self.ask.send(asker).ok()?;
+        self.ask.send(asker(sender)).ok()?;
         self.inbox.wake();
         answer.await.ok()
     }
@@ -364,7 +379,10 @@ fn tell_session(event: &Event, events: &Events) {
             row(Some(*peer), "cluster-up", detail);
         }
         Event::Down { peer, why } => row(Some(*peer), "cluster-down", why.to_string()),
-        Event::Refused { peer, why } => row(Some(*peer), "cluster-refused", why.to_string()),
+        Event::Refused { peer, why, is_new: true } => {
+            row(Some(*peer), "cluster-refused", why.to_string());
+        }
+        Event::Refused { .. } => {}
         Event::Stranger { address, why, others } => {
             let more =
                 if *others > 0 { format!("; and {others} others since the last") } else { String::new() };

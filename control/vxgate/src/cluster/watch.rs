@@ -10,6 +10,7 @@ use cluster::assign::GatewayId;
 use cluster::{Heard, Segment};
 use tracing::warn;
 
+use super::discovery::Discovery;
 use super::inbox::{Inbox, Watched};
 use crate::bfd::{Bfd, Placed, way_to};
 use crate::config::ClusterSettings;
@@ -40,8 +41,9 @@ impl Ways {
     }
 
     /// An inbox in which nobody was heard yet.
-    pub(super) fn inbox(&self) -> Arc<Inbox> {
-        Inbox::new(self.addresses.iter().map(|&(id, segment, _)| Watched::new(id, segment)).collect())
+    pub(super) fn inbox(&self, discovery: Discovery) -> Arc<Inbox> {
+        let watched = self.addresses.iter().map(|&(id, segment, _)| Watched::new(id, segment));
+        Inbox::new(watched.collect(), discovery)
     }
 
     /// Adds what is missing, and moves what is not up and should be elsewhere; until there is no netlink.

@@ -41,6 +41,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) mode: Mode,
     /// How much of the work this gateway gets, compared with the others.
     pub(crate) weight: u16,
+    /// Gateways are members when EVPN tells of them, not always.
+    pub(crate) discover: bool,
     /// File of the private key.
     pub(crate) key: PathBuf,
     /// File of the certificate.
@@ -160,6 +162,8 @@ pub(crate) enum ClusterProblem {
         "hold-time {hold_time} s leaves no room for a lost keepalive ({keepalive} s): make it 2 × keepalive or more"
     )]
     HoldTime { hold_time: u32, keepalive: u32 },
+    #[error("discover finds gateways by EVPN: add [bgp], or remove discover")]
+    DiscoverWithoutBgp,
     #[error("mode = \"floating\" needs the shards' addresses: add [cluster.floating] with vtep and uplink")]
     FloatingMissing,
     #[error("[cluster.floating] is for mode = \"floating\" ({place}): set that, or remove this table")]
@@ -206,6 +210,8 @@ pub(super) struct Context<'a> {
     pub(super) blocks: &'a [IpNet],
     /// The gateway's own addresses.
     pub(super) own: &'a [IpAddr],
+    /// There is `[bgp]`.
+    pub(super) with_bgp: bool,
     /// Where the file is.
     pub(super) directory: Option<&'a Path>,
 }
@@ -251,6 +257,12 @@ pub(super) fn expand(
         }
     };
     let move_limit = move_limit(cluster.move_limit, mode, (mode_place, context.lines))?;
+    let discover = match cluster.discover.map(|discover| placed(discover, context.lines)) {
+        Some((place, true)) if !context.with_bgp => {
+            return fail(place, ClusterProblem::DiscoverWithoutBgp.into());
+        }
+        discover => discover.is_some_and(|(_, discover)| discover),
+    };
     let timing = timing(cluster.bfd, (place, context.lines))?;
     // As seen from the configuration file.
     let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
@@ -265,6 +277,7 @@ pub(super) fn expand(
         id,
         mode,
         weight: cluster.weight.map_or(DEFAULT_WEIGHT, NonZeroU16::get),
+        discover,
         key: path(cluster.key),
         certificate: path(cluster.certificate),
         listen,

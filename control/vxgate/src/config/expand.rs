@@ -141,6 +141,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         blocks: &settings.blocks,
         own: &own,
         directory: path.parent(),
+        with_bgp: file.bgp.is_some(),
     };
     settings.cluster = cluster::expand(file.cluster, &context)?;
     let context = bgp::Context { own: &vteps, settings: &settings, directory: path.parent(), lines };

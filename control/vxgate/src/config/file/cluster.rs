@@ -21,6 +21,7 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) id: NonZeroU16,
     pub(in crate::config) mode: Spanned<ModeName>,
     pub(in crate::config) weight: Option<NonZeroU16>,
+    pub(in crate::config) discover: Option<Spanned<bool>>,
     pub(in crate::config) key: PathBuf,
     pub(in crate::config) certificate: PathBuf,
     pub(in crate::config) listen: Option<OneOrMany<SessionAddress>>,

@@ -89,6 +89,7 @@ fn the_gateway_itself() {
     bad("id = 1", "id = 65536", "id = 65536", &["65536"]);
     bad("\"floating\"", "\"vrrp\"", "\"vrrp\"", &["announce", "floating"]);
     bad("weight = 50", "weight = 0", "weight = 0", &["nonzero"]);
+    bad("weight = 50", "discover = true", "discover = true", &["by EVPN", "[bgp]"]);
     bad("weight = 50", "wait = 50", "wait", &["unknown field `wait`"]);
     bad("weight = 50", "hold-time = 1", "hold-time = 1", &["hold-time 1 s", "2 × keepalive"]);
     bad("weight = 50", "listen = \"here\"", "listen", &["\"here\" is no address", "4795"]);
