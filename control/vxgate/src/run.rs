@@ -84,6 +84,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
     let mirror = Mirror::new(&config);
+    let outlook = mirror.outlook();
     let (overlays, stations) = (config.overlays.len(), config.stations.len());
     let (ask, hosts) = mpsc::channel(EVENT_QUEUE);
     let endpoints_changed = Arc::new(Notify::new());
@@ -144,8 +145,9 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
+            let reflectors = settings.bgp.as_ref().is_some_and(|bgp| bgp.reflectors().next().is_some());
             let cluster = cluster
-                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.is_some()))
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), (reflectors, outlook)))
                 .transpose()?;
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);

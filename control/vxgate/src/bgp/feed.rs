@@ -1,11 +1,12 @@
 //! What the network says, on its way to the engine and to the operator.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Announcement, Engine, Update};
 use evpn::net::Told;
-use evpn::{Change, Event, Rejection};
+use evpn::{Change, Event, PeerId, Rejection};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Others;
@@ -25,14 +26,15 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 ///
-/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the reflectors.
+/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the `reflectors`.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Told>,
     engine: &Engine,
     events: &BgpEvents,
     (of_cluster, rules): (Option<&Others>, Option<&Inbox>),
+    reflectors: HashSet<PeerId>,
 ) {
-    let mut reflectors = Tracker::default();
+    let mut reflectors = Tracker::new(reflectors);
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
     let mut second = tokio::time::interval(SECOND);

@@ -113,7 +113,7 @@ impl Ready {
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
         let of_cluster = cluster.filter(|cluster| cluster.floating.is_some()).map(Others::of);
-        let told = Feed { told, of_cluster };
+        let told = Feed { told, of_cluster, reflectors: settings.reflectors().collect() };
         Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
     }
 
@@ -171,6 +171,7 @@ pub(crate) struct Feed {
     told: mpsc::Receiver<Told>,
     /// In mode `floating`.
     of_cluster: Option<Others>,
+    reflectors: HashSet<PeerId>,
 }
 
 /// The cluster's other gateways, which have a MAC address of their own in each overlay, and are no stations.
@@ -191,6 +192,7 @@ impl Others {
 impl Feed {
     /// Hands it over until the speaker ends.
     pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents, cluster: Option<&Inbox>) {
-        feed::run(self.told, engine, events, (self.of_cluster.as_ref(), cluster)).await;
+        let Self { told, of_cluster, reflectors } = self;
+        feed::run(told, engine, events, (of_cluster.as_ref(), cluster), reflectors).await;
     }
 }

@@ -29,6 +29,7 @@ use crate::bfd::Bfd;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
+use crate::mirror::Outlook;
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
@@ -121,13 +122,14 @@ impl Ready {
         Ok(Self { sessions, own, pin, settings: cluster.clone() })
     }
 
-    /// Starts to speak with the others, and in mode `floating` to serve. To be called when the engine forwards.
+    /// Starts to speak with the others, and in mode `floating` to serve. To be called when the engine forwards. Whether there
+    /// are reflectors to wait for, and what is seen of the kernel.
     pub(crate) fn start(
         self,
         events: Arc<Events>,
         engine: &Arc<Engine>,
         bfd: Option<&Bfd>,
-        reflectors: bool,
+        (reflectors, outlook): (bool, Arc<Outlook>),
     ) -> Result<Cluster, ClusterError> {
         let Self { sessions, own, pin, settings } = self;
         let Running { handle, events: coming, mut tasks } = sessions.start();
@@ -151,6 +153,7 @@ impl Ready {
                 sessions: for_runner,
                 handle: handle.clone(),
                 engine: Arc::clone(engine),
+                outlook,
                 holder: bfd.map(Bfd::holder),
                 told,
                 asked,

@@ -30,6 +30,7 @@ use super::tell;
 use super::views::View;
 use crate::bfd::Holder;
 use crate::events::EventRow;
+use crate::mirror::Outlook;
 
 /// Below the thread of BFD (40), from which it hears who is dead.
 const PRIORITY: i32 = 39;
@@ -52,6 +53,7 @@ pub(super) struct Parts {
     pub(super) sessions: mpsc::Receiver<session::Event>,
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
+    pub(super) outlook: Arc<Outlook>,
     pub(super) holder: Option<Holder>,
     /// Somebody else writes the log, which may block.
     pub(super) told: mpsc::Sender<EventRow>,
@@ -167,7 +169,7 @@ impl Runner {
             self.member.set_reflectors(reflectors, now);
         }
         let engine = &self.parts.engine;
-        let health = self.health.look(&engine.rounds(), &engine.ports_up(), now);
+        let health = self.health.look(&engine.rounds(), &engine.ports_up(), &self.parts.outlook, now);
         self.member.set_health(health, now);
         if !self.leaving && self.parts.inbox.leave.load(Ordering::Acquire) {
             self.leaving = true;

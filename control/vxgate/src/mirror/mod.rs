@@ -3,6 +3,7 @@
 pub(crate) mod kernel;
 mod neighbours;
 pub(crate) mod netlink;
+mod outlook;
 mod routes;
 mod state;
 
@@ -20,6 +21,7 @@ use tracing::{debug, error, warn};
 use kernel::{NeighbourKey, Notice};
 use neighbours::Refusal;
 pub(crate) use netlink::{Netlink, NetlinkError};
+pub(crate) use outlook::{Outlook, Routers};
 pub(crate) use state::Mirror;
 
 /// How long changes are collected before the tables are read anew.
@@ -177,6 +179,8 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                 },
             }
         }
+        // Not before the engine has been told: who takes over because of it needs it there.
+        self.mirror.publish();
     }
 
     fn refused(&mut self, key: NeighbourKey, error: &NetlinkError) {

@@ -3,8 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use engine::{Config, EndpointStatus, NextHop, Paths, PortIndex, Role, Route, Update};
+use engine::{Config, EndpointStatus, NextHop, Path, Paths, PortIndex, Role, Route, Update};
 use ipnet::IpNet;
 use tracing::info;
 use wire::MacAddr;
@@ -12,6 +13,7 @@ use wire::MacAddr;
 use super::Action;
 use super::kernel::{Address, Link, Neighbour, NeighbourKey, Tables};
 use super::neighbours::{Neighbours, Refusal};
+use super::outlook::{Outlook, Routers};
 use super::routes::{Fib, PortLink};
 use crate::blackhole;
 
@@ -29,6 +31,8 @@ struct Port {
     addresses: Vec<(IpAddr, bool)>,
     /// `None`: the netdev is gone.
     carrier: Option<bool>,
+    /// It has all of `addresses`, and they are its own: others find it by them.
+    is_settled: bool,
 }
 
 impl Port {
@@ -61,6 +65,9 @@ impl Port {
             }
             *was_there = is_there;
         }
+        self.is_settled = self.addresses.iter().all(|(address, _)| {
+            there.iter().any(|it| it.link == self.link.link && it.address == *address && !it.tentative)
+        });
     }
 }
 
@@ -78,6 +85,9 @@ pub(crate) struct Mirror {
     /// Kernel routes past the blackhole routes of the blocks: prefix and metric.
     leaks: BTreeSet<(IpNet, u32)>,
     neighbours: Neighbours,
+    /// The routers of the uplinks' default routes.
+    default_routers: Vec<NextHop>,
+    outlook: Arc<Outlook>,
 }
 
 impl Mirror {
@@ -94,6 +104,7 @@ impl Mirror {
                 engine_mtu: port.mtu.into(),
                 addresses: port.addresses.iter().map(|&address| (address, true)).collect(),
                 carrier: Some(true),
+                is_settled: true,
             })
             .collect();
         let endpoints = config
@@ -105,6 +116,8 @@ impl Mirror {
         Self {
             vteps: config.vteps.iter().filter(|vtep| !on_port(vtep)).map(|&vtep| (vtep, true)).collect(),
             neighbours: Neighbours::new(ports.iter().map(|port| port.link).collect()),
+            outlook: Arc::new(Outlook::new(ports.len())),
+            default_routers: Vec::new(),
             ports,
             blocks: config.blocks.clone(),
             endpoints: endpoints.collect(),
@@ -112,6 +125,21 @@ impl Mirror {
             host_addresses: None,
             leaks: BTreeSet::new(),
         }
+    }
+
+    /// Where it can be seen whether this gateway is able to forward.
+    pub(crate) fn outlook(&self) -> Arc<Outlook> {
+        Arc::clone(&self.outlook)
+    }
+
+    /// Shows how it is now. To be called when the engine has been told what was to be told.
+    pub(crate) fn publish(&self) {
+        for port in &self.ports {
+            let is_complete = port.is_settled && self.neighbours.is_complete(port.link.port);
+            self.outlook.set_complete(port.link.port, is_complete);
+        }
+        let told = self.default_routers.iter().map(|&router| self.neighbours.told(router));
+        self.outlook.set_routers(Routers::of(told));
     }
 
     /// All was read anew: at the start, and after notices were lost.
@@ -232,8 +260,11 @@ impl Mirror {
             }
         }
         let routes = fib.outer_routes(&self.ports_of(Role::is_uplink), &self.blocks);
+        let router = |path: &Path| Some(NextHop { port: path.port, address: path.gateway? });
+        let defaults = routes.iter().filter(|route| route.prefix.prefix_len() == 0);
+        self.default_routers = defaults.flat_map(|route| route.paths.iter()).filter_map(router).collect();
         let paths = routes.iter().flat_map(|route| route.paths.iter());
-        routers.extend(paths.filter_map(|path| Some(NextHop { port: path.port, address: path.gateway? })));
+        routers.extend(paths.filter_map(router));
         if self.routes.as_ref() != Some(&routes) {
             self.routes = Some(routes.clone());
             actions.push(Action::Update(Update::Routes(routes)));
@@ -324,8 +355,9 @@ fn follow_carrier(
     if is_up != (before == Some(true)) {
         actions.push(Action::Update(Update::PortState { port: port.link.port, is_up }));
     }
-    if is_up {
-        neighbours.probe(port.link, actions);
+    match is_up {
+        true => neighbours.probe(port.link, actions),
+        false => neighbours.lost_carrier(port.link.port),
     }
 }
 

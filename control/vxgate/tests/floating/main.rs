@@ -1,5 +1,6 @@
 //! Three gateways in mode `floating`, with real daemons and endpoints around them. Needs root.
 
+mod back;
 mod faults;
 mod ipv6;
 

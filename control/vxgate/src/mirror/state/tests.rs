@@ -1,5 +1,7 @@
 //! The kernel's tables change, and the engine is told what follows, once.
 
+mod outlook;
+
 use std::sync::Arc;
 
 use engine::{Overlay, PortConfig};
@@ -77,8 +79,8 @@ fn tables() -> Tables {
     Tables {
         links: vec![link(10), link(11)],
         addresses: vec![
-            Address { link: 11, address: ip("198.19.0.1"), global: true },
-            Address { link: 10, address: ip("198.18.0.1"), global: true },
+            Address { link: 11, address: ip("198.19.0.1"), global: true, tentative: false },
+            Address { link: 10, address: ip("198.18.0.1"), global: true, tentative: false },
         ],
         routes: vec![
             route("0.0.0.0/0", 11, "198.19.0.2"),
@@ -336,7 +338,7 @@ fn a_vtep_address_on_no_port_is_followed() {
     let (mut config, mut tables) = with_several_ports();
     config.vteps = vec![ip("198.18.255.1"), ip("198.18.0.1")];
     config.ports[0].addresses = vec![ip("198.18.0.1")];
-    tables.addresses.push(Address { link: 1, address: ip("198.18.255.1"), global: true });
+    tables.addresses.push(Address { link: 1, address: ip("198.18.255.1"), global: true, tentative: false });
     let mut mirror = Mirror::new(&config);
     assert!(warnings(mirror.resync(&tables, &[])).iter().all(|text| !text.contains("198.18.255.1")));
     let address = tables.addresses.pop().unwrap();
