@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Others;
 use super::events::BgpEvents;
-use super::reflectors::Tracker;
+use super::reflectors::{Tracker, WatchedRouters};
 use crate::cluster::Inbox;
 
 /// Changes that are handed over together.
@@ -26,13 +26,14 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 ///
-/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the `reflectors`.
+/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the `reflectors`, as of
+/// `routers` whoever looks at their outlook.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Told>,
     engine: &Engine,
     events: &BgpEvents,
     (of_cluster, rules): (Option<&Others>, Option<&Inbox>),
-    reflectors: HashSet<PeerId>,
+    (reflectors, routers): (HashSet<PeerId>, WatchedRouters),
 ) {
     let mut reflectors = Tracker::new(reflectors);
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
@@ -62,6 +63,7 @@ pub(super) async fn run(
                 Told::Event(Event::Rejected { reason: Rejection::OwnVtep, .. }) if of_cluster.is_some() => {}
                 Told::Event(event) => {
                     reflectors.hear(&event, Instant::now());
+                    routers.hear(&event);
                     if let Some(rules) = rules {
                         rules.set_reflectors(reflectors.state(Instant::now()));
                     }

@@ -37,6 +37,7 @@ use crate::cluster::Inbox;
 use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
+pub(crate) use reflectors::WatchedRouters;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -191,8 +192,14 @@ impl Others {
 
 impl Feed {
     /// Hands it over until the speaker ends.
-    pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents, cluster: Option<&Inbox>) {
+    pub(crate) async fn run(
+        self,
+        engine: &Engine,
+        events: &BgpEvents,
+        cluster: Option<&Inbox>,
+        routers: WatchedRouters,
+    ) {
         let Self { told, of_cluster, reflectors } = self;
-        feed::run(told, engine, events, (of_cluster.as_ref(), cluster), reflectors).await;
+        feed::run(told, engine, events, (of_cluster.as_ref(), cluster), (reflectors, routers)).await;
     }
 }

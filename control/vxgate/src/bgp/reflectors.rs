@@ -1,10 +1,13 @@
 //! Whether what the network announces is all there: a gateway that joins its cluster waits for it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::membership::Reflectors;
 use evpn::{Event, Family, PeerId, SessionState};
+
+use crate::mirror::{Outlook, Routers};
 
 /// After so long a peer is taken to have told all: not every speaker sends End-of-RIB (RFC 4724 §2), and FRR does to those alone
 /// that offer graceful restart.
@@ -16,6 +19,26 @@ pub(super) struct Tracker {
     peers: HashSet<PeerId>,
     /// Those with a session: since when, and whether all EVPN routes have been told.
     sessions: BTreeMap<PeerId, (Instant, bool)>,
+}
+
+/// Routers of the uplink that are alive for as long as their sessions are: their places in the outlook.
+#[derive(Debug, Default)]
+pub(crate) struct WatchedRouters {
+    pub(crate) places: HashMap<PeerId, usize>,
+    pub(crate) outlook: Arc<Outlook>,
+}
+
+impl WatchedRouters {
+    pub(super) fn hear(&self, event: &Event) {
+        let (Event::Session { peer, .. } | Event::Down { peer, .. }) = event else { return };
+        let Some(&place) = self.places.get(peer) else { return };
+        match event {
+            Event::Session { state: SessionState::Established, .. } => {
+                self.outlook.set_router(place, Routers::Alive);
+            }
+            _ => self.outlook.router_lost(place),
+        }
+    }
 }
 
 impl Tracker {

@@ -1,5 +1,5 @@
-//! Whether this gateway is able to serve: its workers advance, on each side a port is up, and a router of the uplink is
-//! alive. A side that was down counts again only when all that it led to has been found anew.
+//! Whether this gateway is able to serve: its workers advance, on each side a port is up, a router of the uplink is alive,
+//! and the operator's tracks are as they should be. A side that was down counts again only when all that it led to has been found anew.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,10 @@ pub(super) struct Watch {
     workers: Vec<(u64, Instant)>,
     underlay: Side,
     uplink: Side,
-    /// A router of the uplink was alive when last something was known of them, or none is needed.
-    router: bool,
+    /// Whether a router of the uplink was alive, or none was needed, when last something was known of them.
+    router: Option<bool>,
+    /// Since when nothing has been known of them.
+    first: Option<Instant>,
 }
 
 /// Underlay or uplink.
@@ -57,7 +59,14 @@ impl Side {
 
 impl Watch {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, workers: Vec::new(), underlay: Side::Down, uplink: Side::Down, router: false }
+        Self {
+            patience,
+            workers: Vec::new(),
+            underlay: Side::Down,
+            uplink: Side::Down,
+            router: None,
+            first: None,
+        }
     }
 
     /// Whoever looks did not run itself: workers may not have run either.
@@ -91,17 +100,21 @@ impl Watch {
         let underlay = self.underlay.look(of(Role::is_underlay), now);
         let uplink = self.uplink.look(of(Role::is_uplink), now);
         match outlook.routers() {
-            Routers::None | Routers::Alive => self.router = true,
-            Routers::Dead => self.router = false,
+            Routers::None | Routers::Alive => self.router = Some(true),
+            Routers::Dead => self.router = Some(false),
             // A new one may just have come in the place of another.
             Routers::Asked => {}
         }
+        // Not yet up is not dead, but is given the time to come up.
+        let first = *self.first.get_or_insert(now);
+        let router = self.router.unwrap_or(now.saturating_duration_since(first) >= RETURN);
         reasons.extend((!underlay).then_some(Reason::Underlay));
         reasons.extend((!uplink).then_some(Reason::Uplink));
-        reasons.extend((uplink && !self.router).then_some(Reason::Router));
+        reasons.extend((uplink && !router).then_some(Reason::Router));
+        reasons.extend(outlook.failed_tracks().map(|name| Reason::Track(name.to_owned())));
         let healthy = reasons.is_empty();
         reasons.truncate(MAX_REASONS);
-        Health { healthy, underlay, uplink: uplink && self.router, reasons }
+        Health { healthy, underlay, uplink: uplink && router, reasons }
     }
 }
 
@@ -112,9 +125,16 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(30);
     const UP: [(Role, bool); 2] = [(Role::Underlay, true), (Role::Uplink, true)];
 
+    /// Two ports and a router that is alive.
+    fn seen() -> Outlook {
+        let outlook = Outlook::new(2, 1, []);
+        outlook.set_router(0, Routers::Alive);
+        outlook
+    }
+
     #[test]
     fn a_worker_that_stands_still_is_no_health() {
-        let (start, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), Outlook::new(2));
+        let (start, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), seen());
         let mut look = |rounds: &[u64], milliseconds| {
             watch.look(rounds, &UP, &outlook, start + Duration::from_millis(milliseconds))
         };
@@ -127,7 +147,7 @@ mod tests {
 
     #[test]
     fn workers_are_excused_when_nobody_ran() {
-        let (start, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), Outlook::new(2));
+        let (start, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), seen());
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         watch.look(&[3, 2], &UP, &outlook, at(0));
         watch.excuse(at(90));
@@ -137,7 +157,7 @@ mod tests {
 
     #[test]
     fn each_side_needs_a_port_that_is_up() {
-        let (now, outlook) = (Instant::now(), Outlook::new(2));
+        let (now, outlook) = (Instant::now(), seen());
         let mut watch = Watch::new(PATIENCE);
         let mut reasons = |ports: &[(Role, bool)]| watch.look(&[], ports, &outlook, now).reasons;
         assert_eq!(reasons(&[(Role::Underlay, false), (Role::Uplink, true)]), [Reason::Underlay]);
@@ -149,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_side_that_was_down_is_back_when_all_is_found_anew() {
-        let (start, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), Outlook::new(2));
+        let (start, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), seen());
         let mut reasons =
             |ports: &[(Role, bool)], after: Duration| watch.look(&[], ports, &outlook, start + after).reasons;
         let (down, second) = ([(Role::Underlay, true), (Role::Uplink, false)], Duration::from_secs(1));
@@ -169,9 +189,9 @@ mod tests {
 
     #[test]
     fn a_router_must_be_alive() {
-        let (now, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), Outlook::new(2));
+        let (now, mut watch, outlook) = (Instant::now(), Watch::new(PATIENCE), seen());
         let mut with = |routers| {
-            outlook.set_routers(routers);
+            outlook.set_router(0, routers);
             watch.look(&[], &UP, &outlook, now).reasons
         };
         assert_eq!(with(Routers::Asked), [Reason::Router], "at the start");
@@ -180,5 +200,24 @@ mod tests {
         assert_eq!(with(Routers::Dead), [Reason::Router]);
         assert_eq!(with(Routers::Asked), [Reason::Router], "asked again, it has not answered");
         assert_eq!(with(Routers::None), []);
+
+        let (mut watch, outlook) = (Watch::new(PATIENCE), Outlook::new(2, 1, []));
+        assert_eq!(watch.look(&[], &UP, &outlook, now).reasons, [Reason::Router]);
+        assert_eq!(
+            watch.look(&[], &UP, &outlook, now + RETURN).reasons,
+            [],
+            "it never was there: not yet up"
+        );
+    }
+
+    #[test]
+    fn a_track_that_fails_is_no_health() {
+        let (now, mut watch) = (Instant::now(), Watch::new(PATIENCE));
+        let outlook = Outlook::new(2, 0, ["file /run/ok".to_owned()]);
+        let health = watch.look(&[], &UP, &outlook, now);
+        assert_eq!((health.healthy, health.uplink), (false, true));
+        assert_eq!(health.reasons, [Reason::Track("file /run/ok".into())]);
+        outlook.set_track(0, true);
+        assert!(watch.look(&[], &UP, &outlook, now).healthy);
     }
 }

@@ -5,6 +5,7 @@ mod digest;
 mod health;
 mod inbox;
 mod keys;
+mod outlook;
 mod runner;
 mod session;
 mod tell;
@@ -35,6 +36,7 @@ use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls}
 
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
+pub(crate) use outlook::{of as outlook_of, of_bgp as outlook_of_bgp};
 use runner::{Parts, Runner};
 use views::View;
 pub(crate) use views::{AssignmentRow, GatewayRow};
@@ -143,7 +145,8 @@ impl Ready {
                     publisher.publish(row);
                 }
             });
-            let ways = Ways::of(&settings);
+            outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
+            let ways = Ways::of(&settings, Arc::clone(&outlook));
             let inbox = ways.inbox();
             let (ask, asked) = std_mpsc::channel();
             let runner = Runner::new(Parts {

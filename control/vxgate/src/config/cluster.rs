@@ -15,6 +15,7 @@ use wire::MacAddr;
 
 use super::expand::{placed, placed_all};
 use super::file;
+use super::health::{self, Evidence, HealthSettings, UplinkRouter};
 use super::shards::own_mac;
 use super::validate::{Placed, fail, is_routable};
 use super::{Fault, Lines, Place, Problem};
@@ -56,13 +57,20 @@ pub(crate) struct ClusterSettings {
     pub(crate) floating: Option<FloatingSettings>,
     /// Of the BFD sessions with the other gateways.
     pub(crate) bfd: Timing,
+    /// What this gateway looks at to know whether it is able to serve.
+    pub(crate) health: HealthSettings,
 }
 
 impl ClusterSettings {
-    /// Whether there are BFD sessions with other gateways: in mode `floating` alone.
+    /// Whether there are BFD sessions with other gateways or routers: in mode `floating` alone.
     pub(crate) fn is_watched(&self) -> bool {
+        let by_bfd = |router: &UplinkRouter| matches!(router.evidence, Evidence::Bfd(_));
         self.floating.is_some()
-            && self.gateways.iter().any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+            && (self
+                .gateways
+                .iter()
+                .any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+                || self.health.routers.iter().any(by_bfd))
     }
 }
 
@@ -182,6 +190,21 @@ pub(crate) enum ClusterProblem {
     RouterMac { mac: MacAddr, id: u16 },
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(#[from] bfd::ConfigError),
+    #[error("uplink router {address} is there twice, also on {place}: keep one")]
+    RouterTwice { address: IpAddr, place: Place },
+    #[error(
+        "uplink router {address} has interval or multiplier, which are for by = \"bfd\": remove them, or set that"
+    )]
+    RouterTiming { address: IpAddr },
+    #[error(
+        "uplink router {address} has a BFD session as a peer of [bgp], and two cannot be: set by = \"bgp\", which ends with it"
+    )]
+    RouterHasBfd { address: IpAddr },
+    #[error(
+        "uplink router {address} is no peer of [bgp]: add a [[bgp.peer]] with this address, or watch it by = \"bfd\" or \
+         \"neighbour\""
+    )]
+    RouterIsNoPeer { address: IpAddr },
     #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
     RangesOverlap { range: AddressRange, other: AddressRange, place: Place },
 }
@@ -200,6 +223,8 @@ pub(super) struct Context<'a> {
     pub(super) blocks: &'a [IpNet],
     /// The gateway's own addresses.
     pub(super) own: &'a [IpAddr],
+    /// Those of BGP's peers, in order, and whether BFD watches each.
+    pub(super) peers: &'a [(IpAddr, bool)],
     /// Where the file is.
     pub(super) directory: Option<&'a Path>,
 }
@@ -245,6 +270,7 @@ pub(super) fn expand(
         }
     };
     let timing = timing(cluster.bfd, (place, context.lines))?;
+    let health = health::expand((cluster.uplink_router, cluster.tracks), &gateways, context)?;
     // As seen from the configuration file.
     let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
     let listen = match cluster.listen {
@@ -266,6 +292,7 @@ pub(super) fn expand(
         gateways,
         floating,
         bfd: timing,
+        health,
     }))
 }
 
@@ -328,7 +355,12 @@ impl Context<'_> {
         })
     }
 
-    fn address(&self, place: Place, address: IpAddr, others: &[GatewaySettings]) -> Result<(), Fault> {
+    pub(super) fn address(
+        &self,
+        place: Place,
+        address: IpAddr,
+        others: &[GatewaySettings],
+    ) -> Result<(), Fault> {
         if !is_routable(address) {
             return fail(place, ClusterProblem::Address { address }.into());
         }

@@ -4,6 +4,7 @@ mod bgp;
 mod cluster;
 mod expand;
 mod file;
+mod health;
 mod policy;
 mod problem;
 mod rules;
@@ -26,6 +27,7 @@ pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
 pub(crate) use cluster::{
     AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode, any_of_families,
 };
+pub(crate) use health::{Evidence, HealthSettings, Track};
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;
 pub(crate) use shards::own_mac;

@@ -22,7 +22,7 @@ use kernel::{NeighbourKey, Notice};
 use neighbours::Refusal;
 pub(crate) use netlink::{Netlink, NetlinkError};
 pub(crate) use outlook::{Outlook, Routers};
-pub(crate) use state::Mirror;
+pub(crate) use state::{Mirror, Watched};
 
 /// How long changes are collected before the tables are read anew.
 const SETTLE: Duration = Duration::from_millis(5);

@@ -1,19 +1,19 @@
-//! What the mirror shows of whether this gateway can forward: written by the mirror alone, and read by whoever decides
-//! whether to serve, at any time and for next to nothing.
+//! What is seen of whether this gateway can forward: written by the mirror and by others who watch something, and read by
+//! whoever decides whether to serve, at any time and for next to nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use engine::PortIndex;
 use wire::MacAddr;
 
-/// How the routers of the uplinks' default routes are, of both IP versions together.
+/// How routers of the uplink are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Routers {
-    /// There is no default route, or it needs none.
+    /// None is needed.
     #[default]
     None,
-    /// Some are asked, and none has answered yet.
+    /// None is there yet, and not all are dead.
     Asked,
     /// One is there.
     Alive,
@@ -24,27 +24,47 @@ pub(crate) enum Routers {
 impl Routers {
     /// From what is known of each: its MAC address, or that it does not answer.
     pub(super) fn of(routers: impl Iterator<Item = Option<Option<MacAddr>>>) -> Self {
-        routers.fold(Self::None, |all, told| match (all, told) {
-            (Self::Alive, _) | (_, Some(Some(_))) => Self::Alive,
-            (Self::Asked, _) | (_, None) => Self::Asked,
-            (_, Some(None)) => Self::Dead,
-        })
+        Self::together(routers.map(|told| match told {
+            Some(Some(_)) => Self::Alive,
+            Some(None) => Self::Dead,
+            None => Self::Asked,
+        }))
+    }
+
+    fn together(all: impl Iterator<Item = Self>) -> Self {
+        let rank = |routers: &Self| match routers {
+            Self::None => 0,
+            Self::Dead => 1,
+            Self::Asked => 2,
+            Self::Alive => 3,
+        };
+        all.max_by_key(rank).unwrap_or_default()
+    }
+
+    fn load(cell: &AtomicU8) -> Self {
+        let known = [Self::None, Self::Asked, Self::Alive, Self::Dead];
+        known[usize::from(cell.load(Ordering::Acquire)) % known.len()]
     }
 }
 
 /// What is shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outlook {
     /// By port.
     complete: Box<[AtomicBool]>,
-    routers: AtomicU8,
+    /// Those that are configured, in order; or those of all default routes together, as one.
+    routers: Box<[AtomicU8]>,
+    /// Name of each track of the operator, and whether it is as it should be.
+    tracks: Box<[(String, AtomicBool)]>,
 }
 
 impl Outlook {
-    pub(crate) fn new(ports: usize) -> Self {
+    /// With this many ports and routers, and tracks with these names.
+    pub(crate) fn new(ports: usize, routers: usize, tracks: impl IntoIterator<Item = String>) -> Self {
         Self {
             complete: (0..ports).map(|_| AtomicBool::new(true)).collect(),
-            routers: AtomicU8::new(Routers::None as u8),
+            routers: (0..routers).map(|_| AtomicU8::new(Routers::Asked as u8)).collect(),
+            tracks: tracks.into_iter().map(|name| (name, AtomicBool::new(false))).collect(),
         }
     }
 
@@ -52,8 +72,24 @@ impl Outlook {
         self.complete[usize::from(port.0)].store(is_complete, Ordering::Release);
     }
 
-    pub(crate) fn set_routers(&self, routers: Routers) {
-        self.routers.store(routers as u8, Ordering::Release);
+    /// How the router in this place is.
+    pub(crate) fn set_router(&self, place: usize, router: Routers) {
+        self.routers[place].store(router as u8, Ordering::Release);
+    }
+
+    /// The router in this place is not there; one that never was is not dead.
+    pub(crate) fn router_lost(&self, place: usize) {
+        if self.router(place) == Routers::Alive {
+            self.set_router(place, Routers::Dead);
+        }
+    }
+
+    pub(crate) fn set_track(&self, place: usize, is_fine: bool) {
+        self.tracks[place].1.store(is_fine, Ordering::Release);
+    }
+
+    pub(crate) fn router(&self, place: usize) -> Routers {
+        Routers::load(&self.routers[place])
     }
 
     /// Whether the port has all that it needs to forward: its addresses, and the MAC addresses of the routers and endpoints
@@ -62,10 +98,15 @@ impl Outlook {
         self.complete.get(usize::from(port.0)).is_none_or(|complete| complete.load(Ordering::Acquire))
     }
 
-    /// The routers of the uplinks' default routes.
+    /// All routers together: one that is alive is enough.
     pub(crate) fn routers(&self) -> Routers {
-        let known = [Routers::None, Routers::Asked, Routers::Alive, Routers::Dead];
-        known[usize::from(self.routers.load(Ordering::Acquire)) % known.len()]
+        Routers::together(self.routers.iter().map(Routers::load))
+    }
+
+    /// The names of the tracks that are not as they should be.
+    pub(crate) fn failed_tracks(&self) -> impl Iterator<Item = &str> {
+        let failed = self.tracks.iter().filter(|(_, is_fine)| !is_fine.load(Ordering::Acquire));
+        failed.map(|(name, _)| name.as_str())
     }
 }
 
@@ -83,10 +124,26 @@ mod tests {
         assert_eq!(of(&[silent, asked]), Routers::Asked);
         assert_eq!(of(&[asked, silent]), Routers::Asked);
         assert_eq!(of(&[silent, silent]), Routers::Dead);
-        let outlook = Outlook::new(1);
-        for routers in [Routers::Alive, Routers::Dead, Routers::Asked, Routers::None] {
-            outlook.set_routers(routers);
-            assert_eq!(outlook.routers(), routers);
+        let outlook = Outlook::new(0, 2, []);
+        outlook.router_lost(0);
+        assert_eq!(outlook.routers(), Routers::Asked, "not yet up is not dead");
+        for router in [Routers::Alive, Routers::Dead, Routers::Asked, Routers::None] {
+            [0, 1].into_iter().for_each(|place| outlook.set_router(place, router));
+            assert_eq!(outlook.routers(), router);
         }
+        outlook.set_router(1, Routers::Alive);
+        assert_eq!(outlook.routers(), Routers::Alive);
+        outlook.router_lost(1);
+        outlook.set_router(0, Routers::Dead);
+        assert_eq!(outlook.routers(), Routers::Dead);
+    }
+
+    #[test]
+    fn a_track_is_as_it_should_be_when_that_was_seen() {
+        let outlook = Outlook::new(0, 0, ["one".to_owned(), "other".to_owned()]);
+        outlook.set_track(0, true);
+        assert_eq!(outlook.failed_tracks().collect::<Vec<_>>(), ["other"]);
+        outlook.set_track(1, true);
+        assert_eq!(outlook.failed_tracks().count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 mod back;
 mod faults;
+mod health;
 mod ipv6;
 
 use std::time::Duration;

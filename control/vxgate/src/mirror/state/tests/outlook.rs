@@ -14,7 +14,7 @@ fn neighbour(address: &str, state: Reachability) -> Neighbour {
 /// Whether underlay and uplink are complete, and the routers.
 fn seen(mirror: &Mirror) -> (bool, bool, Routers) {
     mirror.publish();
-    let outlook = mirror.outlook();
+    let outlook = &mirror.outlook;
     (outlook.is_complete(UNDERLAY), outlook.is_complete(UPLINK), outlook.routers())
 }
 
@@ -87,7 +87,7 @@ fn a_port_needs_its_addresses_and_may_not_share_them() {
         ports: vec![PortConfig { addresses: vec![ip("2001:db8::1")], ..config().ports[0].clone() }],
         ..config()
     };
-    let mut mirror = Mirror::new(&config);
+    let mut mirror = self::mirror(&config);
     let complete = |mirror: &mut Mirror, address: Option<bool>| {
         let address = address.map(|tentative| Address {
             link: 10,
@@ -103,4 +103,36 @@ fn a_port_needs_its_addresses_and_may_not_share_them() {
     assert!(!complete(&mut mirror, None), "it is gone");
     assert!(!complete(&mut mirror, Some(true)), "somebody may have it");
     assert!(complete(&mut mirror, Some(false)));
+}
+
+#[test]
+fn configured_routers_and_tracks_are_looked_at() {
+    let watched = Watched {
+        routers: Some(vec![(1, ip("198.19.0.9"))]),
+        links: vec![(0, "port11".into())],
+        routes: vec![(1, "0.0.0.0/0".parse().unwrap())],
+    };
+    let outlook = Arc::new(Outlook::new(2, 2, ["link".to_owned(), "route".to_owned()]));
+    let mut mirror = Mirror::new(&config(), watched, Arc::clone(&outlook));
+    let failed = || outlook.failed_tracks().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(failed(), ["link", "route"], "not seen yet");
+    let installed = words(mirror.resync(&tables(), &[]));
+    assert!(installed.contains(&"install 198.19.0.9 on 11".into()), "{installed:?}");
+    mirror.publish();
+    assert_eq!((failed().len(), outlook.router(1)), (0, Routers::Asked));
+    known(&mut mirror, "198.19.0.9");
+    mirror.publish();
+    assert_eq!((outlook.router(0), outlook.router(1)), (Routers::Asked, Routers::Alive));
+
+    let mut without = tables();
+    without.links[1].carrier = false;
+    mirror.tables(&without);
+    assert_eq!(failed(), ["link"]);
+    without.links.pop();
+    let blackhole = KernelRoute { kind: RouteKind::Blackhole, ..route("0.0.0.0/0", 11, "") };
+    without.routes[0] = blackhole;
+    mirror.tables(&without);
+    assert_eq!(failed(), ["link", "route"]);
+    mirror.tables(&tables());
+    assert_eq!(failed().len(), 0);
 }
