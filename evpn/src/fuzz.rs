@@ -156,6 +156,7 @@ impl Test {
                     assert!(self.known.remove(&format!("flood {vni} {endpoint}")));
                     self.floods -= 1;
                 }
+                Change::SharedMac { .. } => {}
                 Change::Prefix { prefix, .. } => {
                     self.prefixes += usize::from(self.known.insert(prefix.to_string()));
                 }

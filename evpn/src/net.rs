@@ -20,6 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout_at;
 
 use crate::event::{Change, Event, PeerId};
+use crate::family::Family;
 use crate::session::ConnectionId;
 use crate::speaker::{Output, Speaker};
 use connection::Writer;
@@ -42,6 +43,9 @@ const WITHDRAWING: Duration = Duration::from_secs(3);
 /// for.
 const CLOSING: usize = 256;
 
+/// Changes of EVPN announcements that wait for a peer's socket, beyond which nothing is announced that can wait.
+const AHEAD: u64 = 256;
+
 /// How long no connection is accepted when there are no descriptors for them.
 const DEAF: Duration = Duration::from_secs(1);
 
@@ -61,6 +65,7 @@ type Call = Box<dyn FnOnce(&mut Speaker, Instant) + Send>;
 #[derive(Clone, Debug)]
 pub struct Handle {
     calls: mpsc::Sender<Call>,
+    paced: mpsc::Sender<Call>,
 }
 
 impl Handle {
@@ -70,14 +75,30 @@ impl Handle {
         &self,
         call: impl FnOnce(&mut Speaker, Instant) -> T + Send + 'static,
     ) -> Option<T> {
-        let (answer, answered) = oneshot::channel();
-        let call: Call = Box::new(|speaker, now| {
-            // Nobody may want the answer any longer.
-            let _ = answer.send(call(speaker, now));
-        });
-        self.calls.send(call).await.ok()?;
-        answered.await.ok()
+        ask(&self.calls, call).await
     }
+
+    /// As [`call`](Self::call), as soon as a peer has taken most of what is announced already: for announcements whose order
+    /// counts, and of which there are many. Without a peer that speaks EVPN nothing is waited for.
+    pub async fn call_paced<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Speaker, Instant) -> T + Send + 'static,
+    ) -> Option<T> {
+        ask(&self.paced, call).await
+    }
+}
+
+async fn ask<T: Send + 'static>(
+    calls: &mpsc::Sender<Call>,
+    call: impl FnOnce(&mut Speaker, Instant) -> T + Send + 'static,
+) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    let call: Call = Box::new(|speaker, now| {
+        // Nobody may want the answer any longer.
+        let _ = answer.send(call(speaker, now));
+    });
+    calls.send(call).await.ok()?;
+    answered.await.ok()
 }
 
 /// A speaker with its sockets, to be [run](Driver::run).
@@ -87,6 +108,7 @@ pub struct Driver {
     speaker: Speaker,
     listeners: Vec<TcpListener>,
     calls: mpsc::Receiver<Call>,
+    paced: mpsc::Receiver<Call>,
     told: mpsc::Sender<Told>,
     happenings: Happenings,
     /// Until when nobody is accepted.
@@ -116,11 +138,13 @@ impl Driver {
         });
         let listeners = listeners.collect::<io::Result<_>>()?;
         let (calls, called) = mpsc::channel(64);
+        let (paced, called_paced) = mpsc::channel(1);
         let (told, telling) = mpsc::channel(TOLD);
         let driver = Self {
             speaker,
             listeners,
             calls: called,
+            paced: called_paced,
             told,
             happenings: Happenings::new(),
             deaf: None,
@@ -129,7 +153,7 @@ impl Driver {
             closing: JoinSet::new(),
             untold: VecDeque::new(),
         };
-        Ok((driver, Handle { calls }, telling))
+        Ok((driver, Handle { calls, paced }, telling))
     }
 
     /// Starts all peers and runs until the last [`Handle`] is gone and the network has been left, or
@@ -164,6 +188,7 @@ impl Driver {
             let accepts = hears && self.deaf.is_none();
             let listeners = if accepts { &self.listeners[..] } else { &[] };
             let waits = !self.untold.is_empty();
+            let is_taken = self.speaker.unsent(Family::Evpn) < AHEAD;
             tokio::select! {
                 // Calls are ours: no peer holds them up.
                 biased;
@@ -172,6 +197,9 @@ impl Driver {
                     Some(call) => call(&mut self.speaker, Instant::now()),
                     None => self.speaker.shut_down(words, Instant::now()),
                 },
+                Some(call) = self.paced.recv(), if leaving.is_none() && is_taken => {
+                    call(&mut self.speaker, Instant::now());
+                }
                 happening = self.happenings.next(hears, listeners, waits.then_some(&told), works) => {
                     if let Some(happening) = happening {
                         self.happen(happening);

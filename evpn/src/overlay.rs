@@ -13,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use rustbgpd_wire::EvpnRouteKey;
 use wire::{MacAddr, Vni};
 
-use crate::attributes::allows_vxlan;
+use crate::attributes::{allows_vxlan, mobility};
 use crate::event::{Change, Event, Rejection};
 use crate::rib::decision::Rules;
 use crate::rib::key::EvpnKey;
@@ -113,6 +113,14 @@ impl Overlays {
             }
         }
         Ok(Standing::Eligible)
+    }
+
+    /// What is to be told of a path that announces a shared MAC address, whoever announces it: endpoints may go by it.
+    pub(crate) fn shared_mac(&self, key: &EvpnKey, path: &Path) -> Option<Change> {
+        let EvpnKey::MacIp(key) = key else { return None };
+        let vni = self.identity.shared_macs.contains(&key.mac).then(|| Vni::new(path.label))??;
+        let imported = self.targets.get(&vni).is_some_and(|targets| targets.imports(vni, &path.extended));
+        imported.then(|| Change::SharedMac { vni, sequence: mobility(&path.extended).1 })
     }
 
     /// Chooses the best path of a route; the overlay in which it counts, if any, and the route whose place it takes there

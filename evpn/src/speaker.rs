@@ -365,7 +365,8 @@ impl Speaker {
                 Part::EndOfRib(family) => {
                     self.peers[usize::from(id.0)].keep_stale[family.index()] = None;
                     self.rib.sweep_stale(id, family);
-                    self.tell(Event::EndOfRib { peer: id, family });
+                    // Behind what it ends.
+                    self.rib.tell(Event::EndOfRib { peer: id, family });
                 }
                 Part::Forgiven(detail) => self.tell(Event::Malformed { peer: id, detail }),
             }

@@ -198,7 +198,7 @@ impl State {
                     let incarnation = self.generations[of];
                     self.with(at, |member| {
                         member.session_up(id(of), incarnation, Weight::default(), now);
-                        member.bindings_complete(id(of), now);
+                        member.bindings_complete(id(of), incarnation, now);
                     });
                 }
             }

@@ -87,7 +87,7 @@ impl Cluster {
         self.sessions.extend([(a, b), (b, a)]);
         for (at, of, incarnation) in [(a, b, of_b), (b, a, of_a)] {
             self.members[at].session_up(id(of), incarnation, Weight::default(), self.now);
-            self.members[at].bindings_complete(id(of), self.now);
+            self.members[at].bindings_complete(id(of), incarnation, self.now);
         }
     }
 
@@ -211,7 +211,7 @@ fn nothing_is_taken_before_routes_and_bindings_are_there() {
         cluster.members[at].session_up(id(of), 1, Weight::default(), cluster.now);
     }
     cluster.members[0].set_reflectors(Reflectors::Reached, cluster.now);
-    cluster.members[0].bindings_complete(id(1), cluster.now);
+    cluster.members[0].bindings_complete(id(1), 1, cluster.now);
     cluster.members[1].set_reflectors(Reflectors::Complete, cluster.now);
     cluster.talk();
     cluster.pass(Duration::from_secs(29));
@@ -219,7 +219,10 @@ fn nothing_is_taken_before_routes_and_bindings_are_there() {
     cluster.members[0].set_reflectors(Reflectors::Complete, cluster.now);
     cluster.talk();
     assert_eq!((cluster.owned(0), cluster.owned(1)), (60, 0), "one has no bindings yet");
-    cluster.members[1].bindings_complete(id(0), cluster.now);
+    cluster.members[1].bindings_complete(id(0), 0, cluster.now);
+    cluster.talk();
+    assert_eq!((cluster.owned(0), cluster.owned(1)), (60, 0), "those of another incarnation are none");
+    cluster.members[1].bindings_complete(id(0), 1, cluster.now);
     cluster.talk();
     cluster.assert_shared(&[0, 1]);
     assert!(cluster.owned(1) > 10);

@@ -141,14 +141,16 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
         Ok(mut driver) => {
             // Without its routes the gateway drops what comes.
             engine.settle();
+            if let Some(cluster) = &cluster {
+                cluster.serve_nothing(&engine);
+            }
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
             let mut bgp = match bgp {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
-            let reflectors = settings.bgp.as_ref().is_some_and(|bgp| bgp.reflectors().next().is_some());
             let cluster = cluster
-                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), (reflectors, outlook)))
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut(), outlook))
                 .transpose()?;
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
@@ -201,7 +203,7 @@ async fn follow(
     routers: bgp::WatchedRouters,
 ) {
     if let Some((feed, bgp)) = feed {
-        feed.run(engine, bgp.events(), cluster.and_then(cluster::Cluster::inbox), routers).await;
+        feed.run(engine, bgp.events(), cluster.map(cluster::Cluster::inbox), routers).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
     }
     std::future::pending().await

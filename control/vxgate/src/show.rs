@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use crate::api::{Answer, BindingRow, MAX_BINDINGS, Question, Request};
 use crate::bgp::RouteFilter;
-use crate::cli::{BgpWhat, Bindings, Events, Output, Show, Transfer, What};
+use crate::cli::{Assignments, BgpWhat, Bindings, Events, Output, Show, Transfer, What};
+use crate::cluster::AssignmentFilter;
 pub(crate) use tables::columns;
 use tables::table;
 
@@ -49,7 +50,14 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
         What::Cluster => Question::Cluster,
-        What::Assignments => Question::Assignments,
+        What::Assignments(Assignments { vni, owner, unowned, limit }) => {
+            Question::Assignments(AssignmentFilter {
+                vni: *vni,
+                owner: *owner,
+                unowned: *unowned,
+                limit: *limit,
+            })
+        }
         What::Bfd => Question::Bfd,
         What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
         What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {

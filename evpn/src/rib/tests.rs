@@ -125,7 +125,9 @@ fn play<'s>(rib: &mut Rib, all: impl Iterator<Item = &'s Said>) -> Summary {
                 Change::AddressGone { ip, .. } => assert!(addresses.remove(&ip)),
                 Change::Prefix { prefix, next_hop } => drop(prefixes.insert(prefix.to_string(), next_hop)),
                 Change::PrefixGone { prefix } => drop(prefixes.remove(&prefix.to_string())),
-                Change::Flood { .. } | Change::FloodGone { .. } => unreachable!("no type 3 was sent"),
+                Change::Flood { .. } | Change::FloodGone { .. } | Change::SharedMac { .. } => {
+                    unreachable!("no type 3 was sent, nor anything of a shared MAC address")
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use rustbgpd_wire::{Message, RouteRefreshMessage, RouteRefreshSubtype, encode_me
 use wire::{MacAddr, Vni};
 
 use super::Speaker;
+use super::peer::Peer;
 use crate::event::PeerId;
 use crate::family::Family;
 use crate::out::encode::{end_of_rib, updates};
@@ -63,6 +64,14 @@ impl Speaker {
     /// How many routes of a family are announced.
     pub fn announced(&self, family: Family) -> usize {
         self.out[family.index()].len()
+    }
+
+    /// How many changes of a family's announcements have been given to no peer's connection yet: of the peer that is furthest
+    /// ahead, so that one that takes nothing holds up nobody; 0 where no peer speaks the family.
+    pub fn unsent(&self, family: Family) -> u64 {
+        let of_family = |peer: &&Peer| peer.recipient.is_some() && peer.families.contains(&family);
+        let told = self.peers.iter().filter(of_family).map(|peer| peer.progress[family.index()].told).max();
+        told.map_or(0, |told| self.out[family.index()].last() - told)
     }
 
     /// Whether [`transmit`](Self::transmit) would give bytes.

@@ -26,8 +26,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 ///
-/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the `reflectors`, as of
-/// `routers` whoever looks at their outlook.
+/// `of_cluster`: the other gateways, which are no stations and no endpoints; `rules` are told of the `reflectors`, and of how
+/// they announce the router; and whoever looks at their outlook of `routers`.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Told>,
     engine: &Engine,
@@ -54,8 +54,14 @@ pub(super) async fn run(
             break;
         }
         let mut announcements = Vec::with_capacity(batch.len());
+        let mut happened = false;
         for told in batch.drain(..) {
             match told {
+                Told::Change(Change::SharedMac { vni, sequence }) => {
+                    if let Some(rules) = rules {
+                        rules.sequence_seen(vni, sequence);
+                    }
+                }
                 Told::Change(change) => {
                     announcements.extend(announcement(change).filter(|change| !is_of(change, of_cluster)));
                 }
@@ -64,20 +70,21 @@ pub(super) async fn run(
                 Told::Event(event) => {
                     reflectors.hear(&event, Instant::now());
                     routers.hear(&event);
-                    if let Some(rules) = rules {
-                        rules.set_reflectors(reflectors.state(Instant::now()));
-                    }
+                    happened = true;
                     events.tell(event);
                 }
             }
         }
-        if announcements.is_empty() {
-            continue;
+        if !announcements.is_empty() {
+            // Never closed.
+            let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+            engine.update(Update::Announced(announcements));
+            engine.after_updates(move || drop(permit));
         }
-        // Never closed.
-        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
-        engine.update(Update::Announced(announcements));
-        engine.after_updates(move || drop(permit));
+        // Who hears that all is told finds it in the engine.
+        if let Some(rules) = rules.filter(|_| happened) {
+            rules.set_reflectors(reflectors.state(Instant::now()));
+        }
     }
 }
 
@@ -90,7 +97,7 @@ fn announcement(change: Change) -> Option<Announcement> {
         Change::AddressGone { vni, mac, ip } => Announcement::AddressGone { vni, mac, address: ip },
         Change::Flood { vni, endpoint } => Announcement::Member { vni, endpoint },
         Change::FloodGone { vni, endpoint } => Announcement::MemberGone { vni, endpoint },
-        Change::Prefix { .. } | Change::PrefixGone { .. } => return None,
+        Change::Prefix { .. } | Change::PrefixGone { .. } | Change::SharedMac { .. } => return None,
     })
 }
 
@@ -100,6 +107,7 @@ fn is_of(announcement: &Announcement, others: Option<&Others>) -> bool {
         (Announcement::Station { mac, endpoint, .. }, Some(others)) => {
             others.macs.contains(mac) || others.vteps.contains(endpoint)
         }
+        (Announcement::Member { endpoint, .. }, Some(others)) => others.vteps.contains(endpoint),
         _ => false,
     }
 }

@@ -14,6 +14,7 @@
 mod announce;
 mod events;
 mod feed;
+mod moves;
 mod reflectors;
 mod views;
 
@@ -37,6 +38,7 @@ use crate::cluster::Inbox;
 use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
+pub(crate) use moves::Announcer;
 pub(crate) use reflectors::WatchedRouters;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
@@ -76,7 +78,7 @@ pub(crate) struct Ready {
     told: Feed,
     events: BgpEvents,
     common: announce::Common,
-    overlays: Vec<announce::Announced>,
+    overlays: Arc<[announce::Announced]>,
 }
 
 impl Ready {
@@ -92,7 +94,7 @@ impl Ready {
             // What others announce for our shards is what we announce ourselves, and no news.
             vteps: config.vteps.iter().copied().chain(of_shards).collect(),
             shared_macs: [config.router_mac].into_iter().collect(),
-            cluster: Default::default(),
+            cluster: cluster.map(Others::of).into_iter().flat_map(|others| others.vteps).collect(),
         };
         let mut speaker = Speaker::new(
             settings.local.clone(),
@@ -113,8 +115,9 @@ impl Ready {
         };
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
-        let of_cluster = cluster.filter(|cluster| cluster.floating.is_some()).map(Others::of);
-        let told = Feed { told, of_cluster, reflectors: settings.reflectors().collect() };
+        let reflectors = settings.reflectors().collect();
+        let told = Feed { told, of_cluster: cluster.map(Others::of), reflectors };
+        let overlays = overlays.into();
         Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
     }
 
@@ -129,7 +132,7 @@ impl Ready {
             };
             handle.call(announce).await;
         }
-        Bgp { task, handle, told: Some(told), events }
+        Bgp { task, handle, told: Some(told), events, common, overlays, moves: None }
     }
 }
 
@@ -139,12 +142,29 @@ pub(crate) struct Bgp {
     handle: Handle,
     told: Option<Feed>,
     events: BgpEvents,
+    common: announce::Common,
+    overlays: Arc<[announce::Announced]>,
+    /// Announces what the cluster's thread takes.
+    moves: Option<JoinHandle<()>>,
 }
 
 impl Bgp {
     /// What the network says, which goes to the engine by [`feed`](Feed::run).
     pub(crate) fn take_feed(&mut self) -> Option<Feed> {
         self.told.take()
+    }
+
+    /// How the routers of overlays, by their place, are announced and withdrawn, in mode `announce`. `room` is called when there
+    /// is room for more.
+    pub(crate) fn announcer(&mut self, room: impl Fn() + Send + 'static) -> Announcer {
+        let (announcer, moves) = moves::Moves::new(self.common.clone(), Arc::clone(&self.overlays));
+        self.moves = Some(tokio::spawn(moves.run(self.handle.clone(), room)));
+        announcer
+    }
+
+    /// Whether there is a peer that tells of stations and endpoints. To be asked before the [feed](Self::take_feed) is taken.
+    pub(crate) fn has_reflectors(&self) -> bool {
+        self.told.as_ref().is_some_and(|feed| !feed.reflectors.is_empty())
     }
 
     /// What happened.
@@ -159,7 +179,12 @@ impl Bgp {
 
     /// Withdraws all, and ends the sessions in order. What peers still say is not heard.
     pub(crate) async fn leave(self) {
-        let Self { task, handle, told, .. } = self;
+        let Self { task, handle, told, moves, .. } = self;
+        if let Some(moves) = moves {
+            moves.abort();
+            // Until then it could announce something.
+            let _ = moves.await;
+        }
         drop((handle, told));
         if timeout(LEAVING, task).await.is_err() {
             warn!("BGP: a peer has not taken all withdrawals in {} s: its session is cut", LEAVING.as_secs());
@@ -170,7 +195,7 @@ impl Bgp {
 /// What the network says.
 pub(crate) struct Feed {
     told: mpsc::Receiver<Told>,
-    /// In mode `floating`.
+    /// In a cluster.
     of_cluster: Option<Others>,
     reflectors: HashSet<PeerId>,
 }
@@ -185,7 +210,12 @@ impl Others {
     fn of(cluster: &ClusterSettings) -> Self {
         Self {
             macs: cluster.gateways.iter().map(|gateway| own_mac(gateway.id)).collect(),
-            vteps: cluster.gateways.iter().flat_map(|gateway| gateway.underlay.iter().copied()).collect(),
+            // A VTEP that is not watched is most likely where the session goes.
+            vteps: cluster
+                .gateways
+                .iter()
+                .flat_map(|gateway| gateway.underlay.iter().copied().chain([gateway.session.ip()]))
+                .collect(),
         }
     }
 }

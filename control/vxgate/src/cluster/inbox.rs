@@ -1,14 +1,16 @@
 //! What the [runner](super::runner) is told from other threads. Most of it is the latest state alone, so that it is bounded
 //! however fast things change; what is in order waits in a queue that holds back who fills it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
 use bfd::Standing;
 use cluster::assign::GatewayId;
 use cluster::membership::Reflectors;
-use cluster::{Heard, Segment};
+use cluster::{Group, Heard, Segment};
+use wire::Vni;
 
 /// What one BFD session says of its peer: one byte.
 #[derive(Debug)]
@@ -59,6 +61,10 @@ pub(crate) struct Inbox {
     /// Those of a peer's segment are side by side.
     pub(super) watched: Vec<Watched>,
     reflectors: AtomicU8,
+    /// Of overlays that are announced: the highest mobility sequence that was seen and not yet taken.
+    sequences: Mutex<BTreeMap<Vni, u32>>,
+    /// Groups in the order in which they are to move, if that is news.
+    order: Mutex<Option<Vec<Group>>>,
     pub(super) leave: AtomicBool,
     runner: OnceLock<Thread>,
 }
@@ -68,6 +74,8 @@ impl Inbox {
         Arc::new(Self {
             watched,
             reflectors: AtomicU8::new(0),
+            sequences: Mutex::default(),
+            order: Mutex::default(),
             leave: AtomicBool::new(false),
             runner: OnceLock::new(),
         })
@@ -112,11 +120,39 @@ impl Inbox {
         }
     }
 
+    /// Somebody announces an overlay's router with this mobility sequence.
+    pub(crate) fn sequence_seen(&self, vni: Vni, sequence: u32) {
+        let mut sequences = lock(&self.sequences);
+        let seen = sequences.entry(vni).or_default();
+        *seen = sequence.max(*seen);
+    }
+
+    /// What was seen since this was last asked. Whoever looks at [`reflectors`](Self::reflectors) before it misses nothing that
+    /// they told.
+    pub(super) fn take_sequences(&self) -> BTreeMap<Vni, u32> {
+        std::mem::take(&mut lock(&self.sequences))
+    }
+
+    /// Groups are to move in this order.
+    pub(super) fn set_order(&self, order: Vec<Group>) {
+        *lock(&self.order) = Some(order);
+    }
+
+    /// The order, if there is a new one.
+    pub(super) fn take_order(&self) -> Option<Vec<Group>> {
+        lock(&self.order).take()
+    }
+
     /// This gateway is to leave the cluster.
     pub(super) fn leave(&self) {
         self.leave.store(true, Ordering::Release);
         self.wake();
     }
+}
+
+/// A panic elsewhere while it was held cannot have left it half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -156,6 +192,17 @@ mod tests {
             inbox.set_reflectors(reflectors);
             assert_eq!(inbox.reflectors(), reflectors);
         }
+    }
+
+    #[test]
+    fn the_highest_sequence_is_kept_until_it_is_taken() {
+        let inbox = Inbox::new(Vec::new());
+        let [one, two] = [1, 2].map(|vni| Vni::new(vni).unwrap());
+        [(one, 3), (two, 0), (one, 2)]
+            .into_iter()
+            .for_each(|(vni, sequence)| inbox.sequence_seen(vni, sequence));
+        assert_eq!(inbox.take_sequences(), [(one, 3), (two, 0)].into());
+        assert!(inbox.take_sequences().is_empty());
     }
 
     #[test]

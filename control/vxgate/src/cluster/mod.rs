@@ -1,10 +1,12 @@
 //! A cluster of gateways: who they are ([`keys`]), what they must have alike ([`digest`]), and how they speak
-//! ([`session`]). In mode `floating`, who serves what as well ([`runner`]).
+//! ([`session`]), and who serves what ([`runner`]).
 
+mod bindings;
 mod digest;
 mod health;
 mod inbox;
 mod keys;
+mod order;
 mod outlook;
 mod runner;
 mod session;
@@ -18,6 +20,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::assign::{GatewayId, ShardCount, Weight};
+use cluster::message::Message;
 use cluster::session::hello::{Hello, VERSIONS};
 use engine::Engine;
 use thiserror::Error;
@@ -27,10 +30,12 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::bfd::Bfd;
+use crate::bgp::Bgp;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
 use crate::mirror::Outlook;
+use bindings::{Complete, Exchange};
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
@@ -39,7 +44,7 @@ pub(crate) use keys::{KeyError, Pin};
 pub(crate) use outlook::{of as outlook_of, of_bgp as outlook_of_bgp};
 use runner::{Parts, Runner};
 use views::View;
-pub(crate) use views::{AssignmentRow, GatewayRow};
+pub(crate) use views::{AssignmentFilter, AssignmentRow, GatewayRow};
 use watch::Ways;
 
 /// Why this gateway cannot be one of a cluster.
@@ -56,6 +61,9 @@ pub(crate) enum ClusterError {
         "cluster: gateway {id} has the pin of this gateway's own key: make a key for each by `vxgate cluster keygen`"
     )]
     OwnPin { id: u16 },
+    /// The configuration has none such.
+    #[error("cluster: 0 is the id of no gateway")]
+    Id,
     /// No thread.
     #[error("cluster: no thread: {0}")]
     Thread(io::Error),
@@ -112,6 +120,8 @@ pub(crate) struct Ready {
     own: Hello,
     pin: Pin,
     settings: ClusterSettings,
+    /// What is shared among the gateways.
+    mode: cluster::Mode,
 }
 
 impl Ready {
@@ -121,70 +131,113 @@ impl Ready {
         let timers = Timers { keepalive: cluster.keepalive, hold: cluster.hold_time, ..Timers::default() };
         let config = Config { own: own.clone(), listen: cluster.listen.clone(), peers, timers };
         let sessions = Sessions::bind(config, tls).map_err(ClusterError::Listen)?;
-        Ok(Self { sessions, own, pin, settings: cluster.clone() })
+        Ok(Self { sessions, own, pin, settings: cluster.clone(), mode: mode(settings, cluster) })
     }
 
-    /// Starts to speak with the others, and in mode `floating` to serve. To be called when the engine forwards. Whether there
-    /// are reflectors to wait for, and what is seen of the kernel.
+    /// Lets the engine serve nothing. To be called before anybody knows of this gateway.
+    pub(crate) fn serve_nothing(&self, engine: &Engine) {
+        engine.update(runner::nothing(&runner::groups(&self.mode)));
+    }
+
+    /// Starts to speak with the others, and to serve. To be called when the engine forwards.
     pub(crate) fn start(
         self,
         events: Arc<Events>,
         engine: &Arc<Engine>,
         bfd: Option<&Bfd>,
-        (reflectors, outlook): (bool, Arc<Outlook>),
+        bgp: Option<&mut Bgp>,
+        outlook: Arc<Outlook>,
     ) -> Result<Cluster, ClusterError> {
-        let Self { sessions, own, pin, settings } = self;
+        let Self { sessions, own, pin, settings, mode } = self;
         let Running { handle, events: coming, mut tasks } = sessions.start();
         let (to_runner, for_runner) = mpsc::channel(EVENTS);
-        let rules = rules(&settings, &own, reflectors);
-        let floating = rules.map(|rules| {
-            let (told, mut rows) = mpsc::channel(EVENTS);
-            let publisher = Arc::clone(&events);
-            tasks.spawn(async move {
-                while let Some(row) = rows.recv().await {
-                    publisher.publish(row);
-                }
-            });
-            outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
-            let ways = Ways::of(&settings, Arc::clone(&outlook));
-            let inbox = ways.inbox();
-            let (ask, asked) = std_mpsc::channel();
-            let runner = Runner::new(Parts {
-                settings: rules,
-                peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
-                inbox: Arc::clone(&inbox),
-                sessions: for_runner,
-                handle: handle.clone(),
-                engine: Arc::clone(engine),
-                outlook,
-                holder: bfd.map(Bfd::holder),
-                told,
-                asked,
-                detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
-            });
-            let (ended, end) = oneshot::channel();
-            let run = move || {
-                runner.run();
-                // Nobody may wait.
-                let _ = ended.send(());
-            };
-            thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
-            Ok::<_, ClusterError>(Floating { inbox, ways, ask, end })
+        let (told, mut rows) = mpsc::channel(EVENTS);
+        let publisher = Arc::clone(&events);
+        tasks.spawn(async move {
+            while let Some(row) = rows.recv().await {
+                publisher.publish(row);
+            }
         });
-        let floating = floating.transpose()?;
-        let inbox = floating.as_ref().map(|floating| Arc::clone(&floating.inbox));
-        tasks.spawn(follow(coming, events, inbox.map(|inbox| (to_runner, inbox))));
-        Ok(Cluster { handle, own, pin, settings, floating, _tasks: tasks })
+        outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
+        let ways = Ways::of(&settings, Arc::clone(&outlook));
+        let inbox = ways.inbox();
+        let reflectors = bgp.as_ref().is_some_and(|bgp| bgp.has_reflectors());
+        let rules = rules(&settings, &own, mode.clone(), reflectors)?;
+        let wake = Arc::clone(&inbox);
+        let announcer = match (&mode, bgp) {
+            (cluster::Mode::Announce(_), Some(bgp)) => Some(bgp.announcer(move || wake.wake())),
+            _ => None,
+        };
+        if let cluster::Mode::Announce(vnis) = &mode {
+            tasks.spawn(order::follow(Arc::clone(vnis), Arc::downgrade(engine), Arc::clone(&inbox)));
+        }
+        let (ask, asked) = std_mpsc::channel();
+        let complete = Complete::new(settings.gateways.iter().filter_map(|one| GatewayId::new(one.id)));
+        let (to_exchange, for_exchange) = mpsc::channel(bindings::EVENTS);
+        let exchange = Exchange {
+            engine: Arc::clone(engine),
+            handle: handle.clone(),
+            inbox: Arc::clone(&inbox),
+            complete: Arc::clone(&complete),
+            events: for_exchange,
+            listens: !reflectors,
+        };
+        tasks.spawn(exchange.run());
+        let runner = Runner::new(Parts {
+            settings: rules,
+            peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
+            inbox: Arc::clone(&inbox),
+            sessions: for_runner,
+            bindings: complete,
+            handle: handle.clone(),
+            engine: Arc::clone(engine),
+            outlook,
+            announcer,
+            holder: bfd.map(Bfd::holder),
+            told,
+            asked,
+            detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
+        });
+        let (ended, end) = oneshot::channel();
+        let run = move || {
+            runner.run();
+            // Nobody may wait.
+            let _ = ended.send(());
+        };
+        thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
+        let followers = Followers {
+            runner: to_runner,
+            inbox: Arc::clone(&inbox),
+            exchange: to_exchange,
+            handle: handle.clone(),
+        };
+        tasks.spawn(follow(coming, events, followers));
+        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, end, _tasks: tasks })
     }
 }
 
-/// What the rules of the cluster depend on; `None` in mode `announce`, which has none at work yet.
-fn rules(settings: &ClusterSettings, own: &Hello, reflectors: bool) -> Option<cluster::Settings> {
-    let floating = settings.floating.as_ref()?;
-    // Both were checked with the configuration.
-    let (id, shards) = (GatewayId::new(settings.id)?, ShardCount::new(floating.shards).ok()?);
-    let rules = cluster::Settings::new(id, own.incarnation, cluster::Mode::Floating(shards));
-    Some(cluster::Settings { weight: Weight(settings.weight), reflectors, ..rules })
+/// What is shared among the gateways: all have the same overlays, and the same shards, or there is no session.
+fn mode(settings: &Settings, cluster: &ClusterSettings) -> cluster::Mode {
+    let shards = cluster.floating.as_ref().and_then(|floating| ShardCount::new(floating.shards).ok());
+    match shards {
+        Some(shards) => cluster::Mode::Floating(shards),
+        None => {
+            cluster::Mode::Announce(settings.overlays.iter().map(|overlay| overlay.vni.value()).collect())
+        }
+    }
+}
+
+/// What the rules of the cluster depend on.
+fn rules(
+    settings: &ClusterSettings,
+    own: &Hello,
+    mode: cluster::Mode,
+    reflectors: bool,
+) -> Result<cluster::Settings, ClusterError> {
+    let id = GatewayId::new(settings.id).ok_or(ClusterError::Id)?;
+    let limit = matches!(mode, cluster::Mode::Announce(_)).then_some(settings.move_limit);
+    let rules = cluster::Settings::new(id, own.incarnation, mode);
+    Ok(cluster::Settings { weight: Weight(settings.weight), reflectors, move_limit: limit, ..rules })
 }
 
 /// A gateway at work in its cluster.
@@ -193,16 +246,12 @@ pub(crate) struct Cluster {
     own: Hello,
     pin: Pin,
     settings: ClusterSettings,
-    floating: Option<Floating>,
-    _tasks: JoinSet<()>,
-}
-
-/// What there is in mode `floating`.
-struct Floating {
+    mode: cluster::Mode,
     inbox: Arc<Inbox>,
     ways: Ways,
     ask: std_mpsc::Sender<oneshot::Sender<View>>,
     end: oneshot::Receiver<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Cluster {
@@ -212,40 +261,36 @@ impl Cluster {
         views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), view.as_ref())
     }
 
-    /// The shards, and who serves each; `None` but in mode `floating`.
-    pub(crate) async fn assignments(&self) -> Option<Vec<AssignmentRow>> {
-        let (view, settings) = (self.view().await?, self.settings.floating.as_ref()?);
-        Some(views::assignments(&view, settings, self.own.id))
+    /// Overlays or shards, and who serves each; `None` when this gateway has left.
+    pub(crate) async fn assignments(&self, filter: &AssignmentFilter) -> Option<Vec<AssignmentRow>> {
+        let view = self.view().await?;
+        Some(views::assignments(&view, &self.mode, self.settings.floating.as_ref(), self.own.id, filter))
     }
 
-    /// What the rules have come to, as of now; `None` but in mode `floating`.
+    /// What the rules have come to, as of now; `None` when this gateway has left.
     async fn view(&self) -> Option<View> {
-        let floating = self.floating.as_ref()?;
         let (asker, answer) = oneshot::channel();
         // Fails as the answer does: the thread has ended.
-        floating.ask.send(asker).ok()?;
-        floating.inbox.wake();
+        self.ask.send(asker).ok()?;
+        self.inbox.wake();
         answer.await.ok()
     }
 
     /// Where the rules are told of what control hears.
-    pub(crate) fn inbox(&self) -> Option<&Inbox> {
-        self.floating.as_ref().map(|floating| &*floating.inbox)
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Keeps BFD sessions with the other gateways; for ever.
     pub(crate) async fn watch(&self, bfd: &Bfd) {
-        if let Some(floating) = &self.floating {
-            floating.ways.watch(bfd, &floating.inbox).await;
-        }
+        self.ways.watch(bfd, &self.inbox).await;
         std::future::pending().await
     }
 
     /// Leaves the cluster: others take over, and only then this gateway lets go.
     pub(crate) async fn leave(self) {
-        let Some(floating) = self.floating else { return };
-        floating.inbox.leave();
-        if timeout(LEAVING, floating.end).await.is_err() {
+        self.inbox.leave();
+        if timeout(LEAVING, self.end).await.is_err() {
             warn!("cluster: nobody took over in {} s", LEAVING.as_secs());
         }
     }
@@ -257,19 +302,45 @@ const EVENTS: usize = 256;
 /// How long leaving may take: longer than the rules give it.
 const LEAVING: Duration = Duration::from_secs(12);
 
+/// Who hears what happens to sessions.
+struct Followers {
+    runner: mpsc::Sender<Event>,
+    inbox: Arc<Inbox>,
+    exchange: mpsc::Sender<Event>,
+    handle: Handle,
+}
+
+impl Followers {
+    async fn hear(&self, event: Event) {
+        match event {
+            Event::Message { peer, ref bytes } if Message::is_about_bindings(bytes) => {
+                if let Err(mpsc::error::TrySendError::Full(_)) = self.exchange.try_send(event) {
+                    warn!(
+                        "cluster: gateway {peer} tells more of bindings than it may; its session is begun anew"
+                    );
+                    self.handle.close(peer);
+                }
+                return;
+            }
+            Event::Up { peer, ref hello } => {
+                _ = self.exchange.send(Event::Up { peer, hello: hello.clone() }).await;
+            }
+            Event::Down { peer, ref why } => {
+                _ = self.exchange.send(Event::Down { peer, why: why.clone() }).await;
+            }
+            Event::Message { .. } | Event::Refused { .. } | Event::Stranger { .. } => {}
+        }
+        // Nobody takes it: the gateway has left.
+        let _ = self.runner.send(event).await;
+        self.inbox.wake();
+    }
+}
+
 /// What happens to sessions, for the operator and for the rules.
-async fn follow(
-    mut coming: mpsc::Receiver<Event>,
-    events: Arc<Events>,
-    runner: Option<(mpsc::Sender<Event>, Arc<Inbox>)>,
-) {
+async fn follow(mut coming: mpsc::Receiver<Event>, events: Arc<Events>, followers: Followers) {
     while let Some(event) = coming.recv().await {
         tell_session(&event, &events);
-        if let Some((runner, inbox)) = &runner {
-            // Nobody takes it: the gateway has left.
-            let _ = runner.send(event).await;
-            inbox.wake();
-        }
+        followers.hear(event).await;
     }
 }
 

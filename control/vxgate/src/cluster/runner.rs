@@ -1,11 +1,11 @@
-//! The rules of the cluster at work, in mode `floating`: a thread of its own owns the [`Member`], so that taking over waits for
-//! nothing of control.
+//! The rules of the cluster at work: a thread of its own owns the [`Member`], so that taking over waits for nothing of control.
 //!
 //! ```text
-//!  BFD's thread ──── standing ─▶┐                          ┌─▶ engine: whose shards are ours
-//!  sessions ──────── messages ─▶│ inbox ─▶ Member ─ turn ──┼─▶ sessions: messages
-//!  BGP ─────────── reflectors ─▶│                          ├─▶ BFD: AdminDown, or no longer
-//!  the engine's workers, ports ▶┘                          └─▶ events, `vxgate show`
+//!  BFD's thread ──── standing ─▶┐                          ┌─▶ engine: which groups are ours
+//!  sessions ──────── messages ─▶│                          ├─▶ BGP, in mode `announce`: where the router is
+//!  BGP: reflectors, sequences ─▶│ inbox ─▶ Member ─ turn ──┼─▶ sessions: messages
+//!  the engine's workers, ports ▶│                          ├─▶ BFD: AdminDown, or no longer
+//!  which overlays carry most ──▶┘                          └─▶ events, `vxgate show`
 //! ```
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -18,17 +18,20 @@ use cluster::assign::{self, GatewayId, Weight};
 use cluster::membership::Reflectors;
 use cluster::message::Message;
 use cluster::session::judge::Refusal as Judged;
-use cluster::{Action, Event, Group, Heard, Member, Output, Refusal, Segment, Settings, Unfit};
-use engine::{Engine, Group as Shards, Responsibility, Update};
+use cluster::{Action, Event, Group, Heard, Member, Mode, Output, Refusal, Segment, Settings, Unfit};
+use engine::{Engine, Responsibility, Update};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
+use wire::Vni;
 
+use super::bindings::Complete;
 use super::health::Watch;
 use super::inbox::Inbox;
 use super::session::{self, Handle, SendError, Why};
 use super::tell;
 use super::views::View;
 use crate::bfd::Holder;
+use crate::bgp::Announcer;
 use crate::events::EventRow;
 use crate::mirror::Outlook;
 
@@ -51,9 +54,13 @@ pub(super) struct Parts {
     pub(super) peers: Vec<assign::Member>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sessions: mpsc::Receiver<session::Event>,
+    /// Whose bindings are here.
+    pub(super) bindings: Arc<Complete>,
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
     pub(super) outlook: Arc<Outlook>,
+    /// In mode `announce`, where there is BGP.
+    pub(super) announcer: Option<Announcer>,
     pub(super) holder: Option<Holder>,
     /// Somebody else writes the log, which may block.
     pub(super) told: mpsc::Sender<EventRow>,
@@ -67,10 +74,12 @@ pub(super) struct Parts {
 pub(super) struct Runner {
     parts: Parts,
     member: Member,
-    shards: u32,
+    /// The engine's names of the groups.
+    groups: Vec<engine::Group>,
     health: Watch,
     /// What the member was told last.
     heard: HashMap<(GatewayId, Segment), Heard>,
+    complete: HashMap<GatewayId, u64>,
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
@@ -93,9 +102,10 @@ impl Runner {
         }
         Self {
             member,
-            shards: parts.settings.mode.groups(),
+            groups: groups(&parts.settings.mode),
             health: Watch::new(parts.detection),
             heard: HashMap::new(),
+            complete: HashMap::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
@@ -163,7 +173,20 @@ impl Runner {
         while let Ok(event) = self.parts.sessions.try_recv() {
             self.hear_session(event, now);
         }
+        for (peer, incarnation) in self.parts.bindings.all() {
+            if self.complete.insert(peer, incarnation) != Some(incarnation) {
+                self.member.bindings_complete(peer, incarnation, now);
+            }
+        }
         let reflectors = self.parts.inbox.reflectors();
+        for (vni, sequence) in self.parts.inbox.take_sequences() {
+            if let Ok(place) = self.groups.binary_search(&engine::Group::Overlay(vni)) {
+                self.member.sequence_seen(Group(place as u32), sequence);
+            }
+        }
+        if let Some(order) = self.parts.inbox.take_order() {
+            self.member.set_order(order);
+        }
         if reflectors != self.reflectors {
             self.reflectors = reflectors;
             self.member.set_reflectors(reflectors, now);
@@ -185,9 +208,8 @@ impl Runner {
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
                 match self.member.admit(id, hello.incarnation, now) {
                     Ok(()) => {
+                        self.complete.remove(&id);
                         self.member.session_up(id, hello.incarnation, weight, now);
-                        // Bindings are not exchanged yet: nothing is to be waited for.
-                        self.member.bindings_complete(id, now);
                     }
                     Err(_) => self.parts.handle.close(peer),
                 }
@@ -223,8 +245,10 @@ impl Runner {
             match output {
                 Output::ReleaseAll { cause } => {
                     self.queue(tell::released(cause));
-                    let all = (0..self.shards).map(|shard| (group(Group(shard)), Responsibility::Other));
-                    self.parts.engine.update(Update::Responsibility(all.collect()));
+                    self.parts.engine.update(nothing(&self.groups));
+                    if let Some(announcer) = &self.parts.announcer {
+                        announcer.withdraw_all();
+                    }
                 }
                 Output::AdminDown(down) => {
                     if let Some(holder) = &self.parts.holder {
@@ -242,27 +266,41 @@ impl Runner {
         }
     }
 
+    /// Carries out what is to move, in mode `announce` as much as can be announced: the announcer wakes this thread when there is
+    /// room for more.
     fn carry_moves(&mut self) {
         loop {
-            let mut changes = Vec::new();
+            let (mut changes, mut announced) = (Vec::new(), Vec::new());
+            let most = self.parts.announcer.as_ref().map_or(MOVES, |announcer| announcer.room().min(MOVES));
             while changes.len() < MOVES
+                && announced.len() < most
                 && let Some(next) = self.member.poll_move(Instant::now())
             {
-                let shard = group(next.group);
+                let Some(&group) = self.groups.get(next.group.0 as usize) else { continue };
                 match next.action {
-                    Action::Take { .. } => changes.push((shard, Responsibility::Owner)),
+                    Action::Take { sequence } => {
+                        changes.push((group, Responsibility::Owner));
+                        announced.extend(sequence.map(|sequence| (next.group.0, Some(sequence))));
+                    }
                     // An owner announces when it becomes one.
                     Action::AnnounceAgain => {
-                        changes.extend([(shard, Responsibility::Former), (shard, Responsibility::Owner)]);
+                        changes.extend([(group, Responsibility::Former), (group, Responsibility::Owner)]);
                     }
-                    Action::Release => changes.push((shard, Responsibility::Former)),
-                    Action::ForwardingEnds => changes.push((shard, Responsibility::Other)),
+                    Action::Release => {
+                        changes.push((group, Responsibility::Former));
+                        announced.push((next.group.0, None));
+                    }
+                    Action::ForwardingEnds => changes.push((group, Responsibility::Other)),
                 }
             }
             if changes.is_empty() {
                 return;
             }
+            // Who is believed to have it has it.
             self.parts.engine.update(Update::Responsibility(changes));
+            if let Some(announcer) = &self.parts.announcer {
+                announced.into_iter().for_each(|(group, sequence)| announcer.announce(group, sequence));
+            }
         }
     }
 
@@ -320,7 +358,7 @@ impl Runner {
                 stage: self.member.stage(),
                 unfit: self.unfit,
                 peers: self.member.peers().collect(),
-                owners: (0..self.shards).map(|shard| self.member.owner(Group(shard))).collect(),
+                owners: (0..).zip(&self.groups).map(|(number, _)| self.member.owner(Group(number))).collect(),
             };
             // It may have gone meanwhile.
             let _ = asker.send(view);
@@ -328,9 +366,19 @@ impl Runner {
     }
 }
 
-/// The engine's name for a group. Shards are 4 096 at most.
-fn group(Group(shard): Group) -> Shards {
-    Shards::Shard(shard as u16)
+/// The engine's names of the groups, in their order.
+pub(super) fn groups(mode: &Mode) -> Vec<engine::Group> {
+    match mode {
+        Mode::Announce(vnis) => {
+            vnis.iter().filter_map(|&vni| Vni::new(vni)).map(engine::Group::Overlay).collect()
+        }
+        Mode::Floating(shards) => (0..shards.value()).map(engine::Group::Shard).collect(),
+    }
+}
+
+/// This gateway is no group's owner.
+pub(super) fn nothing(groups: &[engine::Group]) -> Update {
+    Update::Responsibility(groups.iter().map(|&group| (group, Responsibility::Other)).collect())
 }
 
 /// The incarnation of who is refused is not known. One with other settings counts as the earlier one, which serves: so a gateway

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bfd::Timing;
+use cluster::MoveLimit;
 use cluster::assign::{GatewayId, Member, Weight};
 use ipnet::IpNet;
 use thiserror::Error;
@@ -55,6 +56,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) gateways: Vec<GatewaySettings>,
     /// `Some` in mode `floating`.
     pub(crate) floating: Option<FloatingSettings>,
+    /// In mode `announce`: how often an overlay may move.
+    pub(crate) move_limit: MoveLimit,
     /// Of the BFD sessions with the other gateways.
     pub(crate) bfd: Timing,
     /// What this gateway looks at to know whether it is able to serve.
@@ -62,15 +65,11 @@ pub(crate) struct ClusterSettings {
 }
 
 impl ClusterSettings {
-    /// Whether there are BFD sessions with other gateways or routers: in mode `floating` alone.
+    /// Whether there are BFD sessions with other gateways or routers.
     pub(crate) fn is_watched(&self) -> bool {
         let by_bfd = |router: &UplinkRouter| matches!(router.evidence, Evidence::Bfd(_));
-        self.floating.is_some()
-            && (self
-                .gateways
-                .iter()
-                .any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
-                || self.health.routers.iter().any(by_bfd))
+        self.gateways.iter().any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+            || self.health.routers.iter().any(by_bfd)
     }
 }
 
@@ -170,6 +169,10 @@ pub(crate) enum ClusterProblem {
     FloatingMissing,
     #[error("[cluster.floating] is for mode = \"floating\" ({place}): set that, or remove this table")]
     FloatingUnused { place: Place },
+    #[error(
+        "move-limit is for mode = \"announce\" ({place}): the moves of a shard change no route; remove it"
+    )]
+    MoveLimitUnused { place: Place },
     #[error("{shards} shards: take 1 to {MAX_SHARDS}")]
     Shards { shards: u16 },
     #[error("{key} is empty: name as many addresses as there are shards, IPv4, IPv6 or both")]
@@ -256,10 +259,10 @@ pub(super) fn expand(
         return fail(place, ClusterProblem::HoldTime { hold_time, keepalive }.into());
     }
     let (mode_place, mode) = placed(cluster.mode, context.lines);
+    let others = gateways.iter().map(|gateway| (gateway.place, gateway.id));
+    context.own_macs([(place, id)].into_iter().chain(others))?;
     let (mode, floating) = match (mode, cluster.floating) {
         (file::ModeName::Floating, Some(table)) => {
-            let others = gateways.iter().map(|gateway| (gateway.place, gateway.id));
-            context.own_macs([(place, id)].into_iter().chain(others))?;
             (Mode::Floating, Some(context.floating(table, &gateways)?))
         }
         (file::ModeName::Announce, None) => (Mode::Announce, None),
@@ -269,6 +272,7 @@ pub(super) fn expand(
             return fail(place, ClusterProblem::FloatingUnused { place: mode_place }.into());
         }
     };
+    let move_limit = move_limit(cluster.move_limit, mode, (mode_place, context.lines))?;
     let timing = timing(cluster.bfd, (place, context.lines))?;
     let health = health::expand((cluster.uplink_router, cluster.tracks), &gateways, context)?;
     // As seen from the configuration file.
@@ -291,9 +295,27 @@ pub(super) fn expand(
         hold_time: Duration::from_secs(hold_time.into()),
         gateways,
         floating,
+        move_limit,
         bfd: timing,
         health,
     }))
+}
+
+fn move_limit(
+    table: Option<Spanned<file::MoveLimit>>,
+    mode: Mode,
+    (mode_place, lines): (Place, &Lines),
+) -> Result<MoveLimit, Fault> {
+    let default = MoveLimit::default();
+    let Some(table) = table else { return Ok(default) };
+    let (place, table) = placed(table, lines);
+    if mode == Mode::Floating {
+        return fail(place, ClusterProblem::MoveLimitUnused { place: mode_place }.into());
+    }
+    Ok(MoveLimit {
+        moves: table.moves.map_or(default.moves, NonZeroU8::get),
+        window: table.window.map_or(default.window, |window| Duration::from_secs(window.get().into())),
+    })
 }
 
 fn timing(

@@ -60,7 +60,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     validate::ports(&ports)?;
 
-    let own_mac = file.cluster.as_ref().and_then(|cluster| cluster.get_ref().own_mac());
+    let own_mac = file.cluster.as_ref().map(|cluster| cluster.get_ref().own_mac());
     let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0, own_mac };
     let mut policies = Policies::new(context, file.defaults)?;
     let mut groups = Vec::new();

@@ -24,7 +24,7 @@ pub(super) use bgp::{
     Bgp, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds, TargetText,
 };
 pub(super) use cluster::{
-    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, PinText, RangeText, SessionAddress,
+    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText, SessionAddress,
 };
 pub(super) use health::{By, Track, UplinkRouter};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};

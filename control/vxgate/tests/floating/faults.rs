@@ -47,7 +47,7 @@ fn shards_have_one_owner_whoever_dies() {
         eprintln!("=== gateway {number}: {} in {} us ===", moved["detail"], moved["duration-us"]);
         let shown = cluster.gateways[usize::from(number) - 1].gateway.show("cluster").unwrap();
         let row = shown.as_array().unwrap().iter().find(|row| row["id"] == victim).unwrap();
-        assert_eq!((&row["part"], &row["shards"]), (&"dead".into(), &0.into()), "{shown}");
+        assert_eq!((&row["part"], &row["serves"]), (&"dead".into(), &0.into()), "{shown}");
     }
 
     // Back: even again, as it was.
@@ -62,7 +62,7 @@ fn shards_have_one_owner_whoever_dies() {
         wait_even(&cluster, &rest);
         if failure != Failure::Stopped {
             let shown = cluster.gateway(victim).gateway.show("cluster").unwrap();
-            assert_eq!((&shown[0]["part"], &shown[0]["shards"]), (&"unfit: unhealthy".into(), &0.into()));
+            assert_eq!((&shown[0]["part"], &shown[0]["serves"]), (&"unfit: unhealthy".into(), &0.into()));
         }
         cluster.wait_open(PATIENCE).unwrap();
         cluster.gateway(victim).mend().unwrap();

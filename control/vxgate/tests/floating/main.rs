@@ -1,6 +1,7 @@
 //! Three gateways in mode `floating`, with real daemons and endpoints around them. Needs root.
 
 mod back;
+mod bindings;
 mod faults;
 mod health;
 mod ipv6;

@@ -1,7 +1,7 @@
 //! `[cluster]`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -29,6 +29,7 @@ pub(in crate::config) struct Cluster {
     #[serde(default)]
     pub(in crate::config) gateway: Vec<Spanned<ClusterGateway>>,
     pub(in crate::config) floating: Option<Spanned<Floating>>,
+    pub(in crate::config) move_limit: Option<Spanned<MoveLimit>>,
     pub(in crate::config) bfd: Option<Spanned<ClusterBfd>>,
     #[serde(default)]
     pub(in crate::config) uplink_router: Vec<Spanned<UplinkRouter>>,
@@ -38,9 +39,18 @@ pub(in crate::config) struct Cluster {
 
 impl Cluster {
     /// What this gateway has as its own in overlays that say nothing.
-    pub(in crate::config) fn own_mac(&self) -> Option<MacAddr> {
-        matches!(self.mode.get_ref(), ModeName::Floating).then(|| own_mac(self.id.get()))
+    pub(in crate::config) fn own_mac(&self) -> MacAddr {
+        own_mac(self.id.get())
     }
+}
+
+/// How often an overlay may move.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct MoveLimit {
+    pub(in crate::config) moves: Option<NonZeroU8>,
+    /// Seconds.
+    pub(in crate::config) window: Option<NonZeroU32>,
 }
 
 /// `[cluster.bfd]`
