@@ -91,7 +91,9 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     };
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
-    let mirror = Mirror::new(&config);
+    let (outlook, watched) = cluster::outlook_of(settings.cluster.as_ref(), config.ports.len());
+    let routers = cluster::outlook_of_bgp(settings.cluster.as_ref(), &outlook);
+    let mirror = Mirror::new(&config, watched, Arc::clone(&outlook));
     let (overlays, stations) = (config.overlays.len(), config.stations.len());
     let (ask, hosts) = mpsc::channel(EVENT_QUEUE);
     let endpoints_changed = Arc::new(Notify::new());
@@ -156,7 +158,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
                 None => None,
             };
             let cluster = cluster
-                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut()))
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut(), outlook))
                 .transpose()?;
             let uplink = cluster.as_ref().map(cluster::Cluster::uplink);
             let mut igp_keeper = JoinSet::new();
@@ -179,7 +181,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
                 () = server.serve(&served) => Ok(()),
-                () = follow(feed, bgp.as_ref(), &engine, cluster.as_ref()) => Ok(()),
+                () = follow(feed.zip(bgp.as_ref()), &engine, cluster.as_ref(), routers) => Ok(()),
                 outcome = watch(bfd.as_ref().zip(news), settings.bgp.as_ref(), bgp.as_ref(), &events) => outcome,
                 () = watch_gateways(cluster.as_ref(), bfd.as_ref()) => Ok(()),
                 () = any(&mut signals) => Ok(()),
@@ -213,13 +215,13 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
 
 /// What the network says, to the engine; for ever.
 async fn follow(
-    feed: Option<bgp::Feed>,
-    bgp: Option<&bgp::Bgp>,
+    feed: Option<(bgp::Feed, &bgp::Bgp)>,
     engine: &Engine,
     cluster: Option<&cluster::Cluster>,
+    routers: bgp::WatchedRouters,
 ) {
-    if let (Some(feed), Some(bgp)) = (feed, bgp) {
-        feed.run(engine, bgp.events(), cluster.map(cluster::Cluster::inbox)).await;
+    if let Some((feed, bgp)) = feed {
+        feed.run(engine, bgp.events(), cluster.map(cluster::Cluster::inbox), routers).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
     }
     std::future::pending().await

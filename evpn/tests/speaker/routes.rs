@@ -113,6 +113,7 @@ fn the_sequence_of_a_shared_mac_is_told_whoever_announces_it() {
         vteps: [OWN.into()].into(),
         shared_macs: [MacAddr(SHARED)].into(),
         cluster: [gateway].into(),
+        ..Identity::default()
     });
     let at = |sequence: u32, vni, endpoint| {
         let mut attributes = mac_route(vni, SHARED, None, endpoint);

@@ -43,6 +43,7 @@ pub(crate) use events::BgpEvents;
 use ingress::Ingress;
 pub(crate) use ingress::{NextHopProblem, next_hops};
 pub(crate) use moves::Announcer;
+pub(crate) use reflectors::WatchedRouters;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -129,7 +130,8 @@ impl Ready {
             speaker.join_segment(segment, vtep);
         }
         let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
-        let told = Feed { told, of_cluster: cluster.map(Others::of) };
+        let reflectors = settings.reflectors().collect();
+        let told = Feed { told, of_cluster: cluster.map(Others::of), reflectors };
         let (overlays, events) = (overlays.into(), BgpEvents::new(addresses, events));
         Ok(Self { driver, handle, told, events, common, overlays, ingress })
     }
@@ -199,6 +201,11 @@ impl Bgp {
         }
     }
 
+    /// Whether there is a peer that tells of stations and endpoints. To be asked before the [feed](Self::take_feed) is taken.
+    pub(crate) fn has_reflectors(&self) -> bool {
+        self.told.as_ref().is_some_and(|feed| !feed.reflectors.is_empty())
+    }
+
     /// What happened.
     pub(crate) fn events(&self) -> &BgpEvents {
         &self.events
@@ -230,6 +237,7 @@ pub(crate) struct Feed {
     told: mpsc::Receiver<Told>,
     /// In a cluster.
     of_cluster: Option<Others>,
+    reflectors: HashSet<PeerId>,
 }
 
 /// The cluster's other gateways, which have a MAC address of their own in each overlay, and are no stations.
@@ -254,7 +262,14 @@ impl Others {
 
 impl Feed {
     /// Hands it over until the speaker ends.
-    pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents, cluster: Option<&Inbox>) {
-        feed::run(self.told, engine, events, (self.of_cluster.as_ref(), cluster)).await;
+    pub(crate) async fn run(
+        self,
+        engine: &Engine,
+        events: &BgpEvents,
+        cluster: Option<&Inbox>,
+        routers: WatchedRouters,
+    ) {
+        let Self { told, of_cluster, reflectors } = self;
+        feed::run(told, engine, events, (of_cluster.as_ref(), cluster), (reflectors, routers)).await;
     }
 }

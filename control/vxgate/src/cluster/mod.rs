@@ -9,6 +9,7 @@ mod inbox;
 mod keys;
 mod moves;
 mod order;
+mod outlook;
 mod runner;
 mod session;
 mod tell;
@@ -36,6 +37,7 @@ use crate::bgp::Bgp;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
+use crate::mirror::Outlook;
 use bindings::{Complete, Exchange};
 use discovery::Discovery;
 use keys::Identity;
@@ -44,6 +46,7 @@ use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls}
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
 pub(crate) use moves::{MoveFilter, MoveRow};
+pub(crate) use outlook::{of as outlook_of, of_bgp as outlook_of_bgp};
 use runner::{Asker, Parts, Runner};
 use uplink::Publisher;
 pub(crate) use uplink::{Listener, Uplink};
@@ -150,6 +153,7 @@ impl Ready {
         engine: &Arc<Engine>,
         bfd: Option<&Bfd>,
         bgp: Option<&mut Bgp>,
+        outlook: Arc<Outlook>,
     ) -> Result<Cluster, ClusterError> {
         let Self { sessions, own, pin, settings, mode } = self;
         let Running { handle, events: coming, mut tasks } = sessions.start();
@@ -161,9 +165,10 @@ impl Ready {
                 publish.publish(row);
             }
         });
-        let ways = Ways::of(&settings);
+        outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
+        let ways = Ways::of(&settings, Arc::clone(&outlook));
         let inbox = ways.inbox(Discovery::of(&settings));
-        let reflectors = bgp.is_some();
+        let reflectors = bgp.as_ref().is_some_and(|bgp| bgp.has_reflectors());
         let rules = rules(&settings, &own, mode.clone(), reflectors)?;
         let wake = Arc::clone(&inbox);
         let announcer = match (&mode, bgp) {
@@ -200,6 +205,7 @@ impl Ready {
             bindings: complete,
             handle: handle.clone(),
             engine: Arc::clone(engine),
+            outlook,
             announcer,
             holder: bfd.map(Bfd::holder),
             told,

@@ -36,6 +36,7 @@ use super::views::View;
 use crate::bfd::Holder;
 use crate::bgp::Announcer;
 use crate::events::EventRow;
+use crate::mirror::Outlook;
 
 /// Below the thread of BFD (40), from which it hears who is dead.
 const PRIORITY: i32 = 39;
@@ -62,6 +63,7 @@ pub(super) struct Parts {
     pub(super) bindings: Arc<Complete>,
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
+    pub(super) outlook: Arc<Outlook>,
     /// In mode `announce`, where there is BGP.
     pub(super) announcer: Option<Announcer>,
     pub(super) holder: Option<Holder>,
@@ -237,7 +239,7 @@ impl Runner {
             self.member.set_reflectors(reflectors, now);
         }
         let engine = &self.parts.engine;
-        let health = self.health.look(&engine.rounds(), &engine.ports_up(), now);
+        let health = self.health.look(&engine.rounds(), &engine.ports_up(), &self.parts.outlook, now);
         self.member.set_health(health, now);
         if !self.leaving && self.parts.inbox.leave.load(Ordering::Acquire) {
             self.leaving = true;

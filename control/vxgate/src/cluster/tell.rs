@@ -101,8 +101,8 @@ pub(super) fn unfit(unfit: Unfit) -> &'static str {
 fn reason(reason: &Reason) -> String {
     match reason {
         Reason::Worker(number) => format!("worker {number} stands still"),
-        Reason::Underlay => "no underlay port is up".into(),
-        Reason::Uplink => "no uplink port is up".into(),
+        Reason::Underlay => "no underlay port is up and leads where it did".into(),
+        Reason::Uplink => "no uplink port is up and leads where it did".into(),
         Reason::Router => "the uplink's router is not alive".into(),
         Reason::Track(name) => format!("track {name}"),
     }

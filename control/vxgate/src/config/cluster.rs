@@ -16,6 +16,7 @@ use wire::MacAddr;
 
 use super::expand::{placed, placed_all};
 use super::file;
+use super::health::{self, Evidence, HealthSettings, UplinkRouter};
 use super::shards::own_mac;
 use super::validate::{Placed, fail, is_routable};
 use super::{Fault, Lines, Place, Problem};
@@ -61,12 +62,16 @@ pub(crate) struct ClusterSettings {
     pub(crate) move_limit: MoveLimit,
     /// Of the BFD sessions with the other gateways.
     pub(crate) bfd: Timing,
+    /// What this gateway looks at to know whether it is able to serve.
+    pub(crate) health: HealthSettings,
 }
 
 impl ClusterSettings {
-    /// Whether there are BFD sessions with other gateways.
+    /// Whether there are BFD sessions with other gateways or routers.
     pub(crate) fn is_watched(&self) -> bool {
+        let by_bfd = |router: &UplinkRouter| matches!(router.evidence, Evidence::Bfd(_));
         self.gateways.iter().any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+            || self.health.routers.iter().any(by_bfd)
     }
 }
 
@@ -192,6 +197,21 @@ pub(crate) enum ClusterProblem {
     RouterMac { mac: MacAddr, id: u16 },
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(#[from] bfd::ConfigError),
+    #[error("uplink router {address} is there twice, also on {place}: keep one")]
+    RouterTwice { address: IpAddr, place: Place },
+    #[error(
+        "uplink router {address} has interval or multiplier, which are for by = \"bfd\": remove them, or set that"
+    )]
+    RouterTiming { address: IpAddr },
+    #[error(
+        "uplink router {address} has a BFD session as a peer of [bgp], and two cannot be: set by = \"bgp\", which ends with it"
+    )]
+    RouterHasBfd { address: IpAddr },
+    #[error(
+        "uplink router {address} is no peer of [bgp]: add a [[bgp.peer]] with this address, or watch it by = \"bfd\" or \
+         \"neighbour\""
+    )]
+    RouterIsNoPeer { address: IpAddr },
     #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
     RangesOverlap { range: AddressRange, other: AddressRange, place: Place },
 }
@@ -212,6 +232,8 @@ pub(super) struct Context<'a> {
     pub(super) own: &'a [IpAddr],
     /// There is `[bgp]`.
     pub(super) with_bgp: bool,
+    /// Those of BGP's peers, in order, and whether BFD watches each.
+    pub(super) peers: &'a [(IpAddr, bool)],
     /// Where the file is.
     pub(super) directory: Option<&'a Path>,
 }
@@ -264,6 +286,7 @@ pub(super) fn expand(
         discover => discover.is_some_and(|(_, discover)| discover),
     };
     let timing = timing(cluster.bfd, (place, context.lines))?;
+    let health = health::expand((cluster.uplink_router, cluster.tracks), &gateways, context)?;
     // As seen from the configuration file.
     let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
     let listen = match cluster.listen {
@@ -287,6 +310,7 @@ pub(super) fn expand(
         floating,
         move_limit,
         bfd: timing,
+        health,
     }))
 }
 
@@ -366,7 +390,12 @@ impl Context<'_> {
         })
     }
 
-    fn address(&self, place: Place, address: IpAddr, others: &[GatewaySettings]) -> Result<(), Fault> {
+    pub(super) fn address(
+        &self,
+        place: Place,
+        address: IpAddr,
+        others: &[GatewaySettings],
+    ) -> Result<(), Fault> {
         if !is_routable(address) {
             return fail(place, ClusterProblem::Address { address }.into());
         }

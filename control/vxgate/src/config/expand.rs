@@ -135,11 +135,18 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     let own: Vec<IpAddr> =
         vteps.iter().chain(settings.ports.iter().flat_map(|port| &port.addresses)).copied().collect();
+    let peers: Vec<(IpAddr, bool)> = file
+        .bgp
+        .iter()
+        .flat_map(|bgp| &bgp.get_ref().peer)
+        .map(|peer| (*peer.get_ref().address.get_ref(), peer.get_ref().has_bfd()))
+        .collect();
     let context = cluster::Context {
         lines,
         router_mac: settings.router_mac,
         blocks: &settings.blocks,
         own: &own,
+        peers: &peers,
         directory: path.parent(),
         with_bgp: file.bgp.is_some(),
     };

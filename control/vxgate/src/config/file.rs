@@ -4,6 +4,7 @@
 
 mod bgp;
 mod cluster;
+mod health;
 mod policy;
 mod rule;
 mod values;
@@ -26,6 +27,7 @@ pub(super) use bgp::{
 pub(super) use cluster::{
     Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText, SessionAddress,
 };
+pub(super) use health::{By, Track, UplinkRouter};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{

@@ -4,6 +4,7 @@ mod bgp;
 mod cluster;
 mod expand;
 mod file;
+mod health;
 mod ingress;
 mod policy;
 mod problem;
@@ -27,6 +28,7 @@ pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
 pub(crate) use cluster::{
     AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode, any_of_families,
 };
+pub(crate) use health::{Evidence, HealthSettings, Track};
 pub(crate) use ingress::{IngressProblem, IngressSettings, Med};
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;

@@ -331,6 +331,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
 
 fn address(message: &AddressMessage) -> Option<Address> {
     let (mut local, mut plain, mut passing, mut temporary) = (None, None, false, false);
+    let mut tentative = false;
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(address) => local = Some(*address),
@@ -338,6 +339,8 @@ fn address(message: &AddressMessage) -> Option<Address> {
             AddressAttribute::Flags(flags) => {
                 passing = flags.intersects(AddressFlags::Deprecated | AddressFlags::Dadfailed);
                 temporary = flags.contains(AddressFlags::Secondary);
+                tentative =
+                    flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic);
             }
             _ => {}
         }
@@ -347,7 +350,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
     // The flag is IPv6's for temporary addresses (RFC 8981), and IPv4's for further addresses of a subnet.
     let passing = passing || (address.is_ipv6() && temporary);
     let global = message.header.scope == AddressScope::Universe && !passing;
-    Some(Address { link: message.header.index, address, global })
+    Some(Address { link: message.header.index, address, global, tentative })
 }
 
 fn route_address(address: &RouteAddress) -> Option<IpAddr> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use wire::MacAddr;
 
-use super::{OneOrMany, Prefix};
+use super::{OneOrMany, Prefix, Track, UplinkRouter};
 use crate::cluster::Pin;
 use crate::config::cluster::{AddressRange, DEFAULT_PORT};
 use crate::config::shards::own_mac;
@@ -32,6 +32,10 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) floating: Option<Spanned<Floating>>,
     pub(in crate::config) move_limit: Option<Spanned<MoveLimit>>,
     pub(in crate::config) bfd: Option<Spanned<ClusterBfd>>,
+    #[serde(default)]
+    pub(in crate::config) uplink_router: Vec<Spanned<UplinkRouter>>,
+    #[serde(default)]
+    pub(in crate::config) tracks: Vec<Track>,
 }
 
 impl Cluster {

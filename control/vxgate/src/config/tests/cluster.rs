@@ -185,3 +185,66 @@ fn the_number_of_the_cluster_is_said_once() {
     let message = bgp("cluster-number = 8").unwrap_err().to_string();
     assert!(message.contains("cluster-number 8") && message.contains("remove cluster-number"), "{message}");
 }
+
+const ROUTERS: &str = r#"
+[[cluster.uplink-router]]
+address = "198.19.0.254"
+
+[[cluster.uplink-router]]
+address = "2001:db8:0:2::254"
+by = "neighbour"
+
+[[cluster.uplink-router]]
+address = "192.0.2.9"
+by = "bgp"
+
+[bgp]
+asn = 65000
+router-id = "192.0.2.1"
+
+[[bgp.peer]]
+address = "192.0.2.8"
+remote-asn = 65000
+bfd = true
+
+[[bgp.peer]]
+address = "192.0.2.9"
+remote-asn = 65001
+"#;
+
+#[test]
+fn health_is_read() {
+    let tracks =
+        "id = 1\ntracks = [{ interface = \"eth3\" }, { route = \"0.0.0.0/0\" }, { file = \"ok\" }]\n";
+    let text = with_cluster("id = 1\n", tracks) + ROUTERS;
+    let settings = Settings::parse(Path::new("/etc/gw.toml"), &text).unwrap();
+    let health = settings.cluster.unwrap().health;
+    let evidence: Vec<Evidence> = health.routers.iter().map(|router| router.evidence).collect();
+    let timing = bfd::Timing::symmetric(Duration::from_millis(50), 3);
+    assert_eq!(evidence, [Evidence::Bfd(timing), Evidence::Neighbour, Evidence::Bgp(evpn::PeerId(1))]);
+    let names: Vec<String> = health.tracks.iter().map(Track::name).collect();
+    assert_eq!(names, ["interface eth3", "route 0.0.0.0/0", "file /etc/ok"]);
+    let long = Track::File(Path::new("/run").join("ö".repeat(99))).name();
+    assert!(long.len() <= 64 && long.ends_with("öö"), "{long}");
+}
+
+#[test]
+fn routers_that_cannot_be_watched_are_refused() {
+    let bad = |old: &str, new: &str, words: &[&str]| {
+        assert!(ROUTERS.contains(old), "{old}");
+        let text = with_cluster("[cluster]", "[cluster]") + &ROUTERS.replacen(old, new, 1);
+        let message = parse(&text).unwrap_err().to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    bad("2001:db8:0:2::254", "198.19.0.254", &["198.19.0.254 is there twice", "keep one"]);
+    bad("by = \"neighbour\"", "by = \"neighbour\"\ninterval = 20", &["remove them"]);
+    bad("\"198.19.0.254\"", "\"198.19.0.254\"\ninterval = 0", &["interval"]);
+    bad(
+        "address = \"192.0.2.9\"\nby",
+        "address = \"192.0.2.7\"\nby",
+        &["192.0.2.7 is no peer", "[[bgp.peer]]"],
+    );
+    bad("198.19.0.254", "192.0.2.8", &["has a BFD session", "by = \"bgp\""]);
+    bad("198.19.0.254", "198.19.0.2", &["198.19.0.2 is an address of gateway 2"]);
+    bad("198.19.0.254", "127.0.0.1", &["must be unicast"]);
+}
