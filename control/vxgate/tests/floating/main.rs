@@ -5,6 +5,7 @@ mod bindings;
 mod faults;
 mod health;
 mod ipv6;
+mod keys;
 
 use std::time::Duration;
 
