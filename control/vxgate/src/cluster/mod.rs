@@ -1,6 +1,7 @@
 //! A cluster of gateways: who they are ([`keys`]), what they must have alike ([`digest`]), and how they speak
 //! ([`session`]), and who serves what ([`runner`]).
 
+mod bfd_keys;
 mod bindings;
 mod digest;
 mod discovery;
@@ -85,6 +86,7 @@ struct Prepared {
     pin: Pin,
     peers: Vec<PeerConfig>,
     tls: Tls,
+    bfd_keys: Vec<bfd::Key>,
 }
 
 fn prepare(settings: &Settings, cluster: &ClusterSettings) -> Result<Prepared, ClusterError> {
@@ -113,7 +115,7 @@ fn prepare(settings: &Settings, cluster: &ClusterSettings) -> Result<Prepared, C
         weight: cluster.weight.into(),
         sections: digest::sections(settings, cluster, pin),
     };
-    Ok(Prepared { own, pin, peers, tls })
+    Ok(Prepared { own, pin, peers, tls, bfd_keys: bfd_keys::load(&cluster.bfd_keys)? })
 }
 
 /// Whether all is there that the cluster needs: the pin of this gateway.
@@ -129,16 +131,18 @@ pub(crate) struct Ready {
     settings: ClusterSettings,
     /// What is shared among the gateways.
     mode: cluster::Mode,
+    bfd_keys: Vec<bfd::Key>,
 }
 
 impl Ready {
     /// Reads the key, and opens the sockets. To be called inside the runtime.
     pub(crate) fn new(settings: &Settings, cluster: &ClusterSettings) -> Result<Self, ClusterError> {
-        let Prepared { own, pin, peers, tls } = prepare(settings, cluster)?;
+        let Prepared { own, pin, peers, tls, bfd_keys } = prepare(settings, cluster)?;
         let timers = Timers { keepalive: cluster.keepalive, hold: cluster.hold_time, ..Timers::default() };
         let config = Config { own: own.clone(), listen: cluster.listen.clone(), peers, timers };
         let sessions = Sessions::bind(config, tls).map_err(ClusterError::Listen)?;
-        Ok(Self { sessions, own, pin, settings: cluster.clone(), mode: mode(settings, cluster) })
+        let mode = mode(settings, cluster);
+        Ok(Self { sessions, own, pin, settings: cluster.clone(), mode, bfd_keys })
     }
 
     /// Lets the engine serve nothing. To be called before anybody knows of this gateway.
@@ -155,7 +159,7 @@ impl Ready {
         bgp: Option<&mut Bgp>,
         outlook: Arc<Outlook>,
     ) -> Result<Cluster, ClusterError> {
-        let Self { sessions, own, pin, settings, mode } = self;
+        let Self { sessions, own, pin, settings, mode, bfd_keys } = self;
         let Running { handle, events: coming, mut tasks } = sessions.start();
         let (to_runner, for_runner) = mpsc::channel(EVENTS);
         let (told, mut rows) = mpsc::channel(EVENTS);
@@ -166,7 +170,7 @@ impl Ready {
             }
         });
         outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
-        let ways = Ways::of(&settings, Arc::clone(&outlook));
+        let ways = Ways::of(&settings, bfd_keys, Arc::clone(&outlook));
         let inbox = ways.inbox(Discovery::of(&settings));
         let reflectors = bgp.as_ref().is_some_and(|bgp| bgp.has_reflectors());
         let rules = rules(&settings, &own, mode.clone(), reflectors)?;
@@ -211,7 +215,7 @@ impl Ready {
             told,
             asked,
             uplink: publisher,
-            detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
+            detection: settings.detection(),
         });
         let (ended, end) = oneshot::channel();
         let run = move || {

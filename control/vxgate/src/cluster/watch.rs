@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bfd::{Standing, Timing};
+use bfd::{Key, Standing, Timing};
 use cluster::assign::GatewayId;
 use cluster::{Heard, Segment};
 use tracing::warn;
 
 use super::discovery::Discovery;
 use super::inbox::{Inbox, Watched};
-use crate::bfd::{Bfd, Client, Placed, way_to};
+use crate::bfd::{Bfd, Client, Placed, Wanted, way_to};
 use crate::config::{ClusterSettings, Evidence};
 use crate::mirror::{Netlink, Outlook, Routers};
 
@@ -34,11 +34,13 @@ enum Whom {
 /// Where gateways and routers are watched.
 pub(super) struct Ways {
     ways: Vec<(Whom, IpAddr, Timing)>,
+    /// Of sessions with gateways. Routing daemons know none.
+    keys: Vec<Key>,
     outlook: Arc<Outlook>,
 }
 
 impl Ways {
-    pub(super) fn of(settings: &ClusterSettings, outlook: Arc<Outlook>) -> Self {
+    pub(super) fn of(settings: &ClusterSettings, keys: Vec<Key>, outlook: Arc<Outlook>) -> Self {
         let of_gateway = |gateway: &crate::config::GatewaySettings| {
             let id = GatewayId::new(gateway.id);
             let of = move |segment, addresses: &[IpAddr]| -> Vec<_> {
@@ -54,7 +56,7 @@ impl Ways {
             let Evidence::Bfd(timing) = router.evidence else { return None };
             Some((Whom::Router(place), router.address, timing))
         });
-        Self { ways: gateways.chain(routers).collect(), outlook }
+        Self { ways: gateways.chain(routers).collect(), keys, outlook }
     }
 
     /// An inbox in which nobody was heard yet.
@@ -84,12 +86,12 @@ impl Ways {
                 if self.is_up(whom, inbox) {
                     continue;
                 }
-                let hops = match whom {
-                    Whom::Gateway(..) => (None, MIN_TTL),
-                    Whom::Router(_) => (Some(false), u8::MAX),
+                let (hops, keys) = match whom {
+                    Whom::Gateway(..) => ((None, MIN_TTL), self.keys.clone()),
+                    Whom::Router(_) => ((Some(false), u8::MAX), Vec::new()),
                 };
                 let outcome = match way_to(address, timing, hops, &netlink).await {
-                    Ok(wanted) => placed.put(bfd, wanted, self.client(whom, inbox)).await,
+                    Ok(wanted) => placed.put(bfd, Wanted { keys, ..wanted }, self.client(whom, inbox)).await,
                     Err(error) => Err(error),
                 };
                 if let Err(error) = outcome {

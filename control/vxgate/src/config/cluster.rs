@@ -14,6 +14,7 @@ use thiserror::Error;
 use toml::Spanned;
 use wire::MacAddr;
 
+use super::bfd_keys::{self, BfdKey};
 use super::expand::{placed, placed_all};
 use super::file;
 use super::health::{self, Evidence, HealthSettings, UplinkRouter};
@@ -62,11 +63,18 @@ pub(crate) struct ClusterSettings {
     pub(crate) move_limit: MoveLimit,
     /// Of the BFD sessions with the other gateways.
     pub(crate) bfd: Timing,
+    /// Of these sessions: the first signs, all are taken. None: they are not authenticated.
+    pub(crate) bfd_keys: Vec<BfdKey>,
     /// What this gateway looks at to know whether it is able to serve.
     pub(crate) health: HealthSettings,
 }
 
 impl ClusterSettings {
+    /// How long the others take to find this gateway dead.
+    pub(crate) fn detection(&self) -> Duration {
+        self.bfd.required_min_rx * u32::from(self.bfd.detect_multiplier)
+    }
+
     /// Whether there are BFD sessions with other gateways or routers.
     pub(crate) fn is_watched(&self) -> bool {
         let by_bfd = |router: &UplinkRouter| matches!(router.evidence, Evidence::Bfd(_));
@@ -197,6 +205,12 @@ pub(crate) enum ClusterProblem {
     RouterMac { mac: MacAddr, id: u16 },
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(#[from] bfd::ConfigError),
+    #[error("BFD key {id} is there twice, also on {place}: give each an id of its own")]
+    BfdKeyTwice { id: u8, place: Place },
+    #[error("BFD key {id} needs a secret or a file, and one of them alone")]
+    BfdKey { id: u8 },
+    #[error("the secret of BFD key {id} must have 1 to {} bytes", bfd::MAX_SECRET)]
+    BfdSecret { id: u8 },
     #[error("uplink router {address} is there twice, also on {place}: keep one")]
     RouterTwice { address: IpAddr, place: Place },
     #[error(
@@ -285,7 +299,7 @@ pub(super) fn expand(
         }
         discover => discover.is_some_and(|(_, discover)| discover),
     };
-    let timing = timing(cluster.bfd, (place, context.lines))?;
+    let (timing, bfd_keys) = bfd(cluster.bfd, (place, context))?;
     let health = health::expand((cluster.uplink_router, cluster.tracks), &gateways, context)?;
     // As seen from the configuration file.
     let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
@@ -310,6 +324,7 @@ pub(super) fn expand(
         floating,
         move_limit,
         bfd: timing,
+        bfd_keys,
         health,
     }))
 }
@@ -331,21 +346,20 @@ fn move_limit(
     })
 }
 
-fn timing(
+fn bfd(
     table: Option<Spanned<file::ClusterBfd>>,
-    (place, lines): (Place, &Lines),
-) -> Result<Timing, Fault> {
-    let (place, table) = table.map_or((place, None), |table| {
-        let (place, table) = placed(table, lines);
-        (place, Some(table))
-    });
-    let interval = table.as_ref().and_then(|table| table.interval).unwrap_or(BFD_INTERVAL);
-    let multiplier = table.and_then(|table| table.multiplier).unwrap_or(BFD_MULTIPLIER);
-    let timing = Timing::symmetric(Duration::from_millis(interval.into()), multiplier);
-    match timing.check() {
-        Ok(()) => Ok(timing),
-        Err(problem) => fail(place, ClusterProblem::from(problem).into()),
+    (place, context): (Place, &Context<'_>),
+) -> Result<(Timing, Vec<BfdKey>), Fault> {
+    let (place, table) = match table {
+        Some(table) => placed(table, context.lines),
+        None => (place, file::ClusterBfd::default()),
+    };
+    let interval = Duration::from_millis(table.interval.unwrap_or(BFD_INTERVAL).into());
+    let timing = Timing::symmetric(interval, table.multiplier.unwrap_or(BFD_MULTIPLIER));
+    if let Err(problem) = timing.check() {
+        return fail(place, ClusterProblem::from(problem).into());
     }
+    Ok((timing, bfd_keys::expand(table.keys, (context.lines, context.directory))?))
 }
 
 /// A port on all addresses of this host, of the families that these peers have.

@@ -25,7 +25,8 @@ pub(super) use bgp::{
     TargetText,
 };
 pub(super) use cluster::{
-    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText, SessionAddress,
+    BfdKey, Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText,
+    SessionAddress,
 };
 pub(super) use health::{By, Track, UplinkRouter};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};

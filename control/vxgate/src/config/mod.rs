@@ -1,5 +1,6 @@
 //! The configuration: read from a file, checked as a whole before anything is changed.
 
+mod bfd_keys;
 mod bgp;
 mod cluster;
 mod expand;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
+pub(crate) use bfd_keys::BfdKey;
 pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
 pub(crate) use cluster::{
     AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode, any_of_families,

@@ -6,6 +6,7 @@ mod discovery;
 mod faults;
 mod health;
 mod ipv6;
+mod keys;
 mod refusals;
 
 use std::time::Duration;

@@ -55,12 +55,23 @@ pub(in crate::config) struct MoveLimit {
 }
 
 /// `[cluster.bfd]`
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ClusterBfd {
     /// Milliseconds.
     pub(in crate::config) interval: Option<u32>,
     pub(in crate::config) multiplier: Option<u8>,
+    #[serde(default)]
+    pub(in crate::config) keys: Vec<Spanned<BfdKey>>,
+}
+
+/// One of `keys`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct BfdKey {
+    pub(in crate::config) id: u8,
+    pub(in crate::config) secret: Option<String>,
+    pub(in crate::config) file: Option<PathBuf>,
 }
 
 /// How responsibility is shared.

@@ -248,3 +248,23 @@ fn routers_that_cannot_be_watched_are_refused() {
     bad("198.19.0.254", "198.19.0.2", &["198.19.0.2 is an address of gateway 2"]);
     bad("198.19.0.254", "127.0.0.1", &["must be unicast"]);
 }
+
+#[test]
+fn bfd_keys_are_read_and_shown_nowhere() {
+    let with = |keys: &str| {
+        with_cluster("[cluster.floating]", &format!("[cluster.bfd]\nkeys = [{keys}]\n\n[cluster.floating]"))
+    };
+    let text = with("{ id = 1, secret = \"hush-hush\" }, { id = 2, file = \"bfd.key\" }");
+    let cluster = Settings::parse(Path::new("/etc/gw.toml"), &text).unwrap().cluster.unwrap();
+    let given = BfdKey::Given(bfd::Key::new(1, b"hush-hush").unwrap());
+    assert_eq!(cluster.bfd_keys, [given, BfdKey::File { id: 2, path: "/etc/bfd.key".into() }]);
+    assert!(!format!("{cluster:?}").contains("hush-hush"));
+    let refused = |keys: &str, words: &str| {
+        let message = parse(&with(keys)).unwrap_err().to_string();
+        assert!(message.contains(words) && !message.contains("hush-hush"), "{message}");
+    };
+    refused("{ id = 1, secret = \"a\" }, { id = 1, secret = \"b\" }", "BFD key 1 is there twice");
+    refused("{ id = 1 }", "needs a secret or a file");
+    refused("{ id = 1, secret = \"a\", file = \"b\" }", "needs a secret or a file");
+    refused("{ id = 7, secret = \"hush-hush-hush-hush-hush\" }", "1 to 20 bytes");
+}
