@@ -487,6 +487,10 @@ fn of_two_with_one_id_the_later_serves_and_both_say_so() {
     let earlier = Event::DuplicateId { id: id(1), incarnation: 1 };
     cluster.talk();
     assert!(cluster.told().contains(&(0, Output::Event(earlier.clone()))));
+    // Again and again, and it is told of once.
+    assert_eq!(cluster.members[0].admit(id(1), 1, now), Err(refusal));
+    cluster.talk();
+    assert!(!cluster.told().contains(&(0, Output::Event(earlier.clone()))));
     let messages: Vec<_> = std::iter::from_fn(|| cluster.members[0].poll_message(id(1))).collect();
     assert!(messages.contains(&Message::Duplicate { incarnation: 1 }), "{messages:?}");
     // The earlier one is told, and serves no more.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::assign::ShardCount;
-use lab::{Cluster, ClusterOptions, Failure, Family, Frr, Topology, wait_until};
+use cluster::assign::{GatewayId, Key, Member, Members, ShardCount, Weight};
+use lab::{Cluster, ClusterGateway, ClusterOptions, Failure, Family, Frr, Topology, wait_until};
 use serde_json::Value;
 
 /// How long anything may take on a machine that others use too.
@@ -57,6 +57,20 @@ fn told(router: &Frr) -> BTreeMap<String, Vec<PathOf>> {
         }
     }
     routes
+}
+
+/// Which gateway serves each shard, as they say.
+fn owners(cluster: &Cluster) -> Vec<Option<u8>> {
+    let rows = |member: &ClusterGateway| member.gateway.show("assignments").unwrap_or_default();
+    let mut owners = vec![None; SHARDS.into()];
+    for member in &cluster.gateways {
+        for (row, owner) in rows(member).as_array().into_iter().flatten().zip(&mut owners) {
+            if row["own"] == true {
+                *owner = Some(member.number);
+            }
+        }
+    }
+    owners
 }
 
 fn uplink(number: u8) -> String {
@@ -219,4 +233,101 @@ fn without_shards_the_way_is_by_rank() {
     cluster.gateway(1).fail(Failure::Killed).unwrap();
     let told = wait_told(&cluster.upstream, &[2]);
     assert!(told.values().flatten().all(|path| path.best));
+}
+
+#[test]
+fn in_mode_announce_the_med_is_the_rank_among_those_that_serve() {
+    let options = ClusterOptions { overlays: OVERLAYS, probed: 2, ..ClusterOptions::default() };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let keys = "mode = \"announce\"\n\n[cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
+    for number in [1, 2, 3] {
+        let membership = cluster.membership(number, Family::V4, keys);
+        cluster.start(number, "", &membership).unwrap();
+    }
+    let wait = |cluster: &Cluster, running: &[u8]| {
+        let member =
+            |&number: &u8| Member { id: GatewayId::new(number.into()).unwrap(), weight: Weight::default() };
+        let members = Members::new(running.iter().map(member)).unwrap();
+        wait_until(&format!("MEDs by rank of {running:?}"), PATIENCE, || {
+            let told = told(&cluster.upstream);
+            for vni in 1..=OVERLAYS {
+                let order = members.rank(Key::overlay(vni));
+                let wanted: BTreeMap<String, Option<u64>> = order
+                    .iter()
+                    .zip(0..)
+                    .map(|(id, n)| (uplink(id.value() as u8), Some(100 + 10 * n)))
+                    .collect();
+                for prefix in prefixes(vni) {
+                    let paths = told.get(&prefix).map_or(&[][..], |paths| paths);
+                    let seen: BTreeMap<_, _> =
+                        paths.iter().map(|path| (path.peer.clone(), path.med)).collect();
+                    let best = paths.iter().find(|path| path.best).map(|path| path.med);
+                    if seen != wanted || best != Some(Some(100)) {
+                        return Err(format!("{prefix}: {paths:?}, not {wanted:?}"));
+                    }
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    };
+    wait(&cluster, &[1, 2, 3]);
+    cluster.wait_open(PATIENCE).unwrap();
+    cluster.gateway(2).fail(Failure::Killed).unwrap();
+    wait(&cluster, &[1, 3]);
+    cluster.wait_open(PATIENCE).unwrap();
+}
+
+#[test]
+fn routers_of_the_underlay_are_told_of_shards_by_rank() {
+    let options =
+        ClusterOptions { overlays: OVERLAYS, probed: 1, ingress: false, ..ClusterOptions::default() };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let bgp = format!("router bgp {}", Cluster::ASN);
+    let [v4, v6] = ["ipv4", "ipv6"].map(|family| format!("address-family {family} unicast"));
+    let activate = ["neighbor c activate", "exit-address-family"];
+    let lines = [&["configure terminal", &bgp, &v4], &activate[..], &[&v6], &activate[..]].concat();
+    cluster.reflector.vtysh(&lines).unwrap();
+    let underlay = |family, number| Topology::UNDERLAY.address(family, number).to_string();
+    for number in [1, 2, 3] {
+        let membership = cluster.membership(number, Family::V4, &tables());
+        let config = cluster.config(number, "", &membership);
+        let peer = format!("address = \"{}\"\n", underlay(Family::V4, Cluster::REFLECTOR));
+        assert!(config.contains(&peer));
+        let host_routes = "families = [\"evpn\", \"ipv4\", \"ipv6\"]\nhost-routes = true\n";
+        let config = config.replace(&peer, &(peer.clone() + host_routes));
+        let gateway = &mut cluster.gateway(number).gateway;
+        gateway.configure(&config).unwrap();
+        gateway.start().unwrap();
+    }
+    // The best path of each address leads to its owner, and there is one of each gateway.
+    let wait = |cluster: &Cluster, running: usize| {
+        wait_until("host routes by rank", PATIENCE, || {
+            let (told, owners) = (told(&cluster.reflector), owners(cluster));
+            if told.len() != 2 * usize::from(SHARDS) {
+                return Err(format!("{} routes", told.len()));
+            }
+            let rows = cluster.gateways[2].gateway.show("assignments").unwrap();
+            for (shard, owner) in owners.iter().enumerate() {
+                for (n, (family, length)) in Family::BOTH.into_iter().zip([32, 128]).enumerate() {
+                    let address = rows[shard]["vtep"][n].as_str().unwrap();
+                    let paths = &told[&format!("{address}/{length}")];
+                    let best: Vec<_> = paths.iter().filter(|path| path.best).collect();
+                    let by = owner.map(|number| underlay(family, number)).unwrap_or_default();
+                    let first: Vec<_> = paths.iter().filter(|path| path.med == Some(100)).collect();
+                    if paths.len() != running || best != first || best.iter().any(|path| path.next_hop != by)
+                    {
+                        return Err(format!("shard {shard} of {owner:?}: {paths:?}"));
+                    }
+                }
+            }
+            Ok(owners)
+        })
+        .unwrap()
+    };
+    let before = wait(&cluster, 3);
+    assert!((1..=3).all(|number| before.contains(&Some(number))), "{before:?}");
+    cluster.gateway(1).fail(Failure::Killed).unwrap();
+    let during = wait(&cluster, 2);
+    assert!(during.iter().all(|owner| matches!(owner, Some(2 | 3))), "{during:?}");
 }

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 use rustbgpd_wire::attribute::encode_path_attributes;
 use rustbgpd_wire::{
-    AsPath, AsPathSegment, EthernetSegmentIdentifier, EthernetTagId, EvpnImet, EvpnMacIp, EvpnRoute,
+    AsPath, AsPathSegment, EthernetSegmentIdentifier, EthernetTagId, EvpnEs, EvpnImet, EvpnMacIp, EvpnRoute,
     Ipv4Prefix, Ipv6Prefix, MacAddress, MpReachNlri, MpUnreachNlri, MplsLabel, NlriEntry, Origin,
     PathAttribute, PmsiTunnel, Prefix, RouteDistinguisher, UpdateMessage,
 };
@@ -63,7 +63,7 @@ pub(crate) fn updates(changes: Vec<Change>, family: Family, to: &Recipient, buff
                 groups[place].1.push(key);
             }
             // A peer that does not take IPv6 VTEPs was never told of this, and could not read it.
-            None if matches!(key, Key::Flood { vtep: IpAddr::V6(_), .. }) && !to.ipv6_vtep => {}
+            None if key.has_ipv6_originator() && !to.ipv6_vtep => {}
             None => withdrawn.push(key),
         }
     }
@@ -85,7 +85,7 @@ pub(crate) fn end_of_rib(family: Family, to: &Recipient, buffer: &mut Vec<u8>) {
 impl Recipient {
     fn wants(&self, key: &Key) -> bool {
         match key {
-            Key::Mac { .. } | Key::Flood { .. } => true,
+            Key::Mac { .. } | Key::Flood { .. } | Key::Segment { .. } => true,
             Key::Prefix(_) => self.prefixes,
             Key::Host(_) => self.host_routes,
         }
@@ -126,6 +126,11 @@ impl Nlri {
                     ethernet_tag: EthernetTagId(0),
                     originator_ip: vtep,
                 })),
+                Key::Segment { segment, vtep, router_id } => nlri.evpn.push(EvpnRoute::Es(EvpnEs {
+                    rd: own_distinguisher(router_id),
+                    esi: segment.esi(),
+                    originator_ip: vtep,
+                })),
                 Key::Prefix(net) => nlri.unicast.push(NlriEntry { path_id: 0, prefix: prefix(net) }),
                 Key::Host(address) => {
                     nlri.unicast.push(NlriEntry { path_id: 0, prefix: prefix(address.into()) });
@@ -140,6 +145,12 @@ impl Nlri {
 fn distinguisher(cluster: u16, vni: Vni) -> RouteDistinguisher {
     let ([a, b], [c, d, e, f]) = (cluster.to_be_bytes(), vni.value().to_be_bytes());
     RouteDistinguisher([0, 0, a, b, c, d, e, f])
+}
+
+/// `router id:0`, type 1, as Ethernet segment routes have it (RFC 7432 §8.1.1).
+fn own_distinguisher(router_id: Ipv4Addr) -> RouteDistinguisher {
+    let [a, b, c, d] = router_id.octets();
+    RouteDistinguisher([0, 1, a, b, c, d, 0, 0])
 }
 
 fn prefix(net: IpNet) -> Prefix {
@@ -157,6 +168,8 @@ fn length(key: &Key) -> usize {
         Key::Mac { ip, .. } => 2 + 8 + 10 + 4 + 7 + 1 + 3 + ip.as_ref().map_or(0, address),
         // Type, length; RD, tag, IP address and its length (RFC 7432 §7.3).
         Key::Flood { vtep, .. } => 2 + 8 + 4 + 1 + address(vtep),
+        // Type, length; RD, ESI, IP address and its length (RFC 7432 §7.4).
+        Key::Segment { vtep, .. } => 2 + 8 + 10 + 1 + address(vtep),
         Key::Prefix(net) => 1 + usize::from(net.prefix_len().div_ceil(8)),
         Key::Host(ip) => 1 + address(ip),
     }

@@ -15,6 +15,7 @@ use crate::out::encode::{end_of_rib, updates};
 use crate::out::journal::{Journal, Version};
 use crate::out::{Attributes, Key, PrefixAttributes, Reach};
 use crate::overlay::targets::RouteTarget;
+use crate::segment::EthernetSegment;
 use crate::session::ConnectionId;
 
 /// Changes taken at a time: enough to fill messages, few enough to bound what is encoded ahead of the peer.
@@ -46,6 +47,13 @@ impl Speaker {
     pub fn leave_flood(&mut self, vni: Vni, vtep: IpAddr) {
         self.journal(Family::Evpn).withdraw(Key::Flood { vni, vtep });
         self.bury();
+    }
+
+    /// Announces that a VTEP is of a cluster (RFC 7432 §8.1.1), by a type 4 route. It stays until the speaker
+    /// [leaves](Self::shut_down).
+    pub fn join_segment(&mut self, segment: EthernetSegment, vtep: IpAddr) {
+        let key = Key::Segment { segment, vtep, router_id: self.local.router_id };
+        self.journal(Family::Evpn).announce(key, Attributes::segment(segment, vtep));
     }
 
     /// Announces a unicast prefix. Peers that cannot take its next hop (IPv4 for an IPv6 prefix: none) are not told.

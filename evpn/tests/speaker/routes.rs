@@ -87,6 +87,7 @@ fn routes_that_may_not_be_believed_are_refused_by_name() {
             vteps: [OWN.into()].into(),
             shared_macs: [MacAddr(SHARED)].into(),
             cluster: [gateway].into(),
+            segment: None,
         });
         scripted.update(&attributes);
         assert_eq!(scripted.rejections().first().copied(), reason);
@@ -102,6 +103,41 @@ fn routes_that_may_not_be_believed_are_refused_by_name() {
     foreign[3] = PathAttribute::ExtendedCommunities(vec![ExtendedCommunity::new(0x0002_fde8_0000_0002)]);
     scripted.update(&foreign);
     assert_eq!((scripted.rejections().len(), scripted.speaker.stations()), (0, 0));
+}
+
+#[test]
+fn the_sequence_of_a_shared_mac_is_told_whoever_announces_it() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    let gateway = IpAddr::from([10, 0, 0, 77]);
+    scripted.speaker.set_identity(Identity {
+        vteps: [OWN.into()].into(),
+        shared_macs: [MacAddr(SHARED)].into(),
+        cluster: [gateway].into(),
+        ..Identity::default()
+    });
+    let at = |sequence: u32, vni, endpoint| {
+        let mut attributes = mac_route(vni, SHARED, None, endpoint);
+        if let PathAttribute::ExtendedCommunities(own) = &mut attributes[3] {
+            own.push(ExtendedCommunity::mac_mobility(false, sequence));
+        }
+        attributes
+    };
+    scripted.update(&mac_route(1, SHARED, None, gateway));
+    scripted.update(&at(7, 1, gateway));
+    // Not believed, but endpoints may have it.
+    scripted.update(&at(9, 1, PEER.into()));
+    // Another overlay, and a station.
+    scripted.update(&at(11, 9, gateway));
+    scripted.update(&mac_route(1, STATION, None, PEER.into()));
+    let told: Vec<_> = scripted
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::SharedMac { vni, sequence } => Some((*vni, *sequence)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [0, 7, 9].map(|sequence| (vni(1), sequence)));
 }
 
 #[test]

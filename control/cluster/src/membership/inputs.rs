@@ -79,7 +79,9 @@ impl Member {
         match peer.incarnation.filter(|_| peer.connected || peer.is_alive()) {
             Some(current) if incarnation < current => {
                 peer.out.duplicate = Some(incarnation);
-                self.event(Event::DuplicateId { id, incarnation });
+                if peer.duplicate.replace(incarnation) != Some(incarnation) {
+                    self.event(Event::DuplicateId { id, incarnation });
+                }
                 Err(Refusal::DuplicateId { incarnation: current })
             }
             _ => Ok(()),

@@ -28,6 +28,13 @@ pub(super) struct Common {
     vteps: Vec<IpAddr>,
 }
 
+impl Common {
+    /// Where this gateway is: IPv4 if it has that.
+    pub(super) fn vtep(&self) -> Option<IpAddr> {
+        self.vteps.first().copied()
+    }
+}
+
 /// All of it.
 pub(super) fn of(config: &Config) -> (Common, Vec<Announced>) {
     let mut vteps = config.vteps.clone();

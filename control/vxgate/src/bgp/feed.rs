@@ -1,16 +1,17 @@
 //! What the network says, on its way to the engine and to the operator.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Announcement, Engine, Update};
 use evpn::net::Told;
-use evpn::{Change, Event, Rejection};
+use evpn::{Change, Event, PeerId, Rejection};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Others;
 use super::events::BgpEvents;
-use super::reflectors::Tracker;
+use super::reflectors::{Tracker, WatchedRouters};
 use crate::cluster::Inbox;
 
 /// Changes that are handed over together.
@@ -25,15 +26,16 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 ///
-/// `of_cluster`: the other gateways, which are no stations and no endpoints; and `rules` are told of the reflectors, and of how
-/// they announce the router.
+/// `of_cluster`: the other gateways, which are no stations and no endpoints; `rules` are told of the `reflectors`, and of how
+/// they announce the router; and whoever looks at their outlook of `routers`.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Told>,
     engine: &Engine,
     events: &BgpEvents,
     (of_cluster, rules): (Option<&Others>, Option<&Inbox>),
+    (reflectors, routers): (HashSet<PeerId>, WatchedRouters),
 ) {
-    let mut reflectors = Tracker::default();
+    let mut reflectors = Tracker::new(reflectors);
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
     let mut second = tokio::time::interval(SECOND);
@@ -60,6 +62,14 @@ pub(super) async fn run(
                         rules.sequence_seen(vni, sequence);
                     }
                 }
+                Told::Change(Change::Member { vtep }) => {
+                    if rules.is_some_and(|rules| !rules.set_discovered(vtep, true)) {
+                        events.tell_stranger(vtep);
+                    }
+                }
+                Told::Change(Change::MemberGone { vtep }) => {
+                    rules.map(|rules| rules.set_discovered(vtep, false));
+                }
                 Told::Change(change) => {
                     announcements.extend(announcement(change).filter(|change| !is_of(change, of_cluster)));
                 }
@@ -67,6 +77,7 @@ pub(super) async fn run(
                 Told::Event(Event::Rejected { reason: Rejection::OwnVtep, .. }) if of_cluster.is_some() => {}
                 Told::Event(event) => {
                     reflectors.hear(&event, Instant::now());
+                    routers.hear(&event);
                     happened = true;
                     events.tell(event);
                 }
@@ -94,7 +105,12 @@ fn announcement(change: Change) -> Option<Announcement> {
         Change::AddressGone { vni, mac, ip } => Announcement::AddressGone { vni, mac, address: ip },
         Change::Flood { vni, endpoint } => Announcement::Member { vni, endpoint },
         Change::FloodGone { vni, endpoint } => Announcement::MemberGone { vni, endpoint },
-        Change::Prefix { .. } | Change::PrefixGone { .. } | Change::SharedMac { .. } => return None,
+        // These are for others, or for nobody.
+        Change::Prefix { .. }
+        | Change::PrefixGone { .. }
+        | Change::SharedMac { .. }
+        | Change::Member { .. }
+        | Change::MemberGone { .. } => return None,
     })
 }
 

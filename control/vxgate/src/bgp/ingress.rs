@@ -9,22 +9,17 @@ mod next_hops;
 
 use std::net::IpAddr;
 
-use cluster::assign::{GatewayId, Key};
+use cluster::assign::GatewayId;
 use engine::{Config, Shard};
 use evpn::net::Handle;
 use evpn::{PrefixAttributes, Speaker};
 use ipnet::IpNet;
-use tokio::sync::watch;
-use wire::Vni;
 
-use crate::cluster::Uplink;
+use crate::cluster::{Listener, Uplink};
 use crate::config::{BgpSettings, ClusterSettings, Med};
+use crate::ranked::{Prefixes, Ranked};
 use next_hops::NextHops;
 pub(crate) use next_hops::{NextHopProblem, next_hops};
-
-/// Entries that are looked at in one go, and routes that are told together: sessions get their turn in between.
-const LOOK: usize = 2048;
-const ROUTES_AT_ONCE: usize = 512;
 
 /// A route, as the speaker names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +35,7 @@ type Change = (Route, Option<PrefixAttributes>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Block(IpNet),
-    Overlay { vni: Vni, shard: Option<u16>, owner: bool, prefixes: Box<[IpNet]> },
+    Overlay(Prefixes),
     Shard(u16),
 }
 
@@ -61,10 +56,7 @@ struct Plan {
 #[derive(Debug)]
 pub(super) struct Ingress {
     plan: Plan,
-    /// In the order in which they are told; with the rank that was told, `None`: nothing.
-    entries: Vec<(Entry, Option<u8>)>,
-    /// Where to go on.
-    next: usize,
+    entries: Ranked<Entry>,
 }
 
 impl Ingress {
@@ -85,15 +77,7 @@ impl Ingress {
             entries.extend((0..config.shards.len()).map(|shard| Entry::Shard(shard as u16)));
         }
         if prefixes {
-            let mut overlays: Vec<&engine::Overlay> = config.overlays.iter().collect();
-            // Those with the same next hop side by side: they are told in the same messages.
-            overlays.sort_by_key(|overlay| (overlay.shard, overlay.vni));
-            entries.extend(overlays.into_iter().map(|overlay| Entry::Overlay {
-                vni: overlay.vni,
-                shard: overlay.shard,
-                owner: overlay.owner,
-                prefixes: overlay.subnets.iter().map(|subnet| subnet.prefix).collect(),
-            }));
+            entries.extend(Prefixes::all(config).map(Entry::Overlay));
         }
         let plan = Plan {
             id: cluster.and_then(|cluster| GatewayId::new(cluster.id)),
@@ -103,32 +87,18 @@ impl Ingress {
             communities: settings.ingress.communities.clone(),
             med: settings.ingress.med,
         };
-        Ok(Self { plan, entries: entries.into_iter().map(|entry| (entry, None)).collect(), next: 0 })
+        Ok(Self { plan, entries: Ranked::new(entries) })
     }
 
     /// Looks at all entries anew.
     fn begin(&mut self) {
-        self.next = 0;
+        self.entries.begin();
     }
 
     /// The next changes, which count as told; there may be none, though more follow. `None`: all is as it should be.
     fn step(&mut self, state: Option<&Uplink>) -> Option<Vec<Change>> {
-        if self.next == self.entries.len() {
-            return None;
-        }
-        let mut changes = Vec::new();
-        for (entry, told) in self.entries.iter_mut().skip(self.next).take(LOOK) {
-            if changes.len() >= ROUTES_AT_ONCE {
-                break;
-            }
-            self.next += 1;
-            let wanted = self.plan.rank(entry, state);
-            if *told != wanted {
-                *told = wanted;
-                changes.extend(self.plan.routes(entry, wanted));
-            }
-        }
-        Some(changes)
+        let plan = &self.plan;
+        self.entries.step(|entry| plan.rank(entry, state), |entry, rank| plan.routes(entry, rank))
     }
 }
 
@@ -136,21 +106,11 @@ impl Plan {
     /// The rank of this gateway for an entry, from 0; `None`: it is not to announce it. Without the rules of a cluster
     /// (`None`) all is announced.
     fn rank(&self, entry: &Entry, state: Option<&Uplink>) -> Option<u8> {
-        let place = |state: &Uplink, key| {
-            // 128 at most.
-            self.id.map_or(0, |id| state.serving.place(key, id)) as u8
-        };
         match (entry, state) {
             (_, Some(state)) if !state.routes => None,
-            (Entry::Block(_) | Entry::Overlay { shard: Some(_), .. }, _) => Some(0),
-            (Entry::Overlay { owner, .. }, None) => Some(u8::from(!owner)),
-            (Entry::Overlay { vni, .. }, Some(state)) => Some(place(state, Key::overlay(vni.value()))),
-            (Entry::Shard(_), None) => None,
-            (Entry::Shard(shard), Some(state)) => {
-                let is_owner = state.owned.get(usize::from(*shard)).is_some_and(|&owned| owned);
-                // Behind the owner the others are in an order of their own.
-                Some(if is_owner { 0 } else { place(state, Key::shard(*shard)).saturating_add(1) })
-            }
+            (Entry::Block(_) | Entry::Overlay(Prefixes { shard: Some(_), .. }), _) => Some(0),
+            (Entry::Overlay(prefixes), state) => prefixes.rank(self.id, state),
+            (Entry::Shard(shard), state) => state.map(|state| state.shard_rank(self.id, *shard)),
         }
     }
 
@@ -172,11 +132,11 @@ impl Plan {
         let shard = |number: u16| self.shards.get(usize::from(number));
         match entry {
             Entry::Block(block) => prefix(block, &self.uplink, None).into_iter().collect(),
-            Entry::Overlay { prefixes, shard: Some(number), .. } => {
+            Entry::Overlay(Prefixes { prefixes, shard: Some(number), .. }) => {
                 let next_hops = shard(*number).map(NextHops::of_shard).unwrap_or_default();
                 prefixes.iter().filter_map(|net| prefix(net, &next_hops, None)).collect()
             }
-            Entry::Overlay { prefixes, .. } => {
+            Entry::Overlay(Prefixes { prefixes, .. }) => {
                 prefixes.iter().filter_map(|net| prefix(net, &self.uplink, med)).collect()
             }
             Entry::Shard(number) => {
@@ -190,7 +150,7 @@ impl Plan {
 
 /// Announces and withdraws as the cluster says, until it says nothing any more or the speaker ends. `None`: there are no
 /// rules of a cluster.
-pub(super) async fn keep(mut ingress: Ingress, handle: Handle, uplink: Option<watch::Receiver<Uplink>>) {
+pub(super) async fn keep(mut ingress: Ingress, handle: Handle, uplink: Option<Listener>) {
     let Some(mut uplink) = uplink else {
         ingress.tell(&handle, None, || false).await;
         return;

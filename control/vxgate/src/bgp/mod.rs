@@ -28,21 +28,22 @@ use std::time::Duration;
 
 use engine::{Config, Engine, Shard};
 use evpn::net::{Driver, Handle, Told};
-use evpn::{Identity, PeerId, Speaker};
+use evpn::{EthernetSegment, Identity, PeerId, Speaker};
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 use wire::MacAddr;
 
-use crate::cluster::{Inbox, Uplink};
+use crate::cluster::{Inbox, Listener};
 use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
 use ingress::Ingress;
 pub(crate) use ingress::{NextHopProblem, next_hops};
 pub(crate) use moves::Announcer;
+pub(crate) use reflectors::WatchedRouters;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -97,11 +98,14 @@ impl Ready {
         events: Arc<Events>,
     ) -> Result<Self, BgpError> {
         let of_shards = config.shards.iter().flat_map(Shard::vteps);
+        let discovered = cluster.filter(|cluster| cluster.discover);
+        let segment = discovered.map(|cluster| EthernetSegment::of_cluster(cluster.number));
         let identity = Identity {
             // What others announce for our shards is what we announce ourselves, and no news.
             vteps: config.vteps.iter().copied().chain(of_shards).collect(),
             shared_macs: [config.router_mac].into_iter().collect(),
             cluster: cluster.map(Others::of).into_iter().flat_map(|others| others.vteps).collect(),
+            segment,
         };
         let ingress = Ingress::new(settings, config, cluster)?;
         let mut speaker = Speaker::new(
@@ -121,9 +125,13 @@ impl Ready {
             Some(listen) => listen.iter().map(|&address| (address, PORT).into()).collect(),
             None => any_of_families(addresses.iter().copied(), PORT),
         };
-        let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
-        let told = Feed { told, of_cluster: cluster.map(Others::of) };
+        if let Some((segment, vtep)) = segment.zip(common.vtep()) {
+            speaker.join_segment(segment, vtep);
+        }
+        let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
+        let reflectors = settings.reflectors().collect();
+        let told = Feed { told, of_cluster: cluster.map(Others::of), reflectors };
         let (overlays, events) = (overlays.into(), BgpEvents::new(addresses, events));
         Ok(Self { driver, handle, told, events, common, overlays, ingress })
     }
@@ -175,18 +183,27 @@ impl Bgp {
     }
 
     /// How the routers of overlays, by their place, are announced and withdrawn, in mode `announce`. `room` is called when there
-    /// is room for more.
-    pub(crate) fn announcer(&mut self, room: impl Fn() + Send + 'static) -> Announcer {
+    /// is room for more, `told` when a peer has been told all that was moved: how many overlays, and how long that took.
+    pub(crate) fn announcer(
+        &mut self,
+        room: impl Fn() + Send + 'static,
+        told: impl Fn(usize, Duration) + Send + 'static,
+    ) -> Announcer {
         let (announcer, moves) = moves::Moves::new(self.common.clone(), Arc::clone(&self.overlays));
-        self.moves = Some(tokio::spawn(moves.run(self.handle.clone(), room)));
+        self.moves = Some(tokio::spawn(moves.run(self.handle.clone(), room, told)));
         announcer
     }
 
     /// Announces the overlays' prefixes, as the cluster says; at once if there are no rules of a cluster (`None`).
-    pub(crate) fn announce_ingress(&mut self, uplink: Option<watch::Receiver<Uplink>>) {
+    pub(crate) fn announce_ingress(&mut self, uplink: Option<Listener>) {
         if let Some(ingress) = self.ingress.take() {
             self.keeper.spawn(ingress::keep(ingress, self.handle.clone(), uplink));
         }
+    }
+
+    /// Whether there is a peer that tells of stations and endpoints. To be asked before the [feed](Self::take_feed) is taken.
+    pub(crate) fn has_reflectors(&self) -> bool {
+        self.told.as_ref().is_some_and(|feed| !feed.reflectors.is_empty())
     }
 
     /// What happened.
@@ -220,6 +237,7 @@ pub(crate) struct Feed {
     told: mpsc::Receiver<Told>,
     /// In a cluster.
     of_cluster: Option<Others>,
+    reflectors: HashSet<PeerId>,
 }
 
 /// The cluster's other gateways, which have a MAC address of their own in each overlay, and are no stations.
@@ -244,7 +262,14 @@ impl Others {
 
 impl Feed {
     /// Hands it over until the speaker ends.
-    pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents, cluster: Option<&Inbox>) {
-        feed::run(self.told, engine, events, (self.of_cluster.as_ref(), cluster)).await;
+    pub(crate) async fn run(
+        self,
+        engine: &Engine,
+        events: &BgpEvents,
+        cluster: Option<&Inbox>,
+        routers: WatchedRouters,
+    ) {
+        let Self { told, of_cluster, reflectors } = self;
+        feed::run(told, engine, events, (of_cluster.as_ref(), cluster), (reflectors, routers)).await;
     }
 }

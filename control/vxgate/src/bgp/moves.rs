@@ -10,6 +10,7 @@
 //! take.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use evpn::Speaker;
 use evpn::net::Handle;
@@ -23,6 +24,9 @@ const WAITING: usize = 256;
 
 /// Overlays that are announced together.
 const AT_ONCE: usize = 32;
+
+/// Routes that may wait for peers' sockets when more are announced: some messages full.
+const AHEAD: u64 = 256;
 
 /// An overlay is taken, with this mobility sequence, or let go of.
 #[derive(Clone, Copy, Debug)]
@@ -84,10 +88,14 @@ impl Moves {
         (announcer, Self { changes, round, common: Arc::new(common), overlays, taken, as_of: 0 })
     }
 
-    /// Tells the speaker until nobody moves overlays any more; `room` is called when there is room for more.
-    pub(super) async fn run(mut self, speaker: Handle, room: impl Fn()) {
+    /// Tells the speaker until nobody moves overlays any more. `room` is called when there is room for more; `told` when a peer's
+    /// connection has all of them: how many there were, and how long that took from the first.
+    pub(super) async fn run(mut self, speaker: Handle, room: impl Fn(), told: impl Fn(usize, Duration)) {
         let mut changes = Vec::with_capacity(AT_ONCE);
+        // Since the last time that all was told.
+        let mut begun: Option<(usize, Instant)> = None;
         loop {
+            let is_last = begun.filter(|_| self.changes.is_empty());
             tokio::select! {
                 biased;
                 changed = self.round.changed() => match changed {
@@ -99,8 +107,14 @@ impl Moves {
                         return;
                     }
                     room();
+                    begun.get_or_insert((0, Instant::now())).0 += count;
                     self.withdraw_all(&speaker).await;
                     self.announce(&mut changes, &speaker).await;
+                }
+                Some(now) = speaker.call_paced(0, |_, now| now), if is_last.is_some() => {
+                    if let Some((count, since)) = begun.take() {
+                        told(count, now.saturating_duration_since(since));
+                    }
                 }
             }
         }
@@ -131,7 +145,7 @@ impl Moves {
             }
         };
         tokio::select! {
-            _ = speaker.call_paced(tell) => {}
+            _ = speaker.call_paced(AHEAD, tell) => {}
             // A peer that takes nothing holds up no withdrawal of all.
             _ = self.round.changed() => self.withdraw_all(speaker).await,
         }

@@ -2,6 +2,7 @@
 //! however fast things change; what is in order waits in a queue that holds back who fills it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
@@ -11,6 +12,8 @@ use cluster::assign::GatewayId;
 use cluster::membership::Reflectors;
 use cluster::{Group, Heard, Segment};
 use wire::Vni;
+
+use super::discovery::Discovery;
 
 /// What one BFD session says of its peer: one byte.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ fn together(heard: impl Iterator<Item = Heard>) -> Heard {
 pub(crate) struct Inbox {
     /// Those of a peer's segment are side by side.
     pub(super) watched: Vec<Watched>,
+    /// Whom EVPN tells of.
+    discovery: Discovery,
     reflectors: AtomicU8,
     /// Of overlays that are announced: the highest mobility sequence that was seen and not yet taken.
     sequences: Mutex<BTreeMap<Vni, u32>>,
@@ -70,9 +75,10 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(watched: Vec<Watched>) -> Arc<Self> {
+    pub(super) fn new(watched: Vec<Watched>, discovery: Discovery) -> Arc<Self> {
         Arc::new(Self {
             watched,
+            discovery,
             reflectors: AtomicU8::new(0),
             sequences: Mutex::default(),
             order: Mutex::default(),
@@ -104,6 +110,18 @@ impl Inbox {
         let of = |watched: &Watched| (watched.peer, watched.segment);
         let segments = self.watched.chunk_by(move |one, next| of(one) == of(next));
         segments.map(move |segment| (of(&segment[0]), together(segment.iter().map(Watched::heard))))
+    }
+
+    /// EVPN tells of a VTEP of the cluster, or no longer does; false: it is none of a gateway that is configured.
+    pub(crate) fn set_discovered(&self, vtep: IpAddr, discovered: bool) -> bool {
+        let is_known = self.discovery.set(vtep, discovered);
+        self.wake();
+        is_known
+    }
+
+    /// Whom EVPN tells of, among the gateways that are configured.
+    pub(super) fn discovered(&self) -> impl Iterator<Item = (GatewayId, bool)> {
+        self.discovery.all()
     }
 
     /// What is known of the reflectors.
@@ -177,7 +195,7 @@ mod tests {
     #[test]
     fn the_latest_counts() {
         let id = GatewayId::new(2).unwrap();
-        let inbox = Inbox::new(vec![Watched::new(id, Segment::Underlay)]);
+        let inbox = Inbox::new(vec![Watched::new(id, Segment::Underlay)], Discovery::default());
         assert_eq!(inbox.watched[0].heard(), Heard::NotYet);
         for (standing, heard) in [
             (Standing::Up, Heard::Up),
@@ -196,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_highest_sequence_is_kept_until_it_is_taken() {
-        let inbox = Inbox::new(Vec::new());
+        let inbox = Inbox::new(Vec::new(), Discovery::default());
         let [one, two] = [1, 2].map(|vni| Vni::new(vni).unwrap());
         [(one, 3), (two, 0), (one, 2)]
             .into_iter()
@@ -210,7 +228,8 @@ mod tests {
         let [two, three] = [2, 3].map(|id| GatewayId::new(id).unwrap());
         let (underlay, uplink) = (Segment::Underlay, Segment::Uplink);
         let watched = [(two, underlay), (two, underlay), (two, uplink), (three, uplink)];
-        let inbox = Inbox::new(watched.map(|(id, segment)| Watched::new(id, segment)).into());
+        let inbox =
+            Inbox::new(watched.map(|(id, segment)| Watched::new(id, segment)).into(), Discovery::default());
         inbox.set_standing(0, Standing::Up);
         inbox.set_standing(1, Standing::Down);
         inbox.set_standing(2, Standing::Down);

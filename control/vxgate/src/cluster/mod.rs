@@ -1,12 +1,16 @@
 //! A cluster of gateways: who they are ([`keys`]), what they must have alike ([`digest`]), and how they speak
 //! ([`session`]), and who serves what ([`runner`]).
 
+mod bfd_keys;
 mod bindings;
 mod digest;
+mod discovery;
 mod health;
 mod inbox;
 mod keys;
+mod moves;
 mod order;
+mod outlook;
 mod runner;
 mod session;
 mod tell;
@@ -34,15 +38,19 @@ use crate::bgp::Bgp;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
+use crate::mirror::Outlook;
 use bindings::{Complete, Exchange};
+use discovery::Discovery;
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
-use runner::{Parts, Runner};
-pub(crate) use uplink::Uplink;
-use uplink::{Listener, Publisher};
+pub(crate) use moves::{MoveFilter, MoveRow};
+pub(crate) use outlook::{of as outlook_of, of_bgp as outlook_of_bgp};
+use runner::{Asker, Parts, Runner};
+use uplink::Publisher;
+pub(crate) use uplink::{Listener, Uplink};
 use views::View;
 pub(crate) use views::{AssignmentFilter, AssignmentRow, GatewayRow};
 use watch::Ways;
@@ -78,6 +86,7 @@ struct Prepared {
     pin: Pin,
     peers: Vec<PeerConfig>,
     tls: Tls,
+    bfd_keys: Vec<bfd::Key>,
 }
 
 fn prepare(settings: &Settings, cluster: &ClusterSettings) -> Result<Prepared, ClusterError> {
@@ -106,7 +115,7 @@ fn prepare(settings: &Settings, cluster: &ClusterSettings) -> Result<Prepared, C
         weight: cluster.weight.into(),
         sections: digest::sections(settings, cluster, pin),
     };
-    Ok(Prepared { own, pin, peers, tls })
+    Ok(Prepared { own, pin, peers, tls, bfd_keys: bfd_keys::load(&cluster.bfd_keys)? })
 }
 
 /// Whether all is there that the cluster needs: the pin of this gateway.
@@ -122,16 +131,18 @@ pub(crate) struct Ready {
     settings: ClusterSettings,
     /// What is shared among the gateways.
     mode: cluster::Mode,
+    bfd_keys: Vec<bfd::Key>,
 }
 
 impl Ready {
     /// Reads the key, and opens the sockets. To be called inside the runtime.
     pub(crate) fn new(settings: &Settings, cluster: &ClusterSettings) -> Result<Self, ClusterError> {
-        let Prepared { own, pin, peers, tls } = prepare(settings, cluster)?;
+        let Prepared { own, pin, peers, tls, bfd_keys } = prepare(settings, cluster)?;
         let timers = Timers { keepalive: cluster.keepalive, hold: cluster.hold_time, ..Timers::default() };
         let config = Config { own: own.clone(), listen: cluster.listen.clone(), peers, timers };
         let sessions = Sessions::bind(config, tls).map_err(ClusterError::Listen)?;
-        Ok(Self { sessions, own, pin, settings: cluster.clone(), mode: mode(settings, cluster) })
+        let mode = mode(settings, cluster);
+        Ok(Self { sessions, own, pin, settings: cluster.clone(), mode, bfd_keys })
     }
 
     /// Lets the engine serve nothing. To be called before anybody knows of this gateway.
@@ -146,8 +157,9 @@ impl Ready {
         engine: &Arc<Engine>,
         bfd: Option<&Bfd>,
         bgp: Option<&mut Bgp>,
+        outlook: Arc<Outlook>,
     ) -> Result<Cluster, ClusterError> {
-        let Self { sessions, own, pin, settings, mode } = self;
+        let Self { sessions, own, pin, settings, mode, bfd_keys } = self;
         let Running { handle, events: coming, mut tasks } = sessions.start();
         let (to_runner, for_runner) = mpsc::channel(EVENTS);
         let (told, mut rows) = mpsc::channel(EVENTS);
@@ -157,13 +169,18 @@ impl Ready {
                 publish.publish(row);
             }
         });
-        let ways = Ways::of(&settings);
-        let inbox = ways.inbox();
-        let reflectors = bgp.is_some();
+        outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
+        let ways = Ways::of(&settings, bfd_keys, Arc::clone(&outlook));
+        let inbox = ways.inbox(Discovery::of(&settings));
+        let reflectors = bgp.as_ref().is_some_and(|bgp| bgp.has_reflectors());
         let rules = rules(&settings, &own, mode.clone(), reflectors)?;
         let wake = Arc::clone(&inbox);
         let announcer = match (&mode, bgp) {
-            (cluster::Mode::Announce(_), Some(bgp)) => Some(bgp.announcer(move || wake.wake())),
+            (cluster::Mode::Announce(_), Some(bgp)) => {
+                let events = Arc::clone(&events);
+                let told = move |count, duration| events.publish(tell::announced(count, duration));
+                Some(bgp.announcer(move || wake.wake(), told))
+            }
             _ => None,
         };
         if let cluster::Mode::Announce(vnis) = &mode {
@@ -186,17 +203,19 @@ impl Ready {
         let runner = Runner::new(Parts {
             settings: rules,
             peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
+            discover: settings.discover,
             inbox: Arc::clone(&inbox),
             sessions: for_runner,
             bindings: complete,
             handle: handle.clone(),
             engine: Arc::clone(engine),
+            outlook,
             announcer,
             holder: bfd.map(Bfd::holder),
             told,
             asked,
             uplink: publisher,
-            detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
+            detection: settings.detection(),
         });
         let (ended, end) = oneshot::channel();
         let run = move || {
@@ -249,7 +268,7 @@ pub(crate) struct Cluster {
     mode: cluster::Mode,
     inbox: Arc<Inbox>,
     ways: Ways,
-    ask: std_mpsc::Sender<oneshot::Sender<View>>,
+    ask: std_mpsc::Sender<Asker>,
     end: oneshot::Receiver<()>,
     uplink: Listener,
     _tasks: JoinSet<()>,
@@ -270,9 +289,19 @@ impl Cluster {
 
     /// What the rules have come to, as of now; `None` when this gateway has left.
     async fn view(&self) -> Option<View> {
-        let (asker, answer) = oneshot::channel();
+        self.ask(Asker::View).await
+    }
+
+    /// What moved of late; `None` when this gateway has left.
+    pub(crate) async fn moves(&self, filter: &MoveFilter) -> Option<Vec<MoveRow>> {
+        Some(moves::rows(&self.ask(Asker::Moves).await?, self.own.id, filter))
+    }
+
+    /// Asks the cluster's thread.
+    async fn ask<T>(&self, asker: impl FnOnce(oneshot::Sender<T>) -> Asker) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
         // Fails as the answer does: the thread has ended.
-        self.ask.send(asker).ok()?;
+        self.ask.send(asker(sender)).ok()?;
         self.inbox.wake();
         answer.await.ok()
     }
@@ -360,7 +389,10 @@ fn tell_session(event: &Event, events: &Events) {
             row(Some(*peer), "cluster-up", detail);
         }
         Event::Down { peer, why } => row(Some(*peer), "cluster-down", why.to_string()),
-        Event::Refused { peer, why } => row(Some(*peer), "cluster-refused", why.to_string()),
+        Event::Refused { peer, why, is_new: true } => {
+            row(Some(*peer), "cluster-refused", why.to_string());
+        }
+        Event::Refused { .. } => {}
         Event::Stranger { address, why, others } => {
             let more =
                 if *others > 0 { format!("; and {others} others since the last") } else { String::new() };

@@ -9,7 +9,7 @@
 //!                                                          └─▶ events, `vxgate show`
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use wire::Vni;
 use super::bindings::Complete;
 use super::health::Watch;
 use super::inbox::Inbox;
+use super::moves;
 use super::session::{self, Handle, SendError, Why};
 use super::tell;
 use super::uplink::Publisher;
@@ -35,6 +36,7 @@ use super::views::View;
 use crate::bfd::Holder;
 use crate::bgp::Announcer;
 use crate::events::EventRow;
+use crate::mirror::Outlook;
 
 /// Below the thread of BFD (40), from which it hears who is dead.
 const PRIORITY: i32 = 39;
@@ -53,23 +55,32 @@ pub(super) struct Parts {
     pub(super) settings: Settings,
     /// As configured.
     pub(super) peers: Vec<assign::Member>,
+    /// They are members when EVPN tells of them or they have a session, not always.
+    pub(super) discover: bool,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sessions: mpsc::Receiver<session::Event>,
     /// Whose bindings are here.
     pub(super) bindings: Arc<Complete>,
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
+    pub(super) outlook: Arc<Outlook>,
     /// In mode `announce`, where there is BGP.
     pub(super) announcer: Option<Announcer>,
     pub(super) holder: Option<Holder>,
     /// Somebody else writes the log, which may block.
     pub(super) told: mpsc::Sender<EventRow>,
     /// Who wants to know how it is.
-    pub(super) asked: std_mpsc::Receiver<oneshot::Sender<View>>,
+    pub(super) asked: std_mpsc::Receiver<Asker>,
     /// BGP listens to it.
     pub(super) uplink: Publisher,
     /// How long a peer takes to find a gateway dead.
     pub(super) detection: Duration,
+}
+
+/// Who wants to know something.
+pub(super) enum Asker {
+    View(oneshot::Sender<View>),
+    Moves(oneshot::Sender<Vec<moves::Entry>>),
 }
 
 /// The thread.
@@ -82,11 +93,15 @@ pub(super) struct Runner {
     /// What the member was told last.
     heard: HashMap<(GatewayId, Segment), Heard>,
     complete: HashMap<GatewayId, u64>,
+    /// Who has a session, and who was found last.
+    connected: BTreeSet<GatewayId>,
+    found: BTreeSet<GatewayId>,
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
     /// What the operator is not told yet.
     rows: VecDeque<EventRow>,
+    moves: moves::Log,
     leaving: bool,
     left: bool,
     /// Why it was unfit last.
@@ -97,7 +112,7 @@ impl Runner {
     pub(super) fn new(parts: Parts) -> Self {
         let now = Instant::now();
         let mut member = Member::new(parts.settings.clone(), now);
-        for peer in &parts.peers {
+        for peer in parts.peers.iter().filter(|_| !parts.discover) {
             member.configure(peer.id, true, now);
             // Its place among the shards is its own while it is away too.
             member.expect_weight(peer.id, peer.weight, now);
@@ -108,9 +123,12 @@ impl Runner {
             health: Watch::new(parts.detection),
             heard: HashMap::new(),
             complete: HashMap::new(),
+            connected: BTreeSet::new(),
+            found: BTreeSet::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
+            moves: moves::Log::default(),
             leaving: false,
             left: false,
             unfit: None,
@@ -167,7 +185,33 @@ impl Runner {
 
     // What comes in.
 
+    /// Members that are found come and go. A session counts as EVPN does: so losing all reflectors costs no member.
+    fn discover(&mut self, now: Instant) {
+        if !self.parts.discover {
+            return;
+        }
+        let announced: Vec<_> = self.parts.inbox.discovered().collect();
+        for (id, announced) in announced {
+            let is_there = announced || self.connected.contains(&id);
+            if is_there == self.found.contains(&id) {
+                continue;
+            }
+            self.member.discover(id, is_there, now);
+            if is_there {
+                self.found.insert(id);
+                if let Some(peer) = self.parts.peers.iter().find(|peer| peer.id == id) {
+                    self.member.expect_weight(id, peer.weight, now);
+                }
+                // What BFD said before was of no member.
+                self.heard.retain(|(peer, _), _| *peer != id);
+            } else {
+                self.found.remove(&id);
+            }
+        }
+    }
+
     fn hear(&mut self, now: Instant) {
+        self.discover(now);
         for (of, heard) in self.parts.inbox.heard() {
             if self.heard.insert(of, heard).unwrap_or_default() != heard {
                 self.member.heard(of.0, of.1, heard, now);
@@ -195,7 +239,7 @@ impl Runner {
             self.member.set_reflectors(reflectors, now);
         }
         let engine = &self.parts.engine;
-        let health = self.health.look(&engine.rounds(), &engine.ports_up(), now);
+        let health = self.health.look(&engine.rounds(), &engine.ports_up(), &self.parts.outlook, now);
         self.member.set_health(health, now);
         if !self.leaving && self.parts.inbox.leave.load(Ordering::Acquire) {
             self.leaving = true;
@@ -208,6 +252,8 @@ impl Runner {
             session::Event::Up { peer, hello } => {
                 let Some(id) = GatewayId::new(peer) else { return };
                 self.waiting.remove(&id);
+                self.connected.insert(id);
+                self.discover(now);
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
                 match self.member.admit(id, hello.incarnation, now) {
                     Ok(()) => {
@@ -220,11 +266,17 @@ impl Runner {
             session::Event::Down { peer, .. } => {
                 let Some(id) = GatewayId::new(peer) else { return };
                 self.waiting.remove(&id);
+                self.connected.remove(&id);
                 self.member.session_down(id, now);
             }
-            session::Event::Refused { peer, why } => {
+            session::Event::Refused { peer, why, .. } => {
                 let Some(id) = GatewayId::new(peer) else { return };
-                self.member.session_refused(id, refusal(&why), now);
+                match why {
+                    // The session is with the later one, which is to hear of it.
+                    Why::Refused(Judged::Copy { earlier, .. }) => _ = self.member.admit(id, earlier, now),
+                    Why::Refused(judged) => self.member.session_refused(id, judged.evidence(), now),
+                    _ => self.member.session_refused(id, Refusal::Other, now),
+                }
             }
             session::Event::Message { peer, bytes } => {
                 let Some(id) = GatewayId::new(peer) else { return };
@@ -249,6 +301,7 @@ impl Runner {
                 Output::ReleaseAll { cause } => {
                     self.queue(tell::released(cause));
                     self.parts.engine.update(nothing(&self.groups));
+                    self.moves.note_release_of_all(cause, Instant::now());
                     if let Some(announcer) = &self.parts.announcer {
                         announcer.withdraw_all();
                     }
@@ -279,6 +332,7 @@ impl Runner {
                 && let Some(next) = self.member.poll_move(Instant::now())
             {
                 let Some(&group) = self.groups.get(next.group.0 as usize) else { continue };
+                self.moves.note(name(group), &next);
                 match next.action {
                     Action::Take { sequence } => {
                         changes.push((group, Responsibility::Owner));
@@ -300,6 +354,7 @@ impl Runner {
             }
             // Who is believed to have it has it.
             self.parts.engine.update(Update::Responsibility(changes));
+            self.moves.done(Instant::now());
             if let Some(announcer) = &self.parts.announcer {
                 announced.into_iter().for_each(|(group, sequence)| announcer.announce(group, sequence));
             }
@@ -357,6 +412,14 @@ impl Runner {
     /// Answers whoever asks, for `vxgate show`.
     fn show(&self) {
         for asker in self.parts.asked.try_iter() {
+            let asker = match asker {
+                Asker::View(asker) => asker,
+                Asker::Moves(asker) => {
+                    // It may have gone meanwhile, as below.
+                    let _ = asker.send(self.moves.entries());
+                    continue;
+                }
+            };
             let view = View {
                 stage: self.member.stage(),
                 unfit: self.unfit,
@@ -366,6 +429,14 @@ impl Runner {
             // It may have gone meanwhile.
             let _ = asker.send(view);
         }
+    }
+}
+
+/// What the operator calls a group: its VNI, or the shard's number.
+fn name(group: engine::Group) -> u32 {
+    match group {
+        engine::Group::Overlay(vni) => vni.value(),
+        engine::Group::Shard(number) => number.into(),
     }
 }
 
@@ -382,13 +453,4 @@ pub(super) fn groups(mode: &Mode) -> Vec<engine::Group> {
 /// This gateway is no group's owner.
 pub(super) fn nothing(groups: &[engine::Group]) -> Update {
     Update::Responsibility(groups.iter().map(|&group| (group, Responsibility::Other)).collect())
-}
-
-/// The incarnation of who is refused is not known. One with other settings counts as the earlier one, which serves: so a gateway
-/// that comes with other settings waits for as long as it hears those that are there.
-fn refusal(why: &Why) -> Refusal {
-    match why {
-        Why::Refused(Judged::Settings(_)) => Refusal::Settings { incarnation: 0 },
-        _ => Refusal::Other,
-    }
 }

@@ -1,8 +1,9 @@
 //! What BGP is to know of the cluster: whether to announce on the uplink, and who serves what.
 
-use cluster::assign::Members;
+use cluster::assign::{GatewayId, Key, Members};
 use cluster::{Group, Member};
 use tokio::sync::watch;
+use wire::Vni;
 
 /// As [`Member`] sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,26 @@ pub(crate) struct Uplink {
     pub(crate) serving: Members,
     /// Whether this gateway serves each shard; empty in mode `announce`.
     pub(crate) owned: Vec<bool>,
+}
+
+impl Uplink {
+    /// The place of a gateway among those that serve, in the order for an overlay, from 0.
+    pub(crate) fn overlay_rank(&self, id: Option<GatewayId>, vni: Vni) -> u8 {
+        self.place(id, Key::overlay(vni.value()))
+    }
+
+    /// The same for a shard: its owner, which must be this gateway, is at 0; behind it the others are in an order of their own.
+    pub(crate) fn shard_rank(&self, id: Option<GatewayId>, shard: u16) -> u8 {
+        match self.owned.get(usize::from(shard)) {
+            Some(true) => 0,
+            _ => self.place(id, Key::shard(shard)).saturating_add(1),
+        }
+    }
+
+    fn place(&self, id: Option<GatewayId>, key: Key) -> u8 {
+        // 128 at most.
+        id.map_or(0, |id| self.serving.place(key, id)) as u8
+    }
 }
 
 /// Hears of it.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evpn::{DuplicatePolicy, Family, Local, PeerConfig, RouteTarget, RouteTargets, Transport};
+use evpn::{DuplicatePolicy, Family, Local, PeerConfig, PeerId, RouteTarget, RouteTargets, Transport};
 use thiserror::Error;
 use toml::Spanned;
 use wire::Vni;
@@ -141,6 +141,12 @@ impl BgpSettings {
     /// The peers, with passwords read from their files: the first line of each.
     pub(crate) fn peer_configs(&self) -> Result<Vec<PeerConfig>, PasswordError> {
         self.peers.iter().map(PeerSettings::with_password).collect()
+    }
+
+    /// The peers that tell of stations and endpoints.
+    pub(crate) fn reflectors(&self) -> impl Iterator<Item = PeerId> {
+        let speaks_evpn = |peer: &PeerSettings| peer.config.families.contains(&Family::Evpn);
+        (0..).map(PeerId).zip(&self.peers).filter(move |(_, peer)| speaks_evpn(peer)).map(|(id, _)| id)
     }
 
     /// The route targets of an overlay.

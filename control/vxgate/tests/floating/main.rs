@@ -1,8 +1,13 @@
 //! Three gateways in mode `floating`, with real daemons and endpoints around them. Needs root.
 
+mod back;
 mod bindings;
+mod discovery;
 mod faults;
+mod health;
 mod ipv6;
+mod keys;
+mod refusals;
 
 use std::time::Duration;
 

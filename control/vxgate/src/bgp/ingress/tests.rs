@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use cluster::assign::{Member, Members, ShardCount, Weight};
+use cluster::assign::{Key, Member, Members, ShardCount, Weight};
 
 use super::*;
 use crate::config::Settings;
+use crate::ranked::CHANGES_AT_ONCE;
 
 const FLOATING: &str = "[cluster.floating]\nshards = 4\nvtep = [\"198.18.4.0/30\", \"2001:db8:0:4::/126\"]\n\
                         uplink = [\"198.18.132.0/30\", \"2001:db8:0:5::/126\"]\n";
@@ -97,7 +98,7 @@ impl Known {
         let mut count = 0;
         ingress.begin();
         while let Some(changes) = ingress.step(state) {
-            assert!(changes.len() <= ROUTES_AT_ONCE + 8, "{}", changes.len());
+            assert!(changes.len() <= CHANGES_AT_ONCE + 8, "{}", changes.len());
             for (route, attributes) in changes {
                 count += 1;
                 let route = match route {

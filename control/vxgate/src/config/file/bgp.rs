@@ -111,6 +111,13 @@ pub(in crate::config) struct Peer {
     pub(in crate::config) bfd: Option<Spanned<PeerBfd>>,
 }
 
+impl Peer {
+    /// Whether BFD is to watch it.
+    pub(in crate::config) fn has_bfd(&self) -> bool {
+        self.bfd.as_ref().is_some_and(|bfd| !matches!(bfd.get_ref(), PeerBfd::Plain(false)))
+    }
+}
+
 /// `true`, or what is not as usual.
 #[derive(Deserialize)]
 #[serde(

@@ -1,7 +1,7 @@
 //! Gateways of the cluster.
 
 use super::columns;
-use crate::cluster::{AssignmentRow, GatewayRow};
+use crate::cluster::{AssignmentRow, GatewayRow, MoveRow};
 
 /// Gateways, one a row.
 pub(super) fn gateways(rows: &[GatewayRow]) -> String {
@@ -62,4 +62,25 @@ pub(super) fn assignments(rows: &[AssignmentRow]) -> String {
         _ => &["VNI", "OWNER"],
     };
     columns(names, &[0], rows.iter().map(cells))
+}
+
+/// Moves, one a row, oldest first.
+pub(super) fn moves(rows: &[MoveRow]) -> String {
+    let or_dash = |gateway: Option<u16>| gateway.map_or_else(|| "-".into(), |id| id.to_string());
+    let cells = |row: &MoveRow| {
+        let groups: Vec<_> = row.groups.iter().map(ToString::to_string).collect();
+        let more = if row.count > Some(groups.len()) { " …" } else { "" };
+        vec![
+            row.time.clone(),
+            row.action.clone(),
+            row.count.map_or_else(|| "all".into(), |count| count.to_string()),
+            or_dash(row.from),
+            or_dash(row.to),
+            format!("{}.{:03} ms", row.duration_us / 1000, row.duration_us % 1000),
+            row.cause.clone(),
+            groups.join(" ") + more,
+        ]
+    };
+    let names = ["TIME", "ACTION", "COUNT", "FROM", "TO", "DURATION", "CAUSE", "GROUPS"];
+    columns(&names, &[2, 3, 4, 5], rows.iter().map(cells))
 }
