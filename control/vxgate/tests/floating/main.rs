@@ -8,6 +8,7 @@ mod health;
 mod ipv6;
 mod keys;
 mod refusals;
+mod soak;
 
 use std::time::Duration;
 
