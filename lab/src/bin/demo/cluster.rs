@@ -95,9 +95,15 @@ pub(crate) fn show(binary: &Path, mode: &Mode, trials: &mut Vec<Trial>) -> Resul
     Ok(())
 }
 
-/// Waits until the gateways that run agree who serves what.
+/// Waits until the gateways that run agree who serves what, and each has about its share.
 fn owners_of(cluster: &Cluster, running: &[u8]) -> lab::Result<Vec<u8>> {
-    wait_until("an owner of each overlay", PATIENCE, || cluster.owners(running))
+    wait_until("an owner of each overlay", PATIENCE, || {
+        let owners = cluster.owners(running)?;
+        let of = |number: u8| owners.iter().filter(|owner| **owner == number).count();
+        let counts: Vec<usize> = running.iter().map(|&number| of(number)).collect();
+        let is_spread = counts.iter().all(|count| count * running.len() * 2 > owners.len());
+        if is_spread { Ok(owners) } else { Err(format!("of each: {counts:?}")) }
+    })
 }
 
 /// The longest gap of those flows, and how much was lost.
