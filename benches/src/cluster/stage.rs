@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ::cluster::assign::ShardCount;
+use ::cluster::assign::{GatewayId, Key, Member, Members, ShardCount, Weight};
 use lab::{Cluster, ClusterGateway, ClusterOptions, Failure, Family, GapProbe, GapWindow, wait_until};
 use serde_json::Value;
 
@@ -115,9 +115,17 @@ impl Stage {
         let vnis = self.cluster.stations.iter().map(|station| station.site.vni.value());
         Ok(match self.mode {
             Mode::Announce(_) => {
-                let owners = wait_until("an owner of each overlay", OPENING, || self.cluster.owners(&ALL))?;
-                // VNIs from 1.
-                vnis.map(|vni| owners[vni as usize - 1]).collect()
+                let ids = ALL.into_iter().filter_map(|number| GatewayId::new(number.into()));
+                let members = Members::new(ids.map(|id| Member { id, weight: Weight::default() }))?;
+                let winner = |vni| members.winner(Key::overlay(vni)).map_or(0, |id| id.value() as u8);
+                // Before each has what it wins, overlays still move.
+                wait_until("each overlay to be its winner's", OPENING, || {
+                    let owners = self.cluster.owners(&ALL)?;
+                    // VNIs from 1.
+                    let moving = owners.iter().zip(1..).filter(|&(&owner, vni)| owner != winner(vni)).count();
+                    if moving == 0 { Ok(()) } else { Err(format!("{moving} are not")) }
+                })?;
+                vnis.map(winner).collect()
             }
             Mode::Floating => {
                 let count = ShardCount::new(SHARDS)?;
