@@ -79,8 +79,9 @@ fn bgp(part: Option<&str>) -> Result<(), Error> {
     let parts = bgp::Part::ALL.into_iter().filter(|which| part.is_none_or(|part| which.name() == part));
     let (mut figures, mut modes) = (Vec::new(), serde_json::Map::new());
     for part in parts {
-        figures.extend(part.figures(&vxgate)?);
-        modes.insert(part.name().into(), part.modes());
+        let (of_part, how) = part.figures(&vxgate)?;
+        figures.extend(of_part);
+        modes.insert(part.name().into(), how);
     }
     let name = part.map_or_else(|| "bgp".into(), |part| format!("bgp-{part}"));
     Report::new(cores()?.own.id, modes.into(), figures).publish(&name)

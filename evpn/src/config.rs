@@ -84,6 +84,10 @@ pub struct PeerConfig {
     /// Put the R flag of RFC 9047 on routes of a router's addresses. To be switched off for GoBGP 3.10, which drops
     /// routes that have the community, without a word.
     pub announce_router_flag: bool,
+    /// Announce [prefixes](crate::Speaker::announce_prefix), of the unicast families that are spoken.
+    pub announce_prefixes: bool,
+    /// The same for [host routes](crate::Speaker::announce_host_route). Off by default.
+    pub announce_host_routes: bool,
     /// How it is connected to.
     pub transport: Transport,
 }
@@ -103,6 +107,8 @@ impl PeerConfig {
             graceful_restart: None,
             announce_ipv6_vtep: false,
             announce_router_flag: true,
+            announce_prefixes: true,
+            announce_host_routes: false,
             transport: Transport::default(),
         }
     }

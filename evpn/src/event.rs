@@ -71,6 +71,24 @@ pub enum Change {
         /// The VTEP.
         endpoint: IpAddr,
     },
+    /// Somebody announces a shared MAC address in an overlay, whether that counts or not: other gateways of the cluster are to
+    /// know the highest mobility sequence that endpoints may have seen.
+    SharedMac {
+        /// The overlay.
+        vni: Vni,
+        /// Its mobility sequence; 0 without one (RFC 7432 §7.7).
+        sequence: u32,
+    },
+    /// A gateway is of our cluster, as an Ethernet segment route of [`Identity::segment`](crate::Identity::segment) says.
+    Member {
+        /// Its VTEP.
+        vtep: IpAddr,
+    },
+    /// No such route of it is there any longer.
+    MemberGone {
+        /// Its VTEP.
+        vtep: IpAddr,
+    },
     /// Best route to a prefix outside, by IPv4 or IPv6 unicast.
     Prefix {
         /// The prefix.

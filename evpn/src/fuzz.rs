@@ -7,8 +7,8 @@ use rustbgpd_wire::{Afi, Capability, Message, OpenMessage, Safi, encode_message}
 use wire::Vni;
 
 use crate::{
-    Change, ConnectionId, DuplicatePolicy, Family, Identity, Local, Output, PeerConfig, PeerId, RouteTargets,
-    SessionState, Speaker,
+    Change, ConnectionId, DuplicatePolicy, EthernetSegment, Family, Identity, Local, Output, PeerConfig,
+    PeerId, RouteTargets, SessionState, Speaker,
 };
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -68,7 +68,8 @@ struct Test {
 impl Test {
     fn new(external: bool, now: Instant) -> Self {
         let local = Local { asn: ASN, router_id: OWN, cluster: 1 };
-        let identity = Identity { vteps: [IpAddr::from(OWN)].into(), ..Identity::default() };
+        let segment = Some(EthernetSegment::of_cluster(1));
+        let identity = Identity { vteps: [IpAddr::from(OWN)].into(), segment, ..Identity::default() };
         let mut speaker = Speaker::new(local, identity, DuplicatePolicy::default(), 1);
         let overlays = (1..=300).filter_map(Vni::new).map(|vni| (vni, RouteTargets::Frr));
         speaker.set_overlays(overlays);
@@ -156,6 +157,9 @@ impl Test {
                     assert!(self.known.remove(&format!("flood {vni} {endpoint}")));
                     self.floods -= 1;
                 }
+                Change::SharedMac { .. } => {}
+                Change::Member { vtep } => assert!(self.known.insert(format!("member {vtep}"))),
+                Change::MemberGone { vtep } => assert!(self.known.remove(&format!("member {vtep}"))),
                 Change::Prefix { prefix, .. } => {
                     self.prefixes += usize::from(self.known.insert(prefix.to_string()));
                 }

@@ -9,6 +9,7 @@ mod happening;
 mod socket;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout_at;
 
 use crate::event::{Change, Event, PeerId};
+use crate::family::Family;
 use crate::session::ConnectionId;
 use crate::speaker::{Output, Speaker};
 use connection::Writer;
@@ -57,10 +59,23 @@ pub enum Told {
 /// Something to do with the speaker.
 type Call = Box<dyn FnOnce(&mut Speaker, Instant) + Send>;
 
+/// Something to do with it as soon as no more than so many changes of EVPN announcements wait for peers.
+struct Paced {
+    ahead: u64,
+    call: Call,
+}
+
+impl fmt::Debug for Paced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paced").field("ahead", &self.ahead).finish_non_exhaustive()
+    }
+}
+
 /// Asks a running speaker. Clones ask the same one; when the last is gone, the speaker leaves the network.
 #[derive(Clone, Debug)]
 pub struct Handle {
     calls: mpsc::Sender<Call>,
+    paced: mpsc::Sender<Paced>,
 }
 
 impl Handle {
@@ -70,14 +85,35 @@ impl Handle {
         &self,
         call: impl FnOnce(&mut Speaker, Instant) -> T + Send + 'static,
     ) -> Option<T> {
-        let (answer, answered) = oneshot::channel();
-        let call: Call = Box::new(|speaker, now| {
-            // Nobody may want the answer any longer.
-            let _ = answer.send(call(speaker, now));
-        });
+        let (call, answered) = to_call(call);
         self.calls.send(call).await.ok()?;
         answered.await.ok()
     }
+
+    /// As [`call`](Self::call), one after the other, as soon as no more than `ahead` changes of EVPN announcements wait for the
+    /// peer that has taken most: for announcements whose order counts, and of which there are many. Without a peer that speaks
+    /// EVPN nothing is waited for. It is called even if nobody waits for the answer any longer.
+    pub async fn call_paced<T: Send + 'static>(
+        &self,
+        ahead: u64,
+        call: impl FnOnce(&mut Speaker, Instant) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (call, answered) = to_call(call);
+        self.paced.send(Paced { ahead, call }).await.ok()?;
+        answered.await.ok()
+    }
+}
+
+/// The call, and where its answer comes.
+fn to_call<T: Send + 'static>(
+    call: impl FnOnce(&mut Speaker, Instant) -> T + Send + 'static,
+) -> (Call, oneshot::Receiver<T>) {
+    let (answer, answered) = oneshot::channel();
+    let call: Call = Box::new(|speaker, now| {
+        // Nobody may want the answer any longer.
+        let _ = answer.send(call(speaker, now));
+    });
+    (call, answered)
 }
 
 /// A speaker with its sockets, to be [run](Driver::run).
@@ -87,6 +123,9 @@ pub struct Driver {
     speaker: Speaker,
     listeners: Vec<TcpListener>,
     calls: mpsc::Receiver<Call>,
+    paced: mpsc::Receiver<Paced>,
+    /// The next of them.
+    waiting: Option<Paced>,
     told: mpsc::Sender<Told>,
     happenings: Happenings,
     /// Until when nobody is accepted.
@@ -116,11 +155,14 @@ impl Driver {
         });
         let listeners = listeners.collect::<io::Result<_>>()?;
         let (calls, called) = mpsc::channel(64);
+        let (paced, called_paced) = mpsc::channel(1);
         let (told, telling) = mpsc::channel(TOLD);
         let driver = Self {
             speaker,
             listeners,
             calls: called,
+            paced: called_paced,
+            waiting: None,
             told,
             happenings: Happenings::new(),
             deaf: None,
@@ -129,7 +171,7 @@ impl Driver {
             closing: JoinSet::new(),
             untold: VecDeque::new(),
         };
-        Ok((driver, Handle { calls }, telling))
+        Ok((driver, Handle { calls, paced }, telling))
     }
 
     /// Starts all peers and runs until the last [`Handle`] is gone and the network has been left, or
@@ -141,6 +183,11 @@ impl Driver {
         loop {
             self.follow();
             let now = Instant::now();
+            let unsent = self.speaker.unsent(Family::Evpn);
+            if let Some(paced) = self.waiting.take_if(|paced| unsent <= paced.ahead) {
+                (paced.call)(&mut self.speaker, now);
+                continue;
+            }
             if self.speaker.is_leaving() {
                 let since = *leaving.get_or_insert(now);
                 if self.speaker.is_idle() {
@@ -172,6 +219,9 @@ impl Driver {
                     Some(call) => call(&mut self.speaker, Instant::now()),
                     None => self.speaker.shut_down(words, Instant::now()),
                 },
+                Some(paced) = self.paced.recv(), if leaving.is_none() && self.waiting.is_none() => {
+                    self.waiting = Some(paced);
+                }
                 happening = self.happenings.next(hears, listeners, waits.then_some(&told), works) => {
                     if let Some(happening) = happening {
                         self.happen(happening);

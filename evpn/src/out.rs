@@ -9,7 +9,7 @@ pub(crate) mod journal;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use rustbgpd_wire::ExtendedCommunity;
@@ -18,6 +18,7 @@ use wire::{MacAddr, Vni};
 use crate::attributes::{ARP_ND, ARP_ND_ROUTER, TUNNEL_VXLAN, Weigh};
 use crate::family::Family;
 use crate::overlay::targets::RouteTarget;
+use crate::segment::EthernetSegment;
 
 /// REACH of the source's terms: a MAC address of an overlay, with or without one of its IP addresses, is at an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,24 +59,43 @@ pub struct PrefixAttributes {
 /// What is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Key {
-    Mac { vni: Vni, mac: MacAddr, ip: Option<IpAddr> },
-    Flood { vni: Vni, vtep: IpAddr },
+    Mac {
+        vni: Vni,
+        mac: MacAddr,
+        ip: Option<IpAddr>,
+    },
+    Flood {
+        vni: Vni,
+        vtep: IpAddr,
+    },
+    Segment {
+        segment: EthernetSegment,
+        vtep: IpAddr,
+        router_id: Ipv4Addr,
+    },
     Prefix(IpNet),
+    /// A host route, which other peers get than prefixes.
+    Host(IpAddr),
 }
 
 impl Key {
     pub(crate) fn family(&self) -> Family {
         match self {
-            Self::Mac { .. } | Self::Flood { .. } => Family::Evpn,
-            Self::Prefix(IpNet::V4(_)) => Family::Ipv4,
-            Self::Prefix(IpNet::V6(_)) => Family::Ipv6,
+            Self::Mac { .. } | Self::Flood { .. } | Self::Segment { .. } => Family::Evpn,
+            Self::Prefix(IpNet::V4(_)) | Self::Host(IpAddr::V4(_)) => Family::Ipv4,
+            Self::Prefix(IpNet::V6(_)) | Self::Host(IpAddr::V6(_)) => Family::Ipv6,
         }
+    }
+
+    /// Whether the route's own bytes have an IPv6 VTEP, which not every peer can read.
+    pub(crate) fn has_ipv6_originator(&self) -> bool {
+        matches!(self, Self::Flood { vtep: IpAddr::V6(_), .. } | Self::Segment { vtep: IpAddr::V6(_), .. })
     }
 
     pub(crate) fn vni(&self) -> Option<Vni> {
         match self {
             Self::Mac { vni, .. } | Self::Flood { vni, .. } => Some(*vni),
-            Self::Prefix(_) => None,
+            Self::Segment { .. } | Self::Prefix(_) | Self::Host(_) => None,
         }
     }
 }
@@ -141,6 +161,19 @@ impl Attributes {
             targets,
             extended: vec![ExtendedCommunity::bgp_encapsulation(TUNNEL_VXLAN)],
             replication: Some((vni, vtep)),
+        }
+    }
+
+    /// Of a type 4 route.
+    pub(crate) fn segment(segment: EthernetSegment, vtep: IpAddr) -> Self {
+        Self {
+            next_hop: vtep,
+            med: None,
+            local_pref: LOCAL_PREF,
+            communities: Vec::new(),
+            targets: Vec::new(),
+            extended: vec![segment.import_target()],
+            replication: None,
         }
     }
 

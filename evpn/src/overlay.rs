@@ -1,6 +1,7 @@
 //! EVPN: which routes count in which overlay, and what follows from them.
 
 pub(crate) mod duplicates;
+mod members;
 pub(crate) mod stations;
 pub(crate) mod targets;
 
@@ -13,12 +14,14 @@ use hashbrown::{HashMap, HashSet};
 use rustbgpd_wire::EvpnRouteKey;
 use wire::{MacAddr, Vni};
 
-use crate::attributes::allows_vxlan;
+use crate::attributes::{allows_vxlan, mobility};
 use crate::event::{Change, Event, Rejection};
 use crate::rib::decision::Rules;
 use crate::rib::key::EvpnKey;
 use crate::rib::table::{Entry, Path, RouteId, Standing, Table};
+use crate::segment::EthernetSegment;
 use duplicates::{DuplicatePolicy, Duplicates};
+use members::Members;
 use stations::Stations;
 use targets::RouteTargets;
 
@@ -34,6 +37,8 @@ pub struct Identity {
     pub shared_macs: HashSet<MacAddr>,
     /// VTEP addresses of the cluster's other gateways: they alone may announce a shared MAC address.
     pub cluster: HashSet<IpAddr>,
+    /// The cluster's Ethernet segment, if its gateways are found by that.
+    pub segment: Option<EthernetSegment>,
 }
 
 /// A station as the routes have it.
@@ -66,6 +71,7 @@ pub(crate) struct Overlays {
     flood_routes: HashMap<RouteId, (Vni, IpAddr), RandomState>,
     /// How many such routes an endpoint has in an overlay.
     floods: HashMap<(Vni, IpAddr), u32, RandomState>,
+    members: Members,
 }
 
 impl Overlays {
@@ -76,6 +82,7 @@ impl Overlays {
             stations: Stations::new(Duplicates::new(policy)),
             flood_routes: HashMap::default(),
             floods: HashMap::default(),
+            members: Members::default(),
         }
     }
 
@@ -88,7 +95,7 @@ impl Overlays {
             EvpnKey::Other(key) if matches!(**key, EvpnRouteKey::Imet { .. }) => {
                 attributes.replication.ok_or(Rejection::NoIngressReplication)?
             }
-            EvpnKey::Other(_) => return Ok(Standing::Foreign),
+            EvpnKey::Other(key) => return self.import_segment(key, path),
         };
         let vni = Vni::new(label).ok_or(Rejection::VniZero)?;
         let imported = self.targets.get(&vni).is_some_and(|targets| targets.imports(vni, &path.extended));
@@ -113,6 +120,29 @@ impl Overlays {
             }
         }
         Ok(Standing::Eligible)
+    }
+
+    /// What is to be told of a path that announces a shared MAC address, whoever announces it: endpoints may go by it.
+    pub(crate) fn shared_mac(&self, key: &EvpnKey, path: &Path) -> Option<Change> {
+        let EvpnKey::MacIp(key) = key else { return None };
+        let vni = self.identity.shared_macs.contains(&key.mac).then(|| Vni::new(path.label))??;
+        let imported = self.targets.get(&vni).is_some_and(|targets| targets.imports(vni, &path.extended));
+        imported.then(|| Change::SharedMac { vni, sequence: mobility(&path.extended).1 })
+    }
+
+    /// The same of a type 4 route. It counts in no overlay.
+    fn import_segment(&self, key: &EvpnRouteKey, path: &Path) -> Result<Standing, Rejection> {
+        let EvpnRouteKey::Es { esi, originator_ip, .. } = *key else { return Ok(Standing::Foreign) };
+        let is_ours = |segment: &EthernetSegment| segment.esi() == esi && segment.imports(&path.extended);
+        if !self.identity.segment.as_ref().is_some_and(is_ours) {
+            Ok(Standing::Foreign)
+        } else if !is_host(originator_ip) {
+            Err(Rejection::NoVtep)
+        } else if self.identity.vteps.contains(&originator_ip) {
+            Err(Rejection::OwnVtep)
+        } else {
+            Ok(Standing::Eligible)
+        }
     }
 
     /// Chooses the best path of a route; the overlay in which it counts, if any, and the route whose place it takes there
@@ -193,6 +223,10 @@ impl Overlays {
                         self.look_at(table, greedy, rules, false, now, told);
                     }
                 }
+            }
+            EvpnKey::Other(other) if let EvpnRouteKey::Es { originator_ip, .. } = **other => {
+                let counts = entry.best().is_some_and(|path| path.standing == Standing::Eligible);
+                self.members.set(id, counts.then_some(originator_ip), told);
             }
             EvpnKey::Other(_) => {
                 let replication = entry.best().and_then(|path| path.attributes.replication);

@@ -96,6 +96,11 @@ impl Rib {
         self.told.pop_front()
     }
 
+    /// Tells an event behind all changes so far.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.told.push_back(Told::Event(event));
+    }
+
     /// How much waits to be told.
     pub(crate) fn backlog(&self) -> usize {
         self.told.len()
@@ -174,7 +179,9 @@ impl Rib {
             Nlri::Evpn(routes) => {
                 for route in routes {
                     let path = self.path(peer, Family::Evpn, (&attributes, &extended), &route);
-                    let id = self.evpn.find_or_insert(EvpnKey::new(&route));
+                    let key = EvpnKey::new(&route);
+                    self.told.extend(self.overlays.shared_mac(&key, &path).map(Told::Change));
+                    let id = self.evpn.find_or_insert(key);
                     let old = replace(&mut self.evpn.get_mut(id).paths, path);
                     self.count(peer, Family::Evpn, old);
                     self.refresh_evpn(id, now);

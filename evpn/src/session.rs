@@ -233,18 +233,23 @@ impl Session {
         self.settle(now);
     }
 
-    /// Bytes of a connection.
-    pub(crate) fn received(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) {
+    /// Bytes of a connection, to be worked off by [`step`](Self::step).
+    pub(crate) fn received(&mut self, id: ConnectionId, bytes: &[u8]) {
         if let Some(connection) = self.connection(id) {
             connection.feed(bytes);
         }
-        while let Some(message) = self.connection(id).and_then(Connection::next_message) {
-            match message {
-                Ok(message) => self.message(id, message, now),
-                Err(error) => self.handle(id, Event::DecodeError(error), now),
-            }
+    }
+
+    /// Takes in the next whole message that was received; whether there was one.
+    pub(crate) fn step(&mut self, id: ConnectionId, now: Instant) -> bool {
+        let next = self.connection(id).and_then(Connection::next_message);
+        let any = next.is_some();
+        match next {
+            Some(Ok(message)) => self.message(id, message, now),
+            Some(Err(error)) => self.handle(id, Event::DecodeError(error), now),
+            None => self.settle(now),
         }
-        self.settle(now);
+        any
     }
 
     /// Bytes wait that nobody has had time for.
@@ -295,11 +300,6 @@ impl Session {
 
     pub(crate) fn has_control(&self, id: ConnectionId) -> bool {
         self.connections.iter().any(|connection| connection.id == id && connection.has_control())
-    }
-
-    /// Forgets what came in and was not taken yet.
-    pub(crate) fn discard_parts(&mut self) {
-        self.outputs.retain(|output| !matches!(output, Output::Parts(_)));
     }
 
     /// Asks for all routes of a family again (RFC 2918).
@@ -370,11 +370,10 @@ impl Session {
         let connection =
             self.connections.iter().find(|connection| connection.id == id && is_up(connection))?;
         let negotiated = connection.negotiated.as_deref()?;
-        let families = families(negotiated);
         Some(update::parse(
             update,
             &Context {
-                families: &families,
+                families: &negotiated.negotiated_families,
                 four_octet_as: negotiated.four_octet_as,
                 internal: negotiated.peer_asn == self.local.asn,
                 local_asn: self.local.asn,

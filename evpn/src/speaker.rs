@@ -205,7 +205,11 @@ impl Speaker {
 
     /// Bytes came. At most some 64 KB at a time keep what is to be polled small.
     pub fn received(&mut self, peer: PeerId, connection: ConnectionId, bytes: &[u8], now: Instant) {
-        self.session(peer).received(connection, bytes, now);
+        self.session(peer).received(connection, bytes);
+        // Each message by itself: what it was made into is gone, and its memory used again, before the next is read.
+        while self.session(peer).step(connection, now) {
+            self.follow(peer, now);
+        }
         self.follow(peer, now);
     }
 
@@ -365,7 +369,8 @@ impl Speaker {
                 Part::EndOfRib(family) => {
                     self.peers[usize::from(id.0)].keep_stale[family.index()] = None;
                     self.rib.sweep_stale(id, family);
-                    self.tell(Event::EndOfRib { peer: id, family });
+                    // Behind what it ends.
+                    self.rib.tell(Event::EndOfRib { peer: id, family });
                 }
                 Part::Forgiven(detail) => self.tell(Event::Malformed { peer: id, detail }),
             }
@@ -386,8 +391,6 @@ impl Speaker {
         } else {
             return false;
         }
-        // What else the peer said meanwhile does not count.
-        self.session(id).discard_parts();
         true
     }
 

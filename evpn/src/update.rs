@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use rustbgpd_wire::notification::{NotificationCode, update_subcode};
 use rustbgpd_wire::validate::{UpdateValidationOptions, validate_update_attributes_with_context};
 use rustbgpd_wire::{
-    DecodeError, ErrorDisposition, EvpnRoute, Ipv4NlriEntry, MalformedAttribute, NlriEntry,
-    NotificationMessage, PathAttribute, Prefix, UpdateMessage,
+    Afi, DecodeError, ErrorDisposition, EvpnRoute, Ipv4NlriEntry, MalformedAttribute, NlriEntry,
+    NotificationMessage, PathAttribute, Prefix, Safi, UpdateMessage,
 };
 
 use crate::attributes::Attributes;
@@ -57,12 +57,20 @@ pub(crate) enum Part {
 /// What a session has agreed on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
-    pub(crate) families: &'a [Family],
+    /// Others than ours may be among them.
+    pub(crate) families: &'a [(Afi, Safi)],
     pub(crate) four_octet_as: bool,
     pub(crate) internal: bool,
     pub(crate) local_asn: u32,
     pub(crate) router_id: Ipv4Addr,
     pub(crate) peer_asn: u32,
+}
+
+impl Context<'_> {
+    /// Whether both speak this family.
+    fn speaks(&self, family: Family) -> bool {
+        self.families.contains(&family.codes())
+    }
 }
 
 /// What the UPDATE says.
@@ -86,7 +94,7 @@ pub(crate) fn parse(
         let subcode = update_subcode::MALFORMED_ATTRIBUTE_LIST;
         return Err(NotificationMessage::new(NotificationCode::UpdateMessage, subcode, Bytes::new()));
     }
-    let body_counts = context.families.contains(&Family::Ipv4);
+    let body_counts = context.speaks(Family::Ipv4);
     if body_counts {
         withdraw(&mut parts, Nlri::Unicast(revised.update.withdrawn.iter().map(ipv4_net).collect()));
         // RFC 4724 §2: an empty UPDATE.
@@ -203,7 +211,7 @@ fn withdraw(parts: &mut Vec<Part>, nlri: Nlri) {
 
 /// Routes of families that were not agreed on are ignored (RFC 4760 §7).
 fn agreed(context: &Context<'_>, family: Option<Family>) -> Option<Family> {
-    family.filter(|family| context.families.contains(family))
+    family.filter(|&family| context.speaks(family))
 }
 
 /// RFC 4271 §9.1.2; and that an external peer puts itself first (RFC 4271 §6.3).

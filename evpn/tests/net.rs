@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 
 use evpn::net::{Driver, Handle, Told};
 use evpn::{
-    Change, DuplicatePolicy, Event, Identity, Local, PeerConfig, RouteTargets, SessionState, Speaker,
+    Change, DuplicatePolicy, Event, Family, Identity, Local, PeerConfig, Reach, RouteTargets, SessionState,
+    Speaker,
 };
 use lab::{Lab, Namespace, wait_until};
 use rustbgpd_wire::{Message, UpdateMessage, attribute, encode_message};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::scripted::{Scripted, mac_route};
-use support::{ASN, vni};
+use support::{ASN, mac, vni};
 use tokio::sync::mpsc::Receiver;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -234,6 +235,64 @@ fn peers_are_accepted_again_when_there_are_descriptors() {
     let mut header = [0; 19];
     stream.read_exact(&mut header).unwrap();
     assert_eq!(header[18], 1, "OPEN");
+    drop(stream);
+    speaker.leave();
+}
+
+#[test]
+fn announcements_that_can_wait_do_while_no_peer_takes_any() {
+    const ALL: u32 = 200_000;
+    const AT_ONCE: u32 = 250;
+    const AHEAD: u64 = 256;
+    let mut speaker = Running::start(|_| {});
+    let announce = |handle: Handle| async move {
+        for first in (0..ALL).step_by(AT_ONCE as usize) {
+            // Each has attributes, and so an UPDATE, of its own.
+            let reach = move |number| Reach {
+                vni: vni(1),
+                mac: mac(number),
+                ip: None,
+                endpoint: OWN.into(),
+                sequence: number,
+                sticky: false,
+                default_gateway: false,
+                router: false,
+                local_pref: None,
+            };
+            let call = move |speaker: &mut Speaker, _| {
+                (first..first + AT_ONCE).for_each(|number| speaker.reach(&reach(number)));
+            };
+            handle.call_paced(AHEAD, call).await.unwrap();
+        }
+    };
+    // It reads nothing, but it is there.
+    let mut stream = speaker.session(0, 90);
+    let handle = speaker.handle.clone().unwrap();
+    let announcing = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(announce(handle));
+    });
+    let (mut last, mut times) = (0, 0);
+    wait_until("the announcements to wait", PATIENCE, || {
+        let (announced, unsent) =
+            speaker.call(|speaker| (speaker.announced(Family::Evpn), speaker.unsent(Family::Evpn)));
+        assert!(unsent <= AHEAD + u64::from(AT_ONCE), "{unsent} of {announced}");
+        times = if announced == last { times + 1 } else { 0 };
+        last = announced;
+        if announced > 0 && times > 20 { Ok(()) } else { Err(format!("{announced}, {unsent}")) }
+    })
+    .unwrap();
+    assert!(last < ALL as usize, "{last}");
+    // Others are not held up by that.
+    speaker.call(|speaker| speaker.unreach(vni(1), mac(0), None));
+    assert_eq!(speaker.call(|speaker| speaker.announced(Family::Evpn)), last - 1);
+    let mut buffer = vec![0; 1 << 20];
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    while !announcing.is_finished() {
+        let _ = stream.read(&mut buffer);
+    }
+    announcing.join().unwrap();
+    assert_eq!(speaker.call(|speaker| speaker.announced(Family::Evpn)), ALL as usize - 1);
     drop(stream);
     speaker.leave();
 }

@@ -44,11 +44,13 @@ pub struct ClusterOptions {
     pub probed: u16,
     /// Interval at which reflector and router speak BFD with peers that do; three are missed until a peer is dead.
     pub bfd: Option<Duration>,
+    /// Whether the gateways tell the router of the overlays' prefixes.
+    pub ingress: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { gateways: 3, overlays: 100, probed: 8, bfd: None }
+        Self { gateways: 3, overlays: 100, probed: 8, bfd: None, ingress: true }
     }
 }
 

@@ -35,7 +35,8 @@ impl Frr {
         Self::start_daemons(namespace, &[("bgpd", bgpd)])
     }
 
-    /// Starts zebra and then these daemons, each with its configuration: `[("bfdd", ""), ("bgpd", "router bgp …")]`.
+    /// Starts zebra and then these daemons, each with its configuration: `[("bfdd", ""), ("bgpd", "router bgp …")]`. zebra has none
+    /// unless it is among them.
     /// When this returns, all answer.
     ///
     /// # Errors
@@ -48,20 +49,27 @@ impl Frr {
         let directory = lab.directory().join(format!("frr-{}-{}", namespace.name(), lab.unique_number()));
         // The daemons give up root's rights before they open their sockets there.
         run(Command::new("install").args(["-d", "-o", "frr", "-g", "frr"]).arg(&directory))?;
-        let write = |name: &str, text: &str| {
-            let path = directory.join(name);
-            fs::write(&path, text).map_err(Error::io(format!("write {}", path.display())))
-        };
-        let mut daemons = Vec::new();
-        for &(daemon, config) in [("zebra", "")].iter().chain(configs) {
-            write(&format!("{daemon}.conf"), config)?;
-            let mut process = spawn(namespace, &directory, daemon)?;
-            // One after the other: bgpd asks for BFD sessions only if bfdd is there when it starts.
-            let answers = || shell(namespace, &directory, daemon, &["show version"]).map(drop);
-            process.wait_until("an answer of FRR", START_TIMEOUT, answers)?;
-            daemons.push((daemon, process));
-        }
-        Ok(Self { namespace: namespace.clone(), directory, daemons })
+        let mut frr = Self { namespace: namespace.clone(), directory, daemons: Vec::new() };
+        // One after the other: bgpd asks for BFD sessions only if bfdd is there when it starts.
+        let (zebra, others): (Vec<_>, Vec<_>) = configs.iter().partition(|(daemon, _)| *daemon == "zebra");
+        frr.add("zebra", zebra.first().map_or("", |(_, config)| config))?;
+        others.into_iter().try_for_each(|(daemon, config)| frr.add(daemon, config))?;
+        Ok(frr)
+    }
+
+    /// Starts one more daemon beside those that run, with its configuration; when this returns, it answers.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn add(&mut self, daemon: &'static str, config: &str) -> Result<()> {
+        let (namespace, directory) = (&self.namespace, &self.directory);
+        let path = directory.join(format!("{daemon}.conf"));
+        fs::write(&path, config).map_err(Error::io(format!("write {}", path.display())))?;
+        let mut process = spawn(namespace, directory, daemon)?;
+        let answers = || shell(namespace, directory, daemon, &["show version"]).map(drop);
+        process.wait_until("an answer of FRR", START_TIMEOUT, answers)?;
+        self.daemons.push((daemon, process));
+        Ok(())
     }
 
     /// What vtysh(1) writes to these commands, one after the other: `["configure terminal", "router bgp 65000"]`.

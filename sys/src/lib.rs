@@ -13,4 +13,5 @@ pub mod pages;
 pub mod prefetch;
 pub mod scheduling;
 pub mod tcp;
+pub mod tun;
 pub mod words;

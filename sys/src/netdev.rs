@@ -3,7 +3,7 @@
 mod counters;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use crate::call::{any_socket, check};
 
@@ -66,9 +66,18 @@ pub fn set_up(interface: &str, up: bool) -> io::Result<()> {
     call(&socket, interface, libc::SIOCSIFFLAGS, value).map(drop)
 }
 
+/// Makes a TUN device of this name, with packets as they are, which is there while `held`, an open `/dev/net/tun`, is.
+pub(crate) fn attach_tun(held: &impl AsRawFd, interface: &str) -> io::Result<()> {
+    // SAFETY: it is integers and pointers; all zeros is a value of it.
+    let mut value: libc::__c_anonymous_ifr_ifru = unsafe { std::mem::zeroed() };
+    // The last flag is the highest bit of a `short`.
+    value.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL) as libc::c_short;
+    call(held, interface, libc::TUNSETIFF, value).map(drop)
+}
+
 /// Asks one question about a netdev.
 fn ask(
-    socket: &OwnedFd,
+    socket: &impl AsRawFd,
     interface: &str,
     question: libc::c_ulong,
 ) -> io::Result<libc::__c_anonymous_ifr_ifru> {
@@ -78,7 +87,7 @@ fn ask(
 
 /// Private, and called with those ioctls that take an `ifreq` by value and write into it alone.
 fn call(
-    socket: &OwnedFd,
+    socket: &impl AsRawFd,
     interface: &str,
     code: libc::c_ulong,
     value: libc::__c_anonymous_ifr_ifru,

@@ -39,17 +39,8 @@ impl Part {
         }
     }
 
-    /// How it is measured.
-    pub(crate) fn modes(self) -> Value {
-        match self {
-            Self::Offline => offline::modes(),
-            Self::Reflector => reflector::modes(),
-            Self::Forwarding => forwarding::modes(),
-        }
-    }
-
-    /// Measures it, with the binary `vxgate`.
-    pub(crate) fn figures(self, vxgate: &Path) -> Result<Vec<Figure>, Error> {
+    /// Measures it, with the binary `vxgate`: figures, and how it was measured.
+    pub(crate) fn figures(self, vxgate: &Path) -> Result<(Vec<Figure>, Value), Error> {
         match self {
             // A thread of its own is pinned; the other parts are not.
             Self::Offline => {
@@ -57,27 +48,25 @@ impl Part {
                     pin().map_err(|error| error.to_string())?;
                     offline::figures().map_err(|error| error.to_string())
                 };
-                Ok(std::thread::spawn(measured).join().map_err(|_| "the speaker panicked")??)
+                let figures = std::thread::spawn(measured).join().map_err(|_| "the speaker panicked")??;
+                Ok((figures, offline::modes()))
             }
             Self::Reflector => {
-                go_first()?;
-                reflector::figures(&Lab::new()?)
+                go_first(reflector::PRIORITY)?;
+                Ok((reflector::figures(&Lab::new()?)?, reflector::modes()))
             }
-            Self::Forwarding => {
-                go_first()?;
-                forwarding::figures(&Lab::new()?, vxgate)
-            }
+            Self::Forwarding => forwarding::figures(&Lab::new()?, vxgate),
         }
     }
 }
 
-/// How this thread and all that it starts stand to others of the machine: several processes take part in what is measured
-/// by the wall's clock, and all of them alike go before those that do not.
-const SCHEDULING: &str = "SCHED_RR, all that take part";
-
-fn go_first() -> Result<(), Error> {
+/// Has this thread, and all that it starts from now on, run before what is ordinary, with this priority (SCHED_RR): several
+/// processes take part in what is measured by the wall's clock, and others of the machine are not to count.
+///
+/// Of the same priority nobody gives way until they sleep: what must not be held up needs a higher one.
+fn go_first(priority: u8) -> Result<(), Error> {
     // That of the first thread, which this is.
-    let pid = std::process::id().to_string();
-    let output = Command::new("chrt").args(["--rr", "--pid", "1", &pid]).output()?;
+    let (priority, pid) = (priority.to_string(), std::process::id().to_string());
+    let output = Command::new("chrt").args(["--rr", "--pid", &priority, &pid]).output()?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
 }

@@ -6,6 +6,7 @@
 //!            reflector ─┘               └─ gateway 3 ─┘
 //! ```
 
+mod announce;
 mod stage;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use lab::{Failure, GapWindow};
 use serde_json::{Value, json};
 
-use self::stage::{Stage, Trial};
+use self::stage::{Mode, Stage, Trial};
 use crate::Error;
 use crate::figure::{Figure, Goal, median};
 
@@ -47,17 +48,18 @@ const WAYS: [&str; 4] = ["egress IPv4", "egress IPv6", "ingress IPv4", "ingress 
 /// How it is measured.
 fn modes(ports: &Value) -> Value {
     json!({
-        "mode": "floating", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256, "ports": ports,
+        "mode": "floating; announce where it says so", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256, "ports": ports,
         "scheduling": "SCHED_FIFO: BFD 40, cluster 39, worker 10, probe 1; all else ordinary",
         "repetitions": {"all down": RUNS, "others": FEW},
         "probe": "1 ms, each way, both families, 8 overlays",
         "ingress": "static routes at the router, by the shards' uplink addresses",
+        "announce": announce::MODES,
     })
 }
 
 /// Measures all, with so many `runs` of the first fault: figures, and how it was measured.
 pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value), Error> {
-    let mut stage = Stage::new(vxgate, FEW_OVERLAYS)?;
+    let mut stage = Stage::new(vxgate, FEW_OVERLAYS, Mode::Floating)?;
     say_opened(&stage, FEW_OVERLAYS);
     let ports = stage.ports()?;
     let (few, mut figures) = series(&mut stage, Failure::AllDown, "all down", runs)?;
@@ -82,7 +84,7 @@ pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value)
     );
     drop(stage);
 
-    let mut stage = Stage::new(vxgate, MANY_OVERLAYS)?;
+    let mut stage = Stage::new(vxgate, MANY_OVERLAYS, Mode::Floating)?;
     say_opened(&stage, MANY_OVERLAYS);
     let name = format!("all down, {MANY_OVERLAYS} overlays");
     let (many, more) = series(&mut stage, Failure::AllDown, &name, FEW.min(runs))?;
@@ -95,6 +97,8 @@ pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value)
         );
         figures.push(figure.goal(MANY));
     }
+    drop(stage);
+    figures.extend(announce::figures(vxgate, runs)?);
     Ok((figures, modes(&ports)))
 }
 

@@ -1,12 +1,12 @@
-//! Three gateways in mode `floating`, and one of them that fails under probes.
+//! Three gateways, and one of them that fails under probes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ::cluster::assign::ShardCount;
-use lab::{Cluster, ClusterOptions, Failure, Family, GapProbe, GapWindow, Station};
+use ::cluster::assign::{GatewayId, Key, Member, Members, ShardCount, Weight};
+use lab::{Cluster, ClusterGateway, ClusterOptions, Failure, Family, GapProbe, GapWindow, wait_until};
 use serde_json::Value;
 
 use crate::Error;
@@ -24,9 +24,21 @@ const OPENING: Duration = Duration::from_secs(120);
 /// Priority of workers (SCHED_FIFO): before the probe, behind the cluster's thread and BFD's.
 const WORKER_PRIORITY: &str = "10";
 
+/// How the gateways share overlays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// By who announces an overlay. Reflector and router speak BFD with the gateways at this interval, × 3.
+    Announce(Duration),
+    /// By shards.
+    Floating,
+}
+
 /// The cluster, with everything open.
 pub(super) struct Stage {
     vxgate: PathBuf,
+    mode: Mode,
+    /// How many groups each gateway serves, by number.
+    serves: Vec<u64>,
     cluster: Cluster,
     /// Who fails.
     pub(super) victim: u8,
@@ -43,36 +55,104 @@ pub(super) struct Trial {
     pub(super) window: GapWindow,
     /// From the mending until shards were as before.
     pub(super) back: GapWindow,
-    /// Milliseconds from the fault until the survivors knew of it, and until the last of them had moved shards.
+    /// Milliseconds from the fault until the survivors knew of it, and until the last of them had moved groups.
     pub(super) known: Option<(f64, f64)>,
+    /// In `announce`: milliseconds from the fault until the last survivor's connection to the reflector had been given its last
+    /// route.
+    pub(super) announced: Option<f64>,
 }
 
 impl Stage {
-    pub(super) fn new(vxgate: &Path, overlays: u32) -> Result<Self, Error> {
-        let options = ClusterOptions { gateways: ALL.len() as u8, overlays, ..ClusterOptions::default() };
+    pub(super) fn new(vxgate: &Path, overlays: u32, mode: Mode) -> Result<Self, Error> {
+        let (bfd, keys) = match mode {
+            // As often as they are made to fail.
+            Mode::Announce(bfd) => {
+                (Some(bfd), "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n".into())
+            }
+            Mode::Floating => (None, format!("mode = \"floating\"\n\n{}", Cluster::floating())),
+        };
+        let options = ClusterOptions {
+            gateways: ALL.len() as u8,
+            overlays,
+            bfd,
+            ingress: false,
+            ..ClusterOptions::default()
+        };
         let mut cluster = Cluster::build(vxgate, options)?;
         let begin = Instant::now();
         for number in ALL {
-            let keys = format!("mode = \"floating\"\n\n{}", Cluster::floating());
             let membership = cluster.membership(number, Family::V4, &keys);
             cluster.start(number, "", &membership)?;
         }
-        let mut stage =
-            Self { vxgate: vxgate.into(), cluster, victim: 1, victims: Vec::new(), opened: Duration::ZERO };
+        let mut stage = Self {
+            vxgate: vxgate.into(),
+            mode,
+            serves: Vec::new(),
+            cluster,
+            victim: 1,
+            victims: Vec::new(),
+            opened: Duration::ZERO,
+        };
         ALL.into_iter().try_for_each(|number| stage.go_first(number))?;
-        let count = ShardCount::new(SHARDS)?;
-        let owners = stage.cluster.wait_even(&ALL, OPENING)?;
-        let overlays = stage.cluster.stations.iter().map(|station| &station.site);
-        stage.cluster.route_shards(overlays, |vni| count.shard_of(vni))?;
-        stage.cluster.wait_open(OPENING)?;
-        let owner = |station: &Station| owners[usize::from(count.shard_of(station.site.vni.value()))];
-        let probed = stage.cluster.stations.iter().map(owner).collect::<Vec<_>>();
+        let probed = stage.owners()?;
         // The one that serves most of what is probed.
         let served = |number: &u8| probed.iter().filter(|owner| *owner == number).count();
         stage.victim = ALL.into_iter().max_by_key(served).ok_or("no gateway")?;
         stage.victims = probed.iter().map(|&owner| owner == stage.victim).collect();
+        if let Mode::Announce(_) = mode {
+            // Whoever lives forwards what the router sends it.
+            let other = ALL.into_iter().find(|&number| number != stage.victim).ok_or("no other gateway")?;
+            stage.cluster.route_blocks_by(other)?;
+        }
+        stage.cluster.wait_open(OPENING)?;
+        stage.serves = stage.serves()?;
         stage.opened = begin.elapsed();
         Ok(stage)
+    }
+
+    /// Waits until all groups have an owner: those of the probed overlays, with routes to their shards' addresses.
+    fn owners(&self) -> Result<Vec<u8>, Error> {
+        let vnis = self.cluster.stations.iter().map(|station| station.site.vni.value());
+        Ok(match self.mode {
+            Mode::Announce(_) => {
+                let ids = ALL.into_iter().filter_map(|number| GatewayId::new(number.into()));
+                let members = Members::new(ids.map(|id| Member { id, weight: Weight::default() }))?;
+                let winner = |vni| members.winner(Key::overlay(vni)).map_or(0, |id| id.value() as u8);
+                // Before each has what it wins, overlays still move.
+                wait_until("each overlay to be its winner's", OPENING, || {
+                    let owners = self.cluster.owners(&ALL)?;
+                    // VNIs from 1.
+                    let moving = owners.iter().zip(1..).filter(|&(&owner, vni)| owner != winner(vni)).count();
+                    if moving == 0 { Ok(()) } else { Err(format!("{moving} are not")) }
+                })?;
+                vnis.map(winner).collect()
+            }
+            Mode::Floating => {
+                let count = ShardCount::new(SHARDS)?;
+                let owners = self.cluster.wait_even(&ALL, OPENING)?;
+                let overlays = self.cluster.stations.iter().map(|station| &station.site);
+                self.cluster.route_shards(overlays, |vni| count.shard_of(vni))?;
+                vnis.map(|vni| owners[usize::from(count.shard_of(vni))]).collect()
+            }
+        })
+    }
+
+    /// How many groups each gateway says that it serves.
+    fn serves(&self) -> Result<Vec<u64>, Error> {
+        let of = |member: &ClusterGateway| {
+            Ok(member.gateway.show("cluster")?[0]["serves"].as_u64().ok_or("it has left")?)
+        };
+        self.cluster.gateways.iter().map(of).collect()
+    }
+
+    /// Waits until each gateway serves as much as before.
+    fn wait_as_before(&self) -> Result<(), Error> {
+        let as_before = || match self.serves() {
+            Ok(serves) if serves == self.serves => Ok(()),
+            Ok(serves) => Err(format!("{serves:?}, not {:?}", self.serves)),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(wait_until("gateways to serve what they did", PATIENCE, as_before)?)
     }
 
     /// How gateways are bound to their netdevs: what was really had.
@@ -100,23 +180,31 @@ impl Stage {
 
     /// A fault, the takeover, the mending, and all as before.
     pub(super) fn trial(&mut self, failure: Failure) -> Result<Trial, Error> {
-        let flows = [self.cluster.egress_flows(), self.cluster.ingress_flows()].concat();
+        let mut flows = self.cluster.egress_flows();
+        if self.mode == Mode::Floating {
+            flows.extend(self.cluster.ingress_flows());
+        }
         let probe = GapProbe::start(&flows, INTERVAL)?;
         probe.wait_flowing(ENOUGH, PATIENCE)?;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
         let begin = self.cluster.gateway(self.victim).fail(failure)?;
         let flowing = probe.wait_flowing(ENOUGH, PATIENCE);
-        let known = self.known(wall)?;
+        let [known, moved, announced] = self.known(wall)?;
         let end = Instant::now();
         self.cluster.gateway(self.victim).mend()?;
         flowing.map_err(|error| format!("{failure:?}: {error}"))?;
         if failure == Failure::Killed {
             self.go_first(self.victim)?;
         }
-        self.cluster.wait_even(&ALL, PATIENCE)?;
+        self.wait_as_before()?;
         probe.wait_flowing(ENOUGH, PATIENCE)?;
         let report = probe.stop()?;
-        Ok(Trial { window: report.window(begin, end), back: report.since(end), known })
+        Ok(Trial {
+            window: report.window(begin, end),
+            back: report.since(end),
+            known: known.zip(moved),
+            announced,
+        })
     }
 
     /// Has a gateway's worker run before what is ordinary. Its threads of BFD and cluster see to that themselves.
@@ -138,34 +226,43 @@ impl Stage {
         Ok(())
     }
 
-    /// Milliseconds from the fault, at `wall`, until each survivor has said that the victim is another than it was, and that
-    /// it has moved shards: of the last one.
-    fn known(&self, wall: f64) -> Result<Option<(f64, f64)>, Error> {
-        let mut worst: Option<(f64, f64)> = None;
+    /// Milliseconds from the fault, at `wall`: until each survivor has said that the victim is another than it was, and that
+    /// it has moved groups, of the last one; and the same until it has announced them.
+    fn known(&self, wall: f64) -> Result<[Option<f64>; 3], Error> {
+        let mut worst = [Some(0.0f64); 3];
         for member in self.cluster.gateways.iter().filter(|member| member.number != self.victim) {
-            let output = Command::new(&self.vxgate)
-                .args(["events", "--socket"])
-                .arg(member.gateway.socket())
-                .output()?;
-            let mut times = [None; 2];
-            for line in String::from_utf8(output.stdout)?.lines() {
-                let event: Value = serde_json::from_str(line)?;
-                let time: f64 = event["time"].as_str().ok_or("an event without time")?.parse()?;
-                let kind = match event["event"].as_str() {
-                    Some("cluster-peer") if event["gateway"] == self.victim => 0,
-                    Some("cluster-moved") => 1,
-                    _ => continue,
-                };
-                // Times of events have milliseconds.
-                let after = (time - wall) * 1e3;
-                if after > -1.0 {
-                    times[kind].get_or_insert(after);
-                }
+            let times = wait_until("the event of the last route", PATIENCE, || {
+                let times = self.times(member, wall).map_err(|error| error.to_string())?;
+                let is_told = times[2].is_some() || self.mode == Mode::Floating;
+                if is_told { Ok(times) } else { Err("not yet".to_owned()) }
+            })?;
+            for (worst, time) in worst.iter_mut().zip(times) {
+                *worst = worst.zip(time).map(|(worst, time)| worst.max(time));
             }
-            let [Some(known), Some(moved)] = times else { return Ok(None) };
-            let so_far = worst.unwrap_or((0.0, 0.0));
-            worst = Some((so_far.0.max(known), so_far.1.max(moved)));
         }
         Ok(worst)
+    }
+
+    /// The same of one survivor; none of what it has not said.
+    fn times(&self, member: &ClusterGateway, wall: f64) -> Result<[Option<f64>; 3], Error> {
+        let output =
+            Command::new(&self.vxgate).args(["events", "--socket"]).arg(member.gateway.socket()).output()?;
+        let mut times = [None; 3];
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let event: Value = serde_json::from_str(line)?;
+            let time: f64 = event["time"].as_str().ok_or("an event without time")?.parse()?;
+            let kind = match event["event"].as_str() {
+                Some("cluster-peer") if event["gateway"] == self.victim => 0,
+                Some("cluster-moved") => 1,
+                Some("cluster-announced") => 2,
+                _ => continue,
+            };
+            // Times of events have milliseconds.
+            let after = (time - wall) * 1e3;
+            if after > -1.0 {
+                times[kind].get_or_insert(after);
+            }
+        }
+        Ok(times)
     }
 }

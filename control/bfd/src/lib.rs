@@ -20,7 +20,7 @@ mod event;
 pub mod fuzz;
 mod session;
 
-pub use auth::Key;
+pub use auth::{Key, MAX_SECRET};
 pub use config::{ConfigError, MAX_INTERVAL, MAX_SESSIONS, MIN_INTERVAL, Path, SessionConfig, Timing};
 pub use discard::{Discard, Discards};
 pub use engine::{Arrival, Engine, Stolen, TOLERANCE};

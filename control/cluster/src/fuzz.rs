@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::assign::{GatewayId, ShardCount, Weight};
+use crate::bindings::{self, MAX_BATCH, WINDOW};
 use crate::membership::Reflectors;
 use crate::message::{MAX_BYTES, Message};
 use crate::{Heard, Member, Mode, Segment, Settings};
@@ -24,7 +25,7 @@ pub fn peer_message(data: &[u8]) {
     member.set_reflectors(Reflectors::Complete, now);
     member.heard(peer, Segment::Underlay, Heard::Up, now);
     member.session_up(peer, 1, Weight::default(), now);
-    member.bindings_complete(peer, now);
+    let mut bindings = Bindings::default();
     while let [a, b, body @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*a, *b])).min(body.len());
         let (body, behind) = body.split_at(length);
@@ -33,6 +34,11 @@ pub fn peer_message(data: &[u8]) {
             let encoded = message.encode();
             assert!(encoded.len() <= MAX_BYTES);
             assert_eq!(Message::decode(&encoded).as_ref(), Ok(&message));
+            let of_bindings = matches!(message, Message::Bindings(_) | Message::BindingsApplied(_));
+            assert_eq!(Message::is_about_bindings(body), of_bindings);
+            if bindings.hear(&message) {
+                member.bindings_complete(peer, 1, now);
+            }
             member.handle_message(peer, message, now);
         }
         now += Duration::from_millis(100);
@@ -55,4 +61,50 @@ fn settle(member: &mut Member, peer: GatewayId, now: Instant) {
     let messages = std::iter::from_fn(|| member.poll_message(peer)).take(10).count();
     assert!(messages < 10);
     while member.poll().is_some() {}
+}
+
+/// Both ends of bindings with the peer.
+#[derive(Default)]
+struct Bindings {
+    sender: bindings::Sender,
+    receiver: bindings::Receiver,
+    /// How many bindings came that nothing has been said to.
+    unanswered: usize,
+}
+
+impl Bindings {
+    /// Whether all is there now.
+    fn hear(&mut self, message: &Message) -> bool {
+        match message {
+            Message::Bindings(batch) => match self.receiver.batch(batch) {
+                Ok(complete) => {
+                    self.unanswered += batch.bindings.len();
+                    assert!(self.unanswered <= WINDOW as usize);
+                    // Now and then it takes more.
+                    if batch.first & 1 == 1 {
+                        let _ = self.receiver.applied();
+                        self.unanswered = 0;
+                    }
+                    complete
+                }
+                Err(_) => {
+                    // A new session, in which bindings are listened to.
+                    *self = Self::default();
+                    let _ = self.receiver.applied();
+                    false
+                }
+            },
+            Message::BindingsApplied(applied) => {
+                if self.sender.applied(*applied).is_ok()
+                    && let Some(room) = self.sender.room()
+                {
+                    assert!(room <= MAX_BATCH);
+                    let binding = bindings::Binding { vni: 1, ip: [10, 0, 0, 1].into(), mac: [2; 6], age: 0 };
+                    assert!(self.sender.batch(vec![binding; room], true).is_some());
+                }
+                false
+            }
+            _ => false,
+        }
+    }
 }

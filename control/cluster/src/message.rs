@@ -120,6 +120,12 @@ pub enum MessageError {
 }
 
 impl Message {
+    /// Whether these bytes, if they are a message at all, are one about bindings: it may wait behind others.
+    pub fn is_about_bindings(bytes: &[u8]) -> bool {
+        // The number of the variant comes first.
+        matches!(bytes.first(), Some(4 | 5))
+    }
+
     /// The bytes of this message, at most [`MAX_BYTES`].
     pub fn encode(&self) -> Vec<u8> {
         // Writing into a vector, numbers, lists and strings: nothing can fail.

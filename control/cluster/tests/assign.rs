@@ -65,6 +65,10 @@ proptest! {
             let order = members.rank(key);
             let without: Vec<_> = order.iter().copied().filter(|&id| id != gone).collect();
             prop_assert_eq!(rest.rank(key), without);
+            prop_assert_eq!(rest.place(key, gone), rest.as_slice().len());
+            for (place, &id) in order.iter().enumerate() {
+                prop_assert_eq!(members.place(key, id), place);
+            }
             prop_assert_eq!(members.winner(key), Some(order[0]));
         }
     }

@@ -37,12 +37,15 @@ fn messages() -> Vec<Message> {
         Message::Applied { number: 0 },
         Message::Duplicate { incarnation: 0 },
         Message::Duplicate { incarnation: u64::MAX },
+        Message::Bindings(Batch { first: 0, bindings: Vec::new(), complete: false }),
         Message::Bindings(Batch {
             first: 0,
-            bindings: vec![binding(v4, Some([2; 6])), binding(v6, None)],
+            bindings: vec![binding(v4, [2; 6]), binding(v6, [4; 6])],
             complete: true,
         }),
-        Message::BindingsApplied(Applied { next: 2, credit: 64 }),
+        Message::Bindings(Batch { first: 2, bindings: vec![binding(v6, [2; 6])], complete: false }),
+        Message::BindingsApplied(Applied { next: 0, credit: 64 }),
+        Message::BindingsApplied(Applied { next: 64, credit: 64 }),
     ]
 }
 
@@ -85,8 +88,7 @@ fn the_longest_messages_fit_and_longer_ones_are_refused() {
         })
     };
     assert!(serves(MAX_WORDS).encode().len() <= MAX_BYTES);
-    let binding =
-        Binding { vni: u32::MAX, ip: Ipv6Addr::LOCALHOST.into(), mac: Some([255; 6]), age: u32::MAX };
+    let binding = Binding { vni: u32::MAX, ip: Ipv6Addr::LOCALHOST.into(), mac: [255; 6], age: u32::MAX };
     let batch = |count| {
         Message::Bindings(Batch { first: u64::MAX, bindings: vec![binding.clone(); count], complete: true })
     };

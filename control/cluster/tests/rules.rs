@@ -87,7 +87,7 @@ impl Cluster {
         self.sessions.extend([(a, b), (b, a)]);
         for (at, of, incarnation) in [(a, b, of_b), (b, a, of_a)] {
             self.members[at].session_up(id(of), incarnation, Weight::default(), self.now);
-            self.members[at].bindings_complete(id(of), self.now);
+            self.members[at].bindings_complete(id(of), incarnation, self.now);
         }
     }
 
@@ -211,7 +211,7 @@ fn nothing_is_taken_before_routes_and_bindings_are_there() {
         cluster.members[at].session_up(id(of), 1, Weight::default(), cluster.now);
     }
     cluster.members[0].set_reflectors(Reflectors::Reached, cluster.now);
-    cluster.members[0].bindings_complete(id(1), cluster.now);
+    cluster.members[0].bindings_complete(id(1), 1, cluster.now);
     cluster.members[1].set_reflectors(Reflectors::Complete, cluster.now);
     cluster.talk();
     cluster.pass(Duration::from_secs(29));
@@ -219,7 +219,10 @@ fn nothing_is_taken_before_routes_and_bindings_are_there() {
     cluster.members[0].set_reflectors(Reflectors::Complete, cluster.now);
     cluster.talk();
     assert_eq!((cluster.owned(0), cluster.owned(1)), (60, 0), "one has no bindings yet");
-    cluster.members[1].bindings_complete(id(0), cluster.now);
+    cluster.members[1].bindings_complete(id(0), 0, cluster.now);
+    cluster.talk();
+    assert_eq!((cluster.owned(0), cluster.owned(1)), (60, 0), "those of another incarnation are none");
+    cluster.members[1].bindings_complete(id(0), 1, cluster.now);
     cluster.talk();
     cluster.assert_shared(&[0, 1]);
     assert!(cluster.owned(1) > 10);
@@ -484,6 +487,10 @@ fn of_two_with_one_id_the_later_serves_and_both_say_so() {
     let earlier = Event::DuplicateId { id: id(1), incarnation: 1 };
     cluster.talk();
     assert!(cluster.told().contains(&(0, Output::Event(earlier.clone()))));
+    // Again and again, and it is told of once.
+    assert_eq!(cluster.members[0].admit(id(1), 1, now), Err(refusal));
+    cluster.talk();
+    assert!(!cluster.told().contains(&(0, Output::Event(earlier.clone()))));
     let messages: Vec<_> = std::iter::from_fn(|| cluster.members[0].poll_message(id(1))).collect();
     assert!(messages.contains(&Message::Duplicate { incarnation: 1 }), "{messages:?}");
     // The earlier one is told, and serves no more.
@@ -693,4 +700,19 @@ fn who_starts_serves_nothing_before_its_peers_are_known() {
     assert_eq!(alone.deadline(), Some(now));
     alone.handle_timeout(now);
     assert_eq!(alone.stage(), Stage::Serving);
+}
+
+#[test]
+fn a_new_process_is_waited_for_from_its_session_on() {
+    let mut cluster = Cluster::empty(floating());
+    (0..2).for_each(|at| cluster.add(at, 1));
+    cluster.members[0].set_reflectors(Reflectors::Complete, cluster.now);
+    cluster.hear_one(0, 1, Heard::Up);
+    cluster.pass(Duration::from_secs(20));
+    // It says nothing in its session.
+    cluster.members[0].session_up(id(1), 1, Weight::default(), cluster.now);
+    cluster.pass(Duration::from_secs(29));
+    assert_eq!(cluster.members[0].stage(), Stage::Joining);
+    cluster.pass(Duration::from_secs(2));
+    assert_eq!(cluster.members[0].stage(), Stage::Serving);
 }

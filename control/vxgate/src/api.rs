@@ -22,7 +22,7 @@ use wire::Vni;
 
 use crate::bfd::{Bfd, BfdView};
 use crate::bgp::{Bgp, PathRow, PeerRow, RouteFilter};
-use crate::cluster::{AssignmentRow, Cluster, GatewayRow};
+use crate::cluster::{AssignmentFilter, AssignmentRow, Cluster, GatewayRow, MoveFilter, MoveRow};
 use crate::config::Settings;
 use crate::events::{EventRow, Events};
 use crate::observe::{self, Observe};
@@ -86,8 +86,10 @@ pub(crate) enum Question {
     Counters,
     /// The gateways of the cluster.
     Cluster,
-    /// The shards of the cluster, and who serves each.
-    Assignments,
+    /// The overlays or shards of the cluster, and who serves each.
+    Assignments(AssignmentFilter),
+    /// Which of them moved of late.
+    Moves(MoveFilter),
     /// The peers of BGP.
     BgpPeers,
     /// Routes of BGP.
@@ -114,6 +116,7 @@ pub(crate) enum Answer {
     BgpRoutes(Vec<PathRow>),
     Cluster(Vec<GatewayRow>),
     Assignments(Vec<AssignmentRow>),
+    Moves(Vec<MoveRow>),
     Bfd(BfdView),
     /// The bindings were handed to the engine.
     Imported,
@@ -214,8 +217,16 @@ impl Served<'_> {
         self.bgp.ok_or_else(|| "there is no [bgp] in the configuration".into())
     }
 
-    async fn assignments(&self) -> Option<Vec<AssignmentRow>> {
-        self.cluster?.assignments().await
+    async fn assignments(&self, filter: &AssignmentFilter) -> Result<Answer, String> {
+        let cluster = self.cluster.ok_or("there is no [cluster] in the configuration")?;
+        let rows = cluster.assignments(filter).await;
+        rows.map(Answer::Assignments).ok_or_else(|| "this gateway has left its cluster".into())
+    }
+
+    async fn moves(&self, filter: &MoveFilter) -> Result<Answer, String> {
+        let cluster = self.cluster.ok_or("there is no [cluster] in the configuration")?;
+        let rows = cluster.moves(filter).await;
+        rows.map(Answer::Moves).ok_or_else(|| "this gateway has left its cluster".into())
     }
 
     async fn bfd(&self) -> Result<Answer, String> {
@@ -245,10 +256,8 @@ async fn serve_client(stream: UnixStream, served: &Served<'_>) -> io::Result<()>
             Some(cluster) => Ok(Answer::Cluster(cluster.gateways().await)),
             None => Err("there is no [cluster] in the configuration".into()),
         },
-        Ok(Request::Show(Question::Assignments)) => match served.assignments().await {
-            Some(rows) => Ok(Answer::Assignments(rows)),
-            None => Err("there are no shards: mode of [cluster] is not \"floating\"".into()),
-        },
+        Ok(Request::Show(Question::Assignments(filter))) => served.assignments(&filter).await,
+        Ok(Request::Show(Question::Moves(filter))) => served.moves(&filter).await,
         Ok(Request::Show(question)) => show(question, engine, served.settings),
         Ok(Request::Events { follow }) => return tell_events(stream, served.events, follow).await,
         Ok(Request::Import(rows)) => import(&rows, engine),
@@ -339,7 +348,8 @@ fn show(question: Question, engine: &Engine, settings: &Settings) -> Result<Answ
         | Question::BgpRoutes(_)
         | Question::Bfd
         | Question::Cluster
-        | Question::Assignments => {
+        | Question::Assignments(_)
+        | Question::Moves(_) => {
             return Err("whoever knows was not asked".into());
         }
     })

@@ -233,8 +233,11 @@ pub(crate) enum What {
     Counters,
     /// Gateways of the cluster: whether there is a session with each, since when, or why not; their weights.
     Cluster,
-    /// Shards of the cluster (mode `floating`): which gateway serves each, and its addresses.
-    Assignments,
+    /// Overlays of the cluster, or its shards with their addresses: which gateway serves each.
+    Assignments(Assignments),
+    /// Overlays or shards that this gateway has taken or let go of, the last 1 024 times: when, from and to which gateway, why,
+    /// and how long it took from knowing the cause until the engine had been told.
+    Moves(Moves),
     /// BFD: sessions, what was agreed, packets and why some were dropped, and when its own thread did not run.
     Bfd,
     /// BGP: peers, and the routes that they told.
@@ -281,6 +284,35 @@ pub(crate) struct Paths {
     /// Why each path is the best, or is not.
     #[arg(long)]
     pub(crate) why: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Moves {
+    /// From this gateway or to it.
+    #[arg(long, value_name = "ID")]
+    pub(crate) gateway: Option<u16>,
+    /// Of this overlay (mode announce) or shard, where it is among the 32 that a move names.
+    #[arg(long, value_name = "N")]
+    pub(crate) group: Option<u32>,
+    /// The last so many.
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Assignments {
+    /// This overlay, or the shard that it is in.
+    #[arg(long, value_name = "N", value_parser = vni)]
+    pub(crate) vni: Option<u32>,
+    /// Those that this gateway serves.
+    #[arg(long, value_name = "ID")]
+    pub(crate) owner: Option<u16>,
+    /// Those that nobody serves.
+    #[arg(long, conflicts_with = "owner")]
+    pub(crate) unowned: bool,
+    /// No more than this.
+    #[arg(long, value_name = "N", default_value = "100000")]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use engine::{Config, Engine, Event, StartError};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::api::{self, Served, Server, SocketError, WorkerRow};
@@ -19,6 +20,7 @@ use crate::blackhole::{self, InstallError};
 use crate::cluster::{self, ClusterError};
 use crate::config::{BgpSettings, ConfigError, Settings, role_name};
 use crate::events::Events;
+use crate::igp::{Igp, IgpError};
 use crate::mirror::netlink::{Netlink, NetlinkError};
 use crate::mirror::{Driver, Mirror, Questions};
 use crate::preflight::{self, Machine, Obstacles};
@@ -41,6 +43,8 @@ pub(crate) enum RunError {
     Bgp(#[from] BgpError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Igp(#[from] IgpError),
     #[error("the data plane did not start: {0}")]
     Engine(#[from] StartError),
     #[error(transparent)]
@@ -81,9 +85,15 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
     let cluster = settings.cluster.as_ref().map(|of| cluster::Ready::new(settings, of)).transpose()?;
     let (bfd, news) = Bfd::start_for(settings.bgp.as_ref(), settings.cluster.as_ref())?.unzip();
 
+    let igp = match settings.igp {
+        true => Some(Igp::start(&config, of_cluster, netlink.clone()).await?),
+        false => None,
+    };
     let installed = blackhole::install(&netlink, &machine.tables.routes, &settings.blocks).await?;
     drop(machine);
-    let mirror = Mirror::new(&config);
+    let (outlook, watched) = cluster::outlook_of(settings.cluster.as_ref(), config.ports.len());
+    let routers = cluster::outlook_of_bgp(settings.cluster.as_ref(), &outlook);
+    let mirror = Mirror::new(&config, watched, Arc::clone(&outlook));
     let (overlays, stations) = (config.overlays.len(), config.stations.len());
     let (ask, hosts) = mpsc::channel(EVENT_QUEUE);
     let endpoints_changed = Arc::new(Notify::new());
@@ -139,14 +149,25 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
         Ok(mut driver) => {
             // Without its routes the gateway drops what comes.
             engine.settle();
+            if let Some(cluster) = &cluster {
+                cluster.serve_nothing(&engine);
+            }
             info!("{overlays} overlays, {stations} stations, started in {} ms", start.elapsed().as_millis());
             let mut bgp = match bgp {
                 Some(ready) => Some(ready.start().await),
                 None => None,
             };
             let cluster = cluster
-                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.is_some()))
+                .map(|ready| ready.start(Arc::clone(&events), &engine, bfd.as_ref(), bgp.as_mut(), outlook))
                 .transpose()?;
+            let uplink = cluster.as_ref().map(cluster::Cluster::uplink);
+            let mut igp_keeper = JoinSet::new();
+            if let Some(igp) = igp {
+                igp_keeper.spawn(igp.keep(uplink.clone()));
+            }
+            if let Some(bgp) = &mut bgp {
+                bgp.announce_ingress(uplink);
+            }
             info!("ready");
             let feed = bgp.as_mut().and_then(bgp::Bgp::take_feed);
             let served = Served {
@@ -160,7 +181,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
                 () = server.serve(&served) => Ok(()),
-                () = follow(feed, bgp.as_ref(), &engine, cluster.as_ref()) => Ok(()),
+                () = follow(feed.zip(bgp.as_ref()), &engine, cluster.as_ref(), routers) => Ok(()),
                 outcome = watch(bfd.as_ref().zip(news), settings.bgp.as_ref(), bgp.as_ref(), &events) => outcome,
                 () = watch_gateways(cluster.as_ref(), bfd.as_ref()) => Ok(()),
                 () = any(&mut signals) => Ok(()),
@@ -170,6 +191,8 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
             if let Some(cluster) = cluster {
                 cluster.leave().await;
             }
+            // Its devices go, and all routes by them.
+            igp_keeper.shutdown().await;
             // Peers send elsewhere before nobody is here any longer.
             if let Some(bgp) = bgp {
                 bgp.leave().await;
@@ -192,13 +215,13 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
 
 /// What the network says, to the engine; for ever.
 async fn follow(
-    feed: Option<bgp::Feed>,
-    bgp: Option<&bgp::Bgp>,
+    feed: Option<(bgp::Feed, &bgp::Bgp)>,
     engine: &Engine,
     cluster: Option<&cluster::Cluster>,
+    routers: bgp::WatchedRouters,
 ) {
-    if let (Some(feed), Some(bgp)) = (feed, bgp) {
-        feed.run(engine, bgp.events(), cluster.and_then(cluster::Cluster::inbox)).await;
+    if let Some((feed, bgp)) = feed {
+        feed.run(engine, bgp.events(), cluster.map(cluster::Cluster::inbox), routers).await;
         error!("BGP has ended: routes stay as they are; restart the gateway");
     }
     std::future::pending().await
@@ -268,6 +291,9 @@ pub(crate) fn check(path: &Path) -> Result<(), RunError> {
         print_ports(&config);
         if let Some(bgp) = &settings.bgp {
             bgp.peer_configs().map_err(BgpError::from)?;
+            if bgp.peers.iter().any(|peer| peer.is_told_prefixes()) {
+                bgp::next_hops(bgp, &config).map_err(BgpError::from)?;
+            }
             println!("BGP: AS {}, {} peers", bgp.local.asn, bgp.peers.len());
         }
         if let Some(of) = &settings.cluster {

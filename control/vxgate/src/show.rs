@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use crate::api::{Answer, BindingRow, MAX_BINDINGS, Question, Request};
 use crate::bgp::RouteFilter;
-use crate::cli::{BgpWhat, Bindings, Events, Output, Show, Transfer, What};
+use crate::cli::{Assignments, BgpWhat, Bindings, Events, Moves, Output, Show, Transfer, What};
+use crate::cluster::{AssignmentFilter, MoveFilter};
 pub(crate) use tables::columns;
 use tables::table;
 
@@ -49,7 +50,17 @@ pub(crate) fn show(arguments: &Show) -> Result<(), ShowError> {
         What::Taps => Question::Taps,
         What::Counters => Question::Counters,
         What::Cluster => Question::Cluster,
-        What::Assignments => Question::Assignments,
+        What::Assignments(Assignments { vni, owner, unowned, limit }) => {
+            Question::Assignments(AssignmentFilter {
+                vni: *vni,
+                owner: *owner,
+                unowned: *unowned,
+                limit: *limit,
+            })
+        }
+        What::Moves(Moves { gateway, group, limit }) => {
+            Question::Moves(MoveFilter { gateway: *gateway, group: *group, limit: *limit })
+        }
         What::Bfd => Question::Bfd,
         What::Bgp(BgpWhat::Peers) => Question::BgpPeers,
         What::Bgp(BgpWhat::Routes { family, paths }) => Question::BgpRoutes(RouteFilter {
@@ -186,6 +197,7 @@ fn json(answer: &Answer) -> io::Result<String> {
         Answer::BgpRoutes(rows) => pretty(rows),
         Answer::Cluster(rows) => pretty(rows),
         Answer::Assignments(rows) => pretty(rows),
+        Answer::Moves(rows) => pretty(rows),
         Answer::Bfd(view) => pretty(view),
         Answer::Imported => pretty(&[(); 0]),
         Answer::Error(message) => pretty(message),

@@ -55,7 +55,7 @@ fn wait_silent(probe: &GapProbe) {
 
 #[test]
 fn what_fails_is_a_gap_on_all_ways_and_is_mended() {
-    let mut cluster = stage(ClusterOptions { probed: 2, ..ClusterOptions::default() });
+    let mut cluster = stage(ClusterOptions { probed: 2, ingress: false, ..ClusterOptions::default() });
     for failure in Failure::ALL {
         let probe = probe(&cluster);
         let begin = cluster.gateway(OWNER).fail(failure).unwrap();

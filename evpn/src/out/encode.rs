@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 use rustbgpd_wire::attribute::encode_path_attributes;
 use rustbgpd_wire::{
-    AsPath, AsPathSegment, EthernetSegmentIdentifier, EthernetTagId, EvpnImet, EvpnMacIp, EvpnRoute,
+    AsPath, AsPathSegment, EthernetSegmentIdentifier, EthernetTagId, EvpnEs, EvpnImet, EvpnMacIp, EvpnRoute,
     Ipv4Prefix, Ipv6Prefix, MacAddress, MpReachNlri, MpUnreachNlri, MplsLabel, NlriEntry, Origin,
     PathAttribute, PmsiTunnel, Prefix, RouteDistinguisher, UpdateMessage,
 };
@@ -31,6 +31,10 @@ pub(crate) struct Recipient {
     pub(crate) ipv6_vtep: bool,
     /// It may be told of the R flag (RFC 9047).
     pub(crate) router_flag: bool,
+    /// It is told of prefixes.
+    pub(crate) prefixes: bool,
+    /// It is told of host routes.
+    pub(crate) host_routes: bool,
     /// IPv6 next hops of IPv4 prefixes (RFC 8950).
     pub(crate) extended_next_hop: bool,
     pub(crate) asn: u32,
@@ -49,7 +53,7 @@ pub(crate) fn updates(changes: Vec<Change>, family: Family, to: &Recipient, buff
     let mut withdrawn = Vec::new();
     let mut groups: Vec<(Arc<Attributes>, Vec<Key>)> = Vec::new();
     let mut places: HashMap<*const Attributes, usize, RandomState> = HashMap::default();
-    for (key, attributes) in changes {
+    for (key, attributes) in changes.into_iter().filter(|(key, _)| to.wants(key)) {
         match attributes.filter(|attributes| to.takes(family, attributes)) {
             Some(attributes) => {
                 let place = *places.entry(Arc::as_ptr(&attributes)).or_insert_with(|| {
@@ -59,7 +63,7 @@ pub(crate) fn updates(changes: Vec<Change>, family: Family, to: &Recipient, buff
                 groups[place].1.push(key);
             }
             // A peer that does not take IPv6 VTEPs was never told of this, and could not read it.
-            None if matches!(key, Key::Flood { vtep: IpAddr::V6(_), .. }) && !to.ipv6_vtep => {}
+            None if key.has_ipv6_originator() && !to.ipv6_vtep => {}
             None => withdrawn.push(key),
         }
     }
@@ -79,6 +83,14 @@ pub(crate) fn end_of_rib(family: Family, to: &Recipient, buffer: &mut Vec<u8>) {
 }
 
 impl Recipient {
+    fn wants(&self, key: &Key) -> bool {
+        match key {
+            Key::Mac { .. } | Key::Flood { .. } | Key::Segment { .. } => true,
+            Key::Prefix(_) => self.prefixes,
+            Key::Host(_) => self.host_routes,
+        }
+    }
+
     fn takes(&self, family: Family, attributes: &Attributes) -> bool {
         match (family, attributes.next_hop) {
             (Family::Evpn, IpAddr::V6(_)) => self.ipv6_vtep,
@@ -114,7 +126,15 @@ impl Nlri {
                     ethernet_tag: EthernetTagId(0),
                     originator_ip: vtep,
                 })),
+                Key::Segment { segment, vtep, router_id } => nlri.evpn.push(EvpnRoute::Es(EvpnEs {
+                    rd: own_distinguisher(router_id),
+                    esi: segment.esi(),
+                    originator_ip: vtep,
+                })),
                 Key::Prefix(net) => nlri.unicast.push(NlriEntry { path_id: 0, prefix: prefix(net) }),
+                Key::Host(address) => {
+                    nlri.unicast.push(NlriEntry { path_id: 0, prefix: prefix(address.into()) });
+                }
             }
         }
         nlri
@@ -125,6 +145,12 @@ impl Nlri {
 fn distinguisher(cluster: u16, vni: Vni) -> RouteDistinguisher {
     let ([a, b], [c, d, e, f]) = (cluster.to_be_bytes(), vni.value().to_be_bytes());
     RouteDistinguisher([0, 0, a, b, c, d, e, f])
+}
+
+/// `router id:0`, type 1, as Ethernet segment routes have it (RFC 7432 §8.1.1).
+fn own_distinguisher(router_id: Ipv4Addr) -> RouteDistinguisher {
+    let [a, b, c, d] = router_id.octets();
+    RouteDistinguisher([0, 1, a, b, c, d, 0, 0])
 }
 
 fn prefix(net: IpNet) -> Prefix {
@@ -142,7 +168,10 @@ fn length(key: &Key) -> usize {
         Key::Mac { ip, .. } => 2 + 8 + 10 + 4 + 7 + 1 + 3 + ip.as_ref().map_or(0, address),
         // Type, length; RD, tag, IP address and its length (RFC 7432 §7.3).
         Key::Flood { vtep, .. } => 2 + 8 + 4 + 1 + address(vtep),
+        // Type, length; RD, ESI, IP address and its length (RFC 7432 §7.4).
+        Key::Segment { vtep, .. } => 2 + 8 + 10 + 1 + address(vtep),
         Key::Prefix(net) => 1 + usize::from(net.prefix_len().div_ceil(8)),
+        Key::Host(ip) => 1 + address(ip),
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map};
 use wire::{MacAddr, Vni};
 
 use super::duplicates::Duplicates;
@@ -114,25 +114,44 @@ impl Stations {
         let (mac, ip) = (key.mac, key.ip());
         let Some(best) = entry.best() else { return };
         let is_new = entry.vni == 0;
-        let (endpoint, router) = (best.attributes.next_hop, is_router(&best.extended));
-        let (sticky, _) = mobility(&best.extended);
-        let default_gateway = is_default_gateway(&best.extended);
+        let router = is_router(&best.extended);
         if is_new {
             let mut has_address = false;
-            let mut first = NONE;
-            if let Some(station) = self.stations.get_mut(&(vni, mac)) {
-                has_address = chain(table, station.first).any(|(_, entry)| address(entry) == ip);
-                first = std::mem::replace(&mut station.first, id);
-                station.routes += 1;
-            } else {
-                let station =
-                    Station { first: id, routes: 1, crowded: false, endpoint, sticky, default_gateway };
-                self.stations.insert((vni, mac), station);
-                told.push_back(Told::Change(Change::Station { vni, mac, endpoint, sticky, default_gateway }));
-            }
+            let first = match self.stations.entry((vni, mac)) {
+                hash_map::Entry::Occupied(mut known) => {
+                    let station = known.get_mut();
+                    has_address = chain(table, station.first).any(|(_, entry)| address(entry) == ip);
+                    station.routes += 1;
+                    std::mem::replace(&mut station.first, id)
+                }
+                hash_map::Entry::Vacant(new) => {
+                    let endpoint = best.attributes.next_hop;
+                    let ((sticky, _), default_gateway) =
+                        (mobility(&best.extended), is_default_gateway(&best.extended));
+                    new.insert(Station {
+                        first: id,
+                        routes: 1,
+                        crowded: false,
+                        endpoint,
+                        sticky,
+                        default_gateway,
+                    });
+                    told.push_back(Told::Change(Change::Station {
+                        vni,
+                        mac,
+                        endpoint,
+                        sticky,
+                        default_gateway,
+                    }));
+                    NONE
+                }
+            };
             let entry = table.get_mut(id);
             (entry.vni, entry.next) = (vni.value(), first);
-            self.place(table, (vni, mac), rules, now, told);
+            // A new station is where its one route says.
+            if first != NONE {
+                self.place(table, (vni, mac), rules, now, told);
+            }
             if has_address {
                 return;
             }

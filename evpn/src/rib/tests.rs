@@ -125,7 +125,12 @@ fn play<'s>(rib: &mut Rib, all: impl Iterator<Item = &'s Said>) -> Summary {
                 Change::AddressGone { ip, .. } => assert!(addresses.remove(&ip)),
                 Change::Prefix { prefix, next_hop } => drop(prefixes.insert(prefix.to_string(), next_hop)),
                 Change::PrefixGone { prefix } => drop(prefixes.remove(&prefix.to_string())),
-                Change::Flood { .. } | Change::FloodGone { .. } => unreachable!("no type 3 was sent"),
+                Change::Flood { .. } | Change::FloodGone { .. } | Change::SharedMac { .. } => {
+                    unreachable!("no type 3 was sent, nor anything of a shared MAC address")
+                }
+                Change::Member { .. } | Change::MemberGone { .. } => {
+                    unreachable!("no type 4 was sent")
+                }
             }
         }
     }
@@ -187,6 +192,7 @@ fn a_path_that_may_not_be_used_hides_no_good_one() {
         vteps: [IpAddr::from([10, 0, 0, 1])].into(),
         shared_macs: [STATION].into(),
         cluster: [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])].into(),
+        segment: None,
     };
     let mut mpls = at(2, (true, 9));
     mpls.extended = [&*mpls.extended, &[ExtendedCommunity::bgp_encapsulation(MPLS)]].concat().into();

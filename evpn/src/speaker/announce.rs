@@ -8,12 +8,14 @@ use rustbgpd_wire::{Message, RouteRefreshMessage, RouteRefreshSubtype, encode_me
 use wire::{MacAddr, Vni};
 
 use super::Speaker;
+use super::peer::Peer;
 use crate::event::PeerId;
 use crate::family::Family;
 use crate::out::encode::{end_of_rib, updates};
 use crate::out::journal::{Journal, Version};
 use crate::out::{Attributes, Key, PrefixAttributes, Reach};
 use crate::overlay::targets::RouteTarget;
+use crate::segment::EthernetSegment;
 use crate::session::ConnectionId;
 
 /// Changes taken at a time: enough to fill messages, few enough to bound what is encoded ahead of the peer.
@@ -47,6 +49,13 @@ impl Speaker {
         self.bury();
     }
 
+    /// Announces that a VTEP is of a cluster (RFC 7432 §8.1.1), by a type 4 route. It stays until the speaker
+    /// [leaves](Self::shut_down).
+    pub fn join_segment(&mut self, segment: EthernetSegment, vtep: IpAddr) {
+        let key = Key::Segment { segment, vtep, router_id: self.local.router_id };
+        self.journal(Family::Evpn).announce(key, Attributes::segment(segment, vtep));
+    }
+
     /// Announces a unicast prefix. Peers that cannot take its next hop (IPv4 for an IPv6 prefix: none) are not told.
     pub fn announce_prefix(&mut self, prefix: IpNet, attributes: PrefixAttributes) {
         let key = Key::Prefix(prefix.trunc());
@@ -60,9 +69,31 @@ impl Speaker {
         self.bury();
     }
 
+    /// Announces a host route, for peers that are to be told of them
+    /// ([`announce_host_routes`](crate::PeerConfig::announce_host_routes)). It must be no announced prefix too.
+    pub fn announce_host_route(&mut self, address: IpAddr, attributes: PrefixAttributes) {
+        let key = Key::Host(address);
+        self.journal(key.family()).announce(key, Attributes::prefix(attributes));
+    }
+
+    /// Withdraws a host route.
+    pub fn withdraw_host_route(&mut self, address: IpAddr) {
+        let key = Key::Host(address);
+        self.journal(key.family()).withdraw(key);
+        self.bury();
+    }
+
     /// How many routes of a family are announced.
     pub fn announced(&self, family: Family) -> usize {
         self.out[family.index()].len()
+    }
+
+    /// How many changes of a family's announcements have been given to no peer's connection yet: of the peer that is furthest
+    /// ahead, so that one that takes nothing holds up nobody; 0 where no peer speaks the family.
+    pub fn unsent(&self, family: Family) -> u64 {
+        let of_family = |peer: &&Peer| peer.recipient.is_some() && peer.families.contains(&family);
+        let told = self.peers.iter().filter(of_family).map(|peer| peer.progress[family.index()].told).max();
+        told.map_or(0, |told| self.out[family.index()].last() - told)
     }
 
     /// Whether [`transmit`](Self::transmit) would give bytes.

@@ -90,6 +90,8 @@ impl Peer {
             max_message,
             ipv6_vtep: config.announce_ipv6_vtep,
             router_flag: config.announce_router_flag,
+            prefixes: config.announce_prefixes,
+            host_routes: config.announce_host_routes,
             extended_next_hop: negotiated.extended_nexthop_families.get(&(Afi::Ipv4, Safi::Unicast))
                 == Some(&Afi::Ipv6),
             asn: local.asn,

@@ -3,5 +3,6 @@
 mod convergence;
 mod messages;
 mod routes;
+mod segment;
 mod session;
 mod support;

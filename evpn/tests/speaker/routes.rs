@@ -87,6 +87,7 @@ fn routes_that_may_not_be_believed_are_refused_by_name() {
             vteps: [OWN.into()].into(),
             shared_macs: [MacAddr(SHARED)].into(),
             cluster: [gateway].into(),
+            segment: None,
         });
         scripted.update(&attributes);
         assert_eq!(scripted.rejections().first().copied(), reason);
@@ -102,6 +103,41 @@ fn routes_that_may_not_be_believed_are_refused_by_name() {
     foreign[3] = PathAttribute::ExtendedCommunities(vec![ExtendedCommunity::new(0x0002_fde8_0000_0002)]);
     scripted.update(&foreign);
     assert_eq!((scripted.rejections().len(), scripted.speaker.stations()), (0, 0));
+}
+
+#[test]
+fn the_sequence_of_a_shared_mac_is_told_whoever_announces_it() {
+    let mut scripted = Scripted::up(|_| {}, |_| {});
+    let gateway = IpAddr::from([10, 0, 0, 77]);
+    scripted.speaker.set_identity(Identity {
+        vteps: [OWN.into()].into(),
+        shared_macs: [MacAddr(SHARED)].into(),
+        cluster: [gateway].into(),
+        ..Identity::default()
+    });
+    let at = |sequence: u32, vni, endpoint| {
+        let mut attributes = mac_route(vni, SHARED, None, endpoint);
+        if let PathAttribute::ExtendedCommunities(own) = &mut attributes[3] {
+            own.push(ExtendedCommunity::mac_mobility(false, sequence));
+        }
+        attributes
+    };
+    scripted.update(&mac_route(1, SHARED, None, gateway));
+    scripted.update(&at(7, 1, gateway));
+    // Not believed, but endpoints may have it.
+    scripted.update(&at(9, 1, PEER.into()));
+    // Another overlay, and a station.
+    scripted.update(&at(11, 9, gateway));
+    scripted.update(&mac_route(1, STATION, None, PEER.into()));
+    let told: Vec<_> = scripted
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::SharedMac { vni, sequence } => Some((*vni, *sequence)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [0, 7, 9].map(|sequence| (vni(1), sequence)));
 }
 
 #[test]
@@ -407,5 +443,40 @@ fn the_router_flag_is_told_to_those_alone_who_take_it() {
         let mut communities = attributes.iter().filter_map(PathAttribute::extended_communities).flatten();
         assert!(communities.clone().any(|community| community.as_default_gateway()));
         assert_eq!(communities.any(|community| community.as_u64() == 0x0608_0100_0000_0000), takes);
+    }
+}
+
+#[test]
+fn prefixes_and_host_routes_are_told_to_those_that_want_them() {
+    for (prefixes, host_routes) in [(true, false), (false, true), (false, false)] {
+        let choose = |config: &mut evpn::PeerConfig| {
+            config.families = vec![Family::Ipv4, Family::Ipv6];
+            (config.announce_prefixes, config.announce_host_routes) = (prefixes, host_routes);
+        };
+        let mut scripted = Scripted::up(choose, |_| {});
+        scripted.heard();
+        let attributes =
+            PrefixAttributes { next_hop: OWN.into(), med: None, local_pref: None, communities: vec![] };
+        let (prefix, host) = ("192.0.2.0/24".parse().unwrap(), Ipv4Addr::new(198, 51, 100, 7).into());
+        scripted.speaker.announce_prefix(prefix, attributes.clone());
+        scripted.speaker.announce_host_route(host, attributes);
+        let told = |scripted: &mut Scripted| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let update = |message| match message {
+                Message::Update(update) => Some((update.nlri.to_vec(), update.withdrawn_routes.to_vec())),
+                _ => None,
+            };
+            scripted.heard().into_iter().filter_map(update).collect()
+        };
+        let wanted = match (prefixes, host_routes) {
+            (true, false) => vec![vec![24, 192, 0, 2]],
+            (false, true) => vec![vec![32, 198, 51, 100, 7]],
+            _ => vec![],
+        };
+        let announced: Vec<_> = wanted.iter().map(|nlri| (nlri.clone(), vec![])).collect();
+        assert_eq!(told(&mut scripted), announced);
+        scripted.speaker.withdraw_prefix(prefix);
+        scripted.speaker.withdraw_host_route(host);
+        let withdrawn: Vec<_> = wanted.into_iter().map(|nlri| (vec![], nlri)).collect();
+        assert_eq!(told(&mut scripted), withdrawn);
     }
 }

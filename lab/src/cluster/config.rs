@@ -54,7 +54,7 @@ impl Cluster {
              ipv6 = {{ range = \"fd00::/48\", length = 64 }}\nown-mac = \"{}\"\n{block}\n\
              [bgp]\nasn = {asn}\nrouter-id = \"{}\"\ncluster-number = {}\n\n\
              [[bgp.peer]]\naddress = \"{}\"\nremote-asn = {asn}\n{session}\n\
-             [[bgp.peer]]\naddress = \"{}\"\nremote-asn = {upstream}\nfamilies = [\"ipv4\", \"ipv6\"]\n{session}\n\
+             [[bgp.peer]]\naddress = \"{}\"\nremote-asn = {upstream}\nfamilies = [\"ipv4\", \"ipv6\"]\ningress = {}\n{session}\n\
              {tables}",
             Scene::BLOCKS,
             member.gateway.socket().display(),
@@ -63,6 +63,7 @@ impl Cluster {
             Self::NUMBER,
             Topology::UNDERLAY.address(Family::V4, Self::REFLECTOR),
             Topology::UPLINK.address(Family::V4, Topology::ROUTER),
+            self.options.ingress,
         )
     }
 

@@ -25,6 +25,9 @@ use self::sender::{Kind, Order, Place};
 use crate::Error;
 use crate::figure::{Figure, Goal, median};
 
+/// Priority of all that take part (SCHED_RR).
+pub(super) const PRIORITY: u8 = 1;
+
 /// Turns of each sender.
 const TURNS: usize = 3;
 
@@ -41,7 +44,8 @@ const RECEIVER: u8 = 3;
 
 /// How it is measured.
 pub(super) fn modes() -> Value {
-    json!({"scheduling": super::SCHEDULING, "turns_of_each": TURNS, "reflector": "FRR, one bgpd a turn", "prebuilt_withdrawals": "as full as extended messages allow"})
+    let scheduling = format!("SCHED_RR {PRIORITY}, all that take part");
+    json!({"scheduling": scheduling, "turns_of_each": TURNS, "reflector": "FRR, one bgpd a turn", "prebuilt_withdrawals": "as full as extended messages allow"})
 }
 
 /// Measures both in turn.

@@ -49,6 +49,15 @@ impl Members {
         (first.weight.0 > 0).then_some(first.id)
     }
 
+    /// The place of a gateway in the order in which they serve the key, from 0, without working out the whole order; for one
+    /// that is no member, the place behind all.
+    pub fn place(&self, key: Key, id: GatewayId) -> usize {
+        let Some(own) = self.find(id).map(|member| Draw::new(key, member)) else {
+            return self.as_slice().len();
+        };
+        self.as_slice().iter().filter(|&&member| Draw::new(key, member) < own).count()
+    }
+
     /// The order in which gateways serve the key, those without weight at the end.
     pub fn rank(&self, key: Key) -> Vec<GatewayId> {
         let mut draws: Vec<Draw> = self.as_slice().iter().map(|&member| Draw::new(key, member)).collect();

@@ -79,7 +79,9 @@ impl Member {
         match peer.incarnation.filter(|_| peer.connected || peer.is_alive()) {
             Some(current) if incarnation < current => {
                 peer.out.duplicate = Some(incarnation);
-                self.event(Event::DuplicateId { id, incarnation });
+                if peer.duplicate.replace(incarnation) != Some(incarnation) {
+                    self.event(Event::DuplicateId { id, incarnation });
+                }
                 Err(Refusal::DuplicateId { incarnation: current })
             }
             _ => Ok(()),
@@ -166,10 +168,11 @@ impl Member {
         }
     }
 
-    /// All bindings that a peer had when its session came up are there.
-    pub fn bindings_complete(&mut self, peer: GatewayId, now: Instant) {
+    /// All bindings that a peer of this incarnation had when its session came up are there.
+    pub fn bindings_complete(&mut self, peer: GatewayId, incarnation: u64, now: Instant) {
         self.advance(now);
-        if let Some(peer) = self.peers.get_mut(&peer) {
+        let peer = self.peers.get_mut(&peer);
+        if let Some(peer) = peer.filter(|peer| peer.connected && peer.incarnation == Some(incarnation)) {
             peer.bindings_complete = true;
             self.settle();
         }

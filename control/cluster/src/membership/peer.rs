@@ -18,6 +18,8 @@ pub(super) struct Peer {
     pub(super) connected: bool,
     pub(super) refused: Option<Refusal>,
     pub(super) incarnation: Option<u64>,
+    /// Of one with its id that was refused, as it was told last.
+    pub(super) duplicate: Option<u64>,
     /// It has shown itself with another incarnation than before.
     pub(super) restarted: bool,
     /// The last of its incarnation.
@@ -54,6 +56,7 @@ impl Peer {
             connected: false,
             refused: None,
             incarnation: None,
+            duplicate: None,
             restarted: false,
             report: None,
             bindings_complete: false,

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::hello::{Hello, HelloError, Section, VERSIONS};
+use crate::event::Refusal as Evidence;
 
 /// Most bytes of a reason that is sent or taken.
 const MAX_REASON: usize = 512;
@@ -33,13 +34,25 @@ pub enum Refusal {
         ours: u16,
     },
     /// Both have one id.
-    #[error("two gateways have the id {0}: give each its own in [cluster]")]
-    DuplicateId(u16),
+    #[error("two gateways have the id {id}: give each its own in [cluster]")]
+    DuplicateId {
+        /// Of both.
+        id: u16,
+        /// When the peer started.
+        incarnation: u64,
+    },
     /// A running gateway has its key and id.
     #[error(
-        "a gateway that started later uses the id {0} and the same key: stop one of them, or give each its own"
+        "a gateway that started later uses the id {id} and the same key: stop one of them, or give each its own"
     )]
-    Copy(u16),
+    Copy {
+        /// Of both.
+        id: u16,
+        /// When the one that is refused started.
+        earlier: u64,
+        /// When the one that has the session started.
+        later: u64,
+    },
     /// Its certificate is another gateway's.
     #[error(
         "it has the certificate of gateway {expected} and says that it is {said}: correct the id or the pin"
@@ -51,11 +64,21 @@ pub enum Refusal {
         said: u16,
     },
     /// Settings that must agree do not.
-    #[error("settings differ: {}; make them the same on both gateways", Sections(.0))]
-    Settings(Vec<Section>),
-    /// The peer refuses, in its words.
-    #[error("it refuses this gateway: {0}")]
-    Theirs(String),
+    #[error("settings differ: {}; make them the same on both gateways", Sections(sections))]
+    Settings {
+        /// Which, in order.
+        sections: Vec<Section>,
+        /// When the peer started.
+        incarnation: u64,
+    },
+    /// The peer refuses.
+    #[error("it refuses this gateway: {text}")]
+    Theirs {
+        /// What follows from it.
+        evidence: Evidence,
+        /// In its words.
+        text: String,
+    },
 }
 
 struct Sections<'a>(&'a [Section]);
@@ -70,17 +93,52 @@ impl fmt::Display for Sections<'_> {
 }
 
 impl Refusal {
-    /// The body of a frame that tells it to the peer.
-    pub fn encode(&self) -> Vec<u8> {
+    /// What follows from it for this gateway.
+    pub fn evidence(&self) -> Evidence {
+        match *self {
+            Self::Settings { incarnation, .. } => Evidence::Settings { incarnation },
+            Self::DuplicateId { incarnation, .. } => Evidence::DuplicateId { incarnation },
+            Self::Theirs { evidence, .. } => evidence,
+            _ => Evidence::Other,
+        }
+    }
+
+    /// The body of a frame that tells it to the peer: what follows from it there, `incarnation` being when this gateway
+    /// started, and the reason.
+    ///
+    /// ```text
+    ///  0         1                      9
+    ///  | what u8 | incarnation (u64)    | text …       what: 0 nothing, 1 settings differ, 2 the id is another's
+    /// ```
+    pub fn encode(&self, incarnation: u64) -> Vec<u8> {
+        let (what, incarnation) = match *self {
+            Self::Settings { .. } => (1_u8, incarnation),
+            Self::DuplicateId { .. } => (2, incarnation),
+            Self::Copy { later, .. } => (2, later),
+            _ => (0, 0),
+        };
         let mut text = self.to_string();
         text.truncate(text.floor_char_boundary(MAX_REASON));
-        text.into_bytes()
+        [&[what][..], &incarnation.to_be_bytes(), text.as_bytes()].concat()
     }
 
     /// What a peer says. It may be anything: it is cut, and what is no printable text is replaced.
     pub fn decode(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_REASON)]);
-        Self::Theirs(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+        let (evidence, text) = match bytes.split_first_chunk::<9>() {
+            Some((&[what, ref incarnation @ ..], text)) => {
+                let incarnation = u64::from_be_bytes(*incarnation);
+                let evidence = match what {
+                    1 => Evidence::Settings { incarnation },
+                    2 => Evidence::DuplicateId { incarnation },
+                    _ => Evidence::Other,
+                };
+                (evidence, text)
+            }
+            None => (Evidence::Other, &[][..]),
+        };
+        let text = String::from_utf8_lossy(&text[..text.len().min(MAX_REASON)]);
+        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        Self::Theirs { evidence, text }
     }
 }
 
@@ -97,13 +155,13 @@ pub fn judge(own: &Hello, expected: u16, body: &[u8]) -> Result<Result<Hello, Re
     Ok(if peer.cluster != own.cluster {
         Err(Refusal::Cluster { theirs: peer.cluster, ours: own.cluster })
     } else if peer.id == own.id {
-        Err(Refusal::DuplicateId(own.id))
+        Err(Refusal::DuplicateId { id: own.id, incarnation: peer.incarnation })
     } else if peer.id != expected {
         Err(Refusal::WrongId { expected, said: peer.id })
     } else {
         match difference(own, &peer) {
             sections if sections.is_empty() => Ok(peer),
-            sections => Err(Refusal::Settings(sections)),
+            sections => Err(Refusal::Settings { sections, incarnation: peer.incarnation }),
         }
     })
 }
@@ -167,8 +225,13 @@ mod tests {
         let mut other = hello(2);
         other.sections.insert(Section::OVERLAYS, [9; 32]);
         other.sections.insert(Section::SHARDS, [9; 32]);
-        let refusal = Refusal::Settings(vec![Section::SHARDS, Section::OVERLAYS]);
-        assert_eq!(both(&hello(1), &other), [Err(refusal.clone()), Err(refusal.clone())]);
+        let refusal = |incarnation| Refusal::Settings {
+            sections: vec![Section::SHARDS, Section::OVERLAYS],
+            incarnation,
+        };
+        assert_eq!(both(&hello(1), &other), [Err(refusal(1002)), Err(refusal(1001))]);
+        let refusal = refusal(1002);
+        assert_eq!(refusal.evidence(), Evidence::Settings { incarnation: 1002 });
         assert!(refusal.to_string().starts_with("settings differ: shards, overlays;"), "{refusal}");
 
         let other = Hello { cluster: 8, ..hello(2) };
@@ -177,7 +240,8 @@ mod tests {
         assert_eq!(two, Err(Refusal::Cluster { theirs: 7, ours: 8 }));
 
         let one = hello(1);
-        assert_eq!(both(&one, &one), [Err(Refusal::DuplicateId(1)), Err(Refusal::DuplicateId(1))]);
+        let refusal = Refusal::DuplicateId { id: 1, incarnation: 1001 };
+        assert_eq!(both(&one, &one), [Err(refusal.clone()), Err(refusal)]);
         let third = judge(&one, 2, &hello(3).encode()).unwrap();
         assert_eq!(third, Err(Refusal::WrongId { expected: 2, said: 3 }));
 
@@ -189,13 +253,28 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_and_bounded() {
-        let refusal = Refusal::DuplicateId(3);
-        assert_eq!(Refusal::decode(&refusal.encode()), Refusal::Theirs(refusal.to_string()));
-        let Refusal::Theirs(text) = Refusal::decode(&[b'\n', 0xff, b'x']) else { panic!() };
+        let settings = Refusal::Settings { sections: vec![Section::MODE], incarnation: 5 };
+        let copy = Refusal::Copy { id: 3, earlier: 5, later: 6 };
+        for (refusal, evidence) in [
+            (settings, Evidence::Settings { incarnation: 9 }),
+            (Refusal::DuplicateId { id: 3, incarnation: 5 }, Evidence::DuplicateId { incarnation: 9 }),
+            (copy, Evidence::DuplicateId { incarnation: 6 }),
+            (Refusal::WrongId { expected: 1, said: 2 }, Evidence::Other),
+        ] {
+            let theirs = Refusal::decode(&refusal.encode(9));
+            assert_eq!(theirs, Refusal::Theirs { evidence, text: refusal.to_string() });
+            assert_eq!(theirs.evidence(), evidence);
+        }
+        let Refusal::Theirs { text, .. } = Refusal::decode(b"123456789\n\xffx") else { panic!() };
         assert_eq!(text, " \u{fffd}x");
-        let Refusal::Theirs(text) = Refusal::decode(&[b'x'; 70_000]) else { panic!() };
+        let Refusal::Theirs { text, .. } = Refusal::decode(&[b'x'; 70_000]) else { panic!() };
         assert_eq!(text.len(), MAX_REASON);
-        assert!(Refusal::Theirs("é".repeat(1000)).encode().len() <= MAX_REASON);
+        for short in 0..9 {
+            let nothing = Refusal::Theirs { evidence: Evidence::Other, text: String::new() };
+            assert_eq!(Refusal::decode(&[1; 9][..short]), nothing);
+        }
+        let long = Refusal::Theirs { evidence: Evidence::Other, text: "é".repeat(1000) };
+        assert!(long.encode(0).len() <= 9 + MAX_REASON);
     }
 
     #[test]

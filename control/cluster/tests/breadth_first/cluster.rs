@@ -31,8 +31,6 @@ pub(crate) enum Step {
 pub(crate) struct Limits {
     /// How many faults there may be.
     pub(crate) faults: u8,
-    /// Whether a gateway may be killed.
-    pub(crate) kills: bool,
     /// How often the network may do another than the first of its steps; [`Limits::ALL`]: always.
     pub(crate) swaps: u8,
 }
@@ -184,7 +182,7 @@ impl State {
         let swap = |place: usize| u8::from(place > 0 && limits.swaps != Limits::ALL);
         let own = steps.into_iter().enumerate().map(|(place, step)| (step, swap(place)));
         let own = own.filter(|&(_, swaps)| swaps <= self.swaps);
-        (own.chain(self.faults(limits).into_iter().map(|step| (step, 0))).collect(), rest)
+        (own.chain(self.faults().into_iter().map(|step| (step, 0))).collect(), rest)
     }
 
     /// The state after a step that takes so many swaps.
@@ -202,15 +200,14 @@ impl State {
     }
 
     /// What may go wrong, and what may be mended.
-    fn faults(&self, limits: Limits) -> Vec<Step> {
+    fn faults(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for at in 0..GATEWAYS {
             match (self.members[usize::from(at)].is_some(), self.is_healthy(at)) {
                 (false, _) => steps.push(Step::Start(at)),
                 (true, false) => steps.push(Step::Heal(at)),
                 (true, true) if self.faults > 0 => {
-                    steps.push(Step::Sicken(at));
-                    steps.extend(limits.kills.then_some(Step::Kill(at)));
+                    steps.extend([Step::Sicken(at), Step::Kill(at)]);
                 }
                 (true, true) => {}
             }
@@ -383,10 +380,6 @@ impl State {
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn nobody(&self) -> u16 {
-        self.nobody.into_iter().max().unwrap_or(0)
     }
 
     /// Nothing more happens by itself: what must hold then.

@@ -103,7 +103,7 @@ impl Gateway {
                 let incarnation = &mut self.incarnations[usize::from(of)];
                 *incarnation += u64::from(another);
                 self.member.session_up(id(of), *incarnation, Weight::default(), self.now);
-                self.member.bindings_complete(id(of), self.now);
+                self.member.bindings_complete(id(of), *incarnation, self.now);
             }
             Input::Disconnected(of) => self.member.session_down(id(of), self.now),
             Input::Message(from, message) => {

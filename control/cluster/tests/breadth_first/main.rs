@@ -33,7 +33,7 @@ fn explore(limits: Limits) -> (usize, usize) {
     let mut ways: Ways = vec![(0, None)];
     // States of as many steps, whose ways are the last ones in this order.
     let mut level = vec![start];
-    let (mut rests, mut most, mut nobody, mut way) = (0, 0, 0, 0);
+    let (mut rests, mut most, mut way) = (0, 0, 0);
     while !level.is_empty() {
         let mut next_level = Vec::new();
         for state in level {
@@ -44,7 +44,6 @@ fn explore(limits: Limits) -> (usize, usize) {
                     .check_rest(&gateways)
                     .unwrap_or_else(|error| panic!("{error} after {:?}", path(&ways, way)));
             }
-            nobody = nobody.max(state.nobody());
             for choice in choices {
                 let next = state.after(&mut gateways, choice).unwrap_or_else(|error| {
                     panic!("{error} after {:?} and {:?}", path(&ways, way), choice.0)
@@ -61,7 +60,7 @@ fn explore(limits: Limits) -> (usize, usize) {
     }
     let (alone, compared) = (gateways.len(), gateways.compare());
     println!(
-        "{limits:?}: {} states, {rests} at rest, {most} steps at most, no shard nobody's for more than {nobody} ms; \
+        "{limits:?}: {} states, {rests} at rest, {most} steps at most; \
          {alone} states of single gateways, {compared} of their steps compared",
         seen.len()
     );
@@ -69,20 +68,20 @@ fn explore(limits: Limits) -> (usize, usize) {
 }
 
 #[test]
-fn one_cut_or_illness_ends_well_in_every_order() {
-    let (_, rests) = explore(Limits { faults: 1, kills: false, swaps: Limits::ALL });
+fn one_fault_ends_well_in_every_order() {
+    let (_, rests) = explore(Limits { faults: 1, swaps: Limits::ALL });
     assert!(rests > 5);
 }
 
 #[test]
 fn two_faults_at_any_moment_end_well_in_order() {
-    let (_, rests) = explore(Limits { faults: 2, kills: true, swaps: 1 });
+    let (_, rests) = explore(Limits { faults: 2, swaps: 1 });
     assert!(rests > 5);
 }
 
 #[test]
-#[ignore = "minutes; part of scripts/test --long"]
-fn one_fault_ends_well_in_every_order() {
-    let (_, rests) = explore(Limits { faults: 1, kills: true, swaps: Limits::ALL });
+#[ignore = "long; part of scripts/test --long"]
+fn two_faults_end_well_but_for_two_steps_in_order() {
+    let (_, rests) = explore(Limits { faults: 2, swaps: 2 });
     assert!(rests > 5);
 }

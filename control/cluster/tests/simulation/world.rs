@@ -451,7 +451,7 @@ impl World {
             let (said, generation) = (incarnation(self, of), self.gateways[at].generation);
             self.with(at, generation, |member, now| {
                 member.session_up(id(of), said, Weight(100), now);
-                member.bindings_complete(id(of), now);
+                member.bindings_complete(id(of), said, now);
             });
         }
     }

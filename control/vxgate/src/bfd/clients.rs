@@ -8,7 +8,7 @@ use bfd::{Cause, Change, SessionId, Standing, State, Timing};
 use evpn::PeerId;
 use tokio::sync::mpsc;
 
-use super::{Bfd, News, Placed, Wanted, way_to};
+use super::{Bfd, Client, News, Placed, Wanted, way_to};
 use crate::bgp::Bgp;
 use crate::config::BgpSettings;
 use crate::mirror::{Netlink, NetlinkError};
@@ -98,7 +98,7 @@ impl<'a> Clients<'a> {
                 continue;
             }
             let outcome = match wanted(peer, &self.netlink).await {
-                Ok(wanted) => placed.put(self.bfd, wanted, None).await,
+                Ok(wanted) => placed.put(self.bfd, wanted, Client::Peer).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::sockets::{Port, Sender};
 use super::views::{BfdView, SessionRow};
-use super::{AddError, Call, News, Wanted, Watcher, Way};
+use super::{AddError, Call, Client, News, Wanted, Way};
 
 /// Below the kernel's interrupt threads (50), above all else of this program.
 const PRIORITY: i32 = 40;
@@ -37,8 +37,7 @@ struct Kept {
     sender: Sender,
     peer: IpAddr,
     segment: String,
-    /// Of a session with another gateway.
-    watcher: Option<Watcher>,
+    client: Client,
 }
 
 impl Keeper {
@@ -107,7 +106,7 @@ impl Keeper {
                 Output::Change(change) => {
                     let Some(kept) = self.sessions.get(&change.session) else { continue };
                     // First of all: takeover waits for it.
-                    if let Some(watcher) = &kept.watcher {
+                    if let Some(watcher) = kept.client.watcher() {
                         watcher(change.standing);
                     }
                     let (peer, segment) = (kept.peer, kept.segment.clone());
@@ -137,7 +136,7 @@ impl Keeper {
     pub(super) fn add(
         &mut self,
         wanted: &Wanted,
-        watcher: Option<Watcher>,
+        client: Client,
         now: Instant,
     ) -> Result<SessionId, AddError> {
         let multihop = matches!(wanted.way, Way::MultiHop { .. });
@@ -160,8 +159,8 @@ impl Keeper {
             keys: wanted.keys.clone(),
         };
         let session = self.engine.add(config, now)?;
-        let is_held = self.held && watcher.is_some();
-        self.sessions.insert(session, Kept { sender, peer: wanted.peer, segment, watcher });
+        let is_held = self.held && matches!(client, Client::Gateway(_));
+        self.sessions.insert(session, Kept { sender, peer: wanted.peer, segment, client });
         if is_held {
             self.engine.set_admin_down(session, true, now)?;
         }
@@ -170,7 +169,9 @@ impl Keeper {
 
     pub(super) fn hold(&mut self, down: bool, now: Instant) {
         self.held = down;
-        for (&session, _) in self.sessions.iter().filter(|(_, kept)| kept.watcher.is_some()) {
+        for (&session, _) in
+            self.sessions.iter().filter(|(_, kept)| matches!(kept.client, Client::Gateway(_)))
+        {
             // It is there.
             let _ = self.engine.set_admin_down(session, down, now);
         }

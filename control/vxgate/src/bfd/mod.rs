@@ -78,6 +78,25 @@ pub(crate) enum News {
 /// Is told what a session says about its peer, by the thread of BFD: it must not block.
 pub(crate) type Watcher = Box<dyn Fn(Standing) + Send>;
 
+/// Who wants a session.
+pub(crate) enum Client {
+    /// A BGP peer, which hears of it by [`News`].
+    Peer,
+    /// The cluster, about another gateway, which is told when this one is not to be counted on: [`Holder`].
+    Gateway(Watcher),
+    /// The cluster, about a router.
+    Router(Watcher),
+}
+
+impl Client {
+    fn watcher(&self) -> Option<&Watcher> {
+        match self {
+            Self::Peer => None,
+            Self::Gateway(watcher) | Self::Router(watcher) => Some(watcher),
+        }
+    }
+}
+
 /// Holds the sessions with other gateways down, all at once, and lets them go again.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
@@ -127,10 +146,9 @@ impl Bfd {
         Ok((Self { calls, wake, thread }, news))
     }
 
-    /// Adds a session, which starts at once. One with another gateway of the cluster has a watcher: the thread itself tells it
-    /// each change, so that nothing is in between; and [`Holder::hold`] is for this one too.
-    async fn add(&self, wanted: Wanted, watcher: Option<Watcher>) -> Result<SessionId, AddError> {
-        let added = self.call(move |keeper, now| keeper.add(&wanted, watcher, now)).await;
+    /// Adds a session, which starts at once. A watcher is told each change by the thread itself, so that nothing is in between.
+    async fn add(&self, wanted: Wanted, client: Client) -> Result<SessionId, AddError> {
+        let added = self.call(move |keeper, now| keeper.add(&wanted, client, now)).await;
         added.unwrap_or_else(|| Err(io::Error::other("the thread of BFD has ended").into()))
     }
 

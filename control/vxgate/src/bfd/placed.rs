@@ -6,7 +6,7 @@ use bfd::{SessionId, Timing};
 use rustix::net::netdevice::index_to_name;
 use tracing::warn;
 
-use super::{Bfd, Wanted, Watcher, Way};
+use super::{Bfd, Client, Wanted, Way};
 use crate::mirror::Netlink;
 
 /// A session that is not there yet, or is and may have to move.
@@ -24,12 +24,7 @@ impl Placed {
     }
 
     /// Adds the session, or moves it if it is elsewhere.
-    pub(crate) async fn put(
-        &mut self,
-        bfd: &Bfd,
-        wanted: Wanted,
-        watcher: Option<Watcher>,
-    ) -> Result<(), String> {
+    pub(crate) async fn put(&mut self, bfd: &Bfd, wanted: Wanted, client: Client) -> Result<(), String> {
         if let Some((session, before)) = &self.kept {
             if *before == wanted {
                 return Ok(());
@@ -37,7 +32,7 @@ impl Placed {
             bfd.remove(*session).await;
             self.kept = None;
         }
-        let session = bfd.add(wanted.clone(), watcher).await.map_err(|error| error.to_string())?;
+        let session = bfd.add(wanted.clone(), client).await.map_err(|error| error.to_string())?;
         self.kept = Some((session, wanted));
         Ok(())
     }

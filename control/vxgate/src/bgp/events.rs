@@ -127,6 +127,15 @@ impl BgpEvents {
         self.peers.get(usize::from(number)).copied()
     }
 
+    /// A VTEP is announced as one of the cluster's, and is none of a gateway that is configured.
+    pub(super) fn tell_stranger(&self, vtep: IpAddr) {
+        let row = || {
+            let detail = format!("{vtep} is announced as of this cluster, and is no address of its gateways");
+            EventRow::now("cluster-stranger", detail)
+        };
+        self.publish((None, About::Routes), row, Instant::now());
+    }
+
     /// A BFD session changed, or the thread of BFD did not run.
     pub(crate) fn tell_bfd(&self, news: &News) {
         // Somebody on the link may have sessions without a key flap as fast as he can send.

@@ -1,16 +1,17 @@
 //! What the network says, on its way to the engine and to the operator.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Announcement, Engine, Update};
 use evpn::net::Told;
-use evpn::{Change, Event, Rejection};
+use evpn::{Change, Event, PeerId, Rejection};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Others;
 use super::events::BgpEvents;
-use super::reflectors::Tracker;
+use super::reflectors::{Tracker, WatchedRouters};
 use crate::cluster::Inbox;
 
 /// Changes that are handed over together.
@@ -25,14 +26,16 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Hands changes to the engine, as many at a time as there are, until the speaker ends.
 ///
-/// `of_cluster`: in mode `floating`, the other gateways, which are no stations; and `rules` are told of the reflectors.
+/// `of_cluster`: the other gateways, which are no stations and no endpoints; `rules` are told of the `reflectors`, and of how
+/// they announce the router; and whoever looks at their outlook of `routers`.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Told>,
     engine: &Engine,
     events: &BgpEvents,
     (of_cluster, rules): (Option<&Others>, Option<&Inbox>),
+    (reflectors, routers): (HashSet<PeerId>, WatchedRouters),
 ) {
-    let mut reflectors = Tracker::default();
+    let mut reflectors = Tracker::new(reflectors);
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
     let mut second = tokio::time::interval(SECOND);
@@ -51,8 +54,22 @@ pub(super) async fn run(
             break;
         }
         let mut announcements = Vec::with_capacity(batch.len());
+        let mut happened = false;
         for told in batch.drain(..) {
             match told {
+                Told::Change(Change::SharedMac { vni, sequence }) => {
+                    if let Some(rules) = rules {
+                        rules.sequence_seen(vni, sequence);
+                    }
+                }
+                Told::Change(Change::Member { vtep }) => {
+                    if rules.is_some_and(|rules| !rules.set_discovered(vtep, true)) {
+                        events.tell_stranger(vtep);
+                    }
+                }
+                Told::Change(Change::MemberGone { vtep }) => {
+                    rules.map(|rules| rules.set_discovered(vtep, false));
+                }
                 Told::Change(change) => {
                     announcements.extend(announcement(change).filter(|change| !is_of(change, of_cluster)));
                 }
@@ -60,20 +77,22 @@ pub(super) async fn run(
                 Told::Event(Event::Rejected { reason: Rejection::OwnVtep, .. }) if of_cluster.is_some() => {}
                 Told::Event(event) => {
                     reflectors.hear(&event, Instant::now());
-                    if let Some(rules) = rules {
-                        rules.set_reflectors(reflectors.state(Instant::now()));
-                    }
+                    routers.hear(&event);
+                    happened = true;
                     events.tell(event);
                 }
             }
         }
-        if announcements.is_empty() {
-            continue;
+        if !announcements.is_empty() {
+            // Never closed.
+            let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+            engine.update(Update::Announced(announcements));
+            engine.after_updates(move || drop(permit));
         }
-        // Never closed.
-        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
-        engine.update(Update::Announced(announcements));
-        engine.after_updates(move || drop(permit));
+        // Who hears that all is told finds it in the engine.
+        if let Some(rules) = rules.filter(|_| happened) {
+            rules.set_reflectors(reflectors.state(Instant::now()));
+        }
     }
 }
 
@@ -86,7 +105,12 @@ fn announcement(change: Change) -> Option<Announcement> {
         Change::AddressGone { vni, mac, ip } => Announcement::AddressGone { vni, mac, address: ip },
         Change::Flood { vni, endpoint } => Announcement::Member { vni, endpoint },
         Change::FloodGone { vni, endpoint } => Announcement::MemberGone { vni, endpoint },
-        Change::Prefix { .. } | Change::PrefixGone { .. } => return None,
+        // These are for others, or for nobody.
+        Change::Prefix { .. }
+        | Change::PrefixGone { .. }
+        | Change::SharedMac { .. }
+        | Change::Member { .. }
+        | Change::MemberGone { .. } => return None,
     })
 }
 
@@ -96,6 +120,7 @@ fn is_of(announcement: &Announcement, others: Option<&Others>) -> bool {
         (Announcement::Station { mac, endpoint, .. }, Some(others)) => {
             others.macs.contains(mac) || others.vteps.contains(endpoint)
         }
+        (Announcement::Member { endpoint, .. }, Some(others)) => others.vteps.contains(endpoint),
         _ => false,
     }
 }

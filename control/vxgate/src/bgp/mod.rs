@@ -4,7 +4,8 @@
 //! ```text
 //! peers ══ TCP ══ evpn::net ── Change ──▶ feed ── Update::Announced, in batches ──▶ slow path
 //!                  │    ▲                  └──── Event ──▶ log, `vxgate events`
-//!                  │    └── announce: MAC addresses and VTEPs of the gateway, by overlay
+//!                  │    ├── announce: MAC addresses and VTEPs of the gateway, by overlay
+//!                  │    └── ingress: prefixes of the overlays, as the cluster says
 //!                  └── views: `vxgate show bgp`
 //! ```
 //!
@@ -14,6 +15,8 @@
 mod announce;
 mod events;
 mod feed;
+mod ingress;
+mod moves;
 mod reflectors;
 mod views;
 
@@ -25,18 +28,22 @@ use std::time::Duration;
 
 use engine::{Config, Engine, Shard};
 use evpn::net::{Driver, Handle, Told};
-use evpn::{Identity, PeerId, Speaker};
+use evpn::{EthernetSegment, Identity, PeerId, Speaker};
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::warn;
 use wire::MacAddr;
 
-use crate::cluster::Inbox;
+use crate::cluster::{Inbox, Listener};
 use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
+use ingress::Ingress;
+pub(crate) use ingress::{NextHopProblem, next_hops};
+pub(crate) use moves::Announcer;
+pub(crate) use reflectors::WatchedRouters;
 pub(crate) use views::{PathRow, PeerRow, RouteFilter};
 
 /// The port of BGP (RFC 4271 §8.2.1).
@@ -60,6 +67,9 @@ pub(crate) enum BgpError {
     /// What the crate thinks of the peers.
     #[error(transparent)]
     Peer(#[from] BgpProblem),
+    /// Which address the next hop is.
+    #[error(transparent)]
+    NextHop(#[from] NextHopProblem),
     /// The sockets.
     #[error(
         "BGP: {0}; stop the other BGP speaker of this host, or set listen in [bgp] to addresses of the gateway's own, or \
@@ -75,7 +85,8 @@ pub(crate) struct Ready {
     told: Feed,
     events: BgpEvents,
     common: announce::Common,
-    overlays: Vec<announce::Announced>,
+    overlays: Arc<[announce::Announced]>,
+    ingress: Ingress,
 }
 
 impl Ready {
@@ -87,12 +98,16 @@ impl Ready {
         events: Arc<Events>,
     ) -> Result<Self, BgpError> {
         let of_shards = config.shards.iter().flat_map(Shard::vteps);
+        let discovered = cluster.filter(|cluster| cluster.discover);
+        let segment = discovered.map(|cluster| EthernetSegment::of_cluster(cluster.number));
         let identity = Identity {
             // What others announce for our shards is what we announce ourselves, and no news.
             vteps: config.vteps.iter().copied().chain(of_shards).collect(),
             shared_macs: [config.router_mac].into_iter().collect(),
-            cluster: Default::default(),
+            cluster: cluster.map(Others::of).into_iter().flat_map(|others| others.vteps).collect(),
+            segment,
         };
+        let ingress = Ingress::new(settings, config, cluster)?;
         let mut speaker = Speaker::new(
             settings.local.clone(),
             identity,
@@ -110,16 +125,20 @@ impl Ready {
             Some(listen) => listen.iter().map(|&address| (address, PORT).into()).collect(),
             None => any_of_families(addresses.iter().copied(), PORT),
         };
-        let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
         let (common, overlays) = announce::of(config);
-        let of_cluster = cluster.filter(|cluster| cluster.floating.is_some()).map(Others::of);
-        let told = Feed { told, of_cluster };
-        Ok(Self { driver, handle, told, events: BgpEvents::new(addresses, events), common, overlays })
+        if let Some((segment, vtep)) = segment.zip(common.vtep()) {
+            speaker.join_segment(segment, vtep);
+        }
+        let (driver, handle, told) = Driver::new(speaker, &listen).map_err(BgpError::Listen)?;
+        let reflectors = settings.reflectors().collect();
+        let told = Feed { told, of_cluster: cluster.map(Others::of), reflectors };
+        let (overlays, events) = (overlays.into(), BgpEvents::new(addresses, events));
+        Ok(Self { driver, handle, told, events, common, overlays, ingress })
     }
 
     /// Starts the sessions, and announces what the gateway is. To be called when it forwards.
     pub(crate) async fn start(self) -> Bgp {
-        let Self { driver, handle, told, events, common, overlays } = self;
+        let Self { driver, handle, told, events, common, overlays, ingress } = self;
         let task = tokio::spawn(driver.run(LAST_WORDS));
         for overlays in overlays.chunks(OVERLAYS_AT_ONCE) {
             let (common, overlays) = (common.clone(), overlays.to_vec());
@@ -128,7 +147,17 @@ impl Ready {
             };
             handle.call(announce).await;
         }
-        Bgp { task, handle, told: Some(told), events }
+        Bgp {
+            task,
+            handle,
+            told: Some(told),
+            events,
+            common,
+            overlays,
+            moves: None,
+            ingress: Some(ingress),
+            keeper: JoinSet::new(),
+        }
     }
 }
 
@@ -138,12 +167,43 @@ pub(crate) struct Bgp {
     handle: Handle,
     told: Option<Feed>,
     events: BgpEvents,
+    common: announce::Common,
+    overlays: Arc<[announce::Announced]>,
+    /// Announces what the cluster's thread takes.
+    moves: Option<JoinHandle<()>>,
+    ingress: Option<Ingress>,
+    /// Keeps it as the cluster says.
+    keeper: JoinSet<()>,
 }
 
 impl Bgp {
     /// What the network says, which goes to the engine by [`feed`](Feed::run).
     pub(crate) fn take_feed(&mut self) -> Option<Feed> {
         self.told.take()
+    }
+
+    /// How the routers of overlays, by their place, are announced and withdrawn, in mode `announce`. `room` is called when there
+    /// is room for more, `told` when a peer has been told all that was moved: how many overlays, and how long that took.
+    pub(crate) fn announcer(
+        &mut self,
+        room: impl Fn() + Send + 'static,
+        told: impl Fn(usize, Duration) + Send + 'static,
+    ) -> Announcer {
+        let (announcer, moves) = moves::Moves::new(self.common.clone(), Arc::clone(&self.overlays));
+        self.moves = Some(tokio::spawn(moves.run(self.handle.clone(), room, told)));
+        announcer
+    }
+
+    /// Announces the overlays' prefixes, as the cluster says; at once if there are no rules of a cluster (`None`).
+    pub(crate) fn announce_ingress(&mut self, uplink: Option<Listener>) {
+        if let Some(ingress) = self.ingress.take() {
+            self.keeper.spawn(ingress::keep(ingress, self.handle.clone(), uplink));
+        }
+    }
+
+    /// Whether there is a peer that tells of stations and endpoints. To be asked before the [feed](Self::take_feed) is taken.
+    pub(crate) fn has_reflectors(&self) -> bool {
+        self.told.as_ref().is_some_and(|feed| !feed.reflectors.is_empty())
     }
 
     /// What happened.
@@ -158,7 +218,13 @@ impl Bgp {
 
     /// Withdraws all, and ends the sessions in order. What peers still say is not heard.
     pub(crate) async fn leave(self) {
-        let Self { task, handle, told, .. } = self;
+        let Self { task, handle, told, moves, mut keeper, .. } = self;
+        if let Some(moves) = moves {
+            moves.abort();
+            // Until then it could announce something.
+            let _ = moves.await;
+        }
+        keeper.shutdown().await;
         drop((handle, told));
         if timeout(LEAVING, task).await.is_err() {
             warn!("BGP: a peer has not taken all withdrawals in {} s: its session is cut", LEAVING.as_secs());
@@ -169,8 +235,9 @@ impl Bgp {
 /// What the network says.
 pub(crate) struct Feed {
     told: mpsc::Receiver<Told>,
-    /// In mode `floating`.
+    /// In a cluster.
     of_cluster: Option<Others>,
+    reflectors: HashSet<PeerId>,
 }
 
 /// The cluster's other gateways, which have a MAC address of their own in each overlay, and are no stations.
@@ -183,14 +250,26 @@ impl Others {
     fn of(cluster: &ClusterSettings) -> Self {
         Self {
             macs: cluster.gateways.iter().map(|gateway| own_mac(gateway.id)).collect(),
-            vteps: cluster.gateways.iter().flat_map(|gateway| gateway.underlay.iter().copied()).collect(),
+            // A VTEP that is not watched is most likely where the session goes.
+            vteps: cluster
+                .gateways
+                .iter()
+                .flat_map(|gateway| gateway.underlay.iter().copied().chain([gateway.session.ip()]))
+                .collect(),
         }
     }
 }
 
 impl Feed {
     /// Hands it over until the speaker ends.
-    pub(crate) async fn run(self, engine: &Engine, events: &BgpEvents, cluster: Option<&Inbox>) {
-        feed::run(self.told, engine, events, (self.of_cluster.as_ref(), cluster)).await;
+    pub(crate) async fn run(
+        self,
+        engine: &Engine,
+        events: &BgpEvents,
+        cluster: Option<&Inbox>,
+        routers: WatchedRouters,
+    ) {
+        let Self { told, of_cluster, reflectors } = self;
+        feed::run(told, engine, events, (of_cluster.as_ref(), cluster), (reflectors, routers)).await;
     }
 }

@@ -1,31 +1,62 @@
 //! Whether what the network announces is all there: a gateway that joins its cluster waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::membership::Reflectors;
 use evpn::{Event, Family, PeerId, SessionState};
 
+use crate::mirror::{Outlook, Routers};
+
 /// After so long a peer is taken to have told all: not every speaker sends End-of-RIB (RFC 4724 §2), and FRR does to those alone
 /// that offer graceful restart.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Peers with a session: since when, and whether all EVPN routes have been told.
+/// The peers that EVPN is spoken with; a router of the uplink tells nothing of endpoints.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    peers: HashSet<PeerId>,
+    /// Those with a session: since when, and whether all EVPN routes have been told.
+    sessions: BTreeMap<PeerId, (Instant, bool)>,
+}
+
+/// Routers of the uplink that are alive for as long as their sessions are: their places in the outlook.
 #[derive(Debug, Default)]
-pub(super) struct Tracker(BTreeMap<PeerId, (Instant, bool)>);
+pub(crate) struct WatchedRouters {
+    pub(crate) places: HashMap<PeerId, usize>,
+    pub(crate) outlook: Arc<Outlook>,
+}
+
+impl WatchedRouters {
+    pub(super) fn hear(&self, event: &Event) {
+        let (Event::Session { peer, .. } | Event::Down { peer, .. }) = event else { return };
+        let Some(&place) = self.places.get(peer) else { return };
+        match event {
+            Event::Session { state: SessionState::Established, .. } => {
+                self.outlook.set_router(place, Routers::Alive);
+            }
+            _ => self.outlook.router_lost(place),
+        }
+    }
+}
 
 impl Tracker {
+    pub(super) fn new(peers: HashSet<PeerId>) -> Self {
+        Self { peers, sessions: BTreeMap::new() }
+    }
+
     /// Something happened.
     pub(super) fn hear(&mut self, event: &Event, now: Instant) {
         match *event {
-            Event::Session { peer, state: SessionState::Established, .. } => {
-                self.0.insert(peer, (now, false));
+            Event::Session { peer, state: SessionState::Established, .. } if self.peers.contains(&peer) => {
+                self.sessions.insert(peer, (now, false));
             }
             Event::Session { peer, .. } | Event::Down { peer, .. } => {
-                self.0.remove(&peer);
+                self.sessions.remove(&peer);
             }
             Event::EndOfRib { peer, family: Family::Evpn } => {
-                if let Some((_, told)) = self.0.get_mut(&peer) {
+                if let Some((_, told)) = self.sessions.get_mut(&peer) {
                     *told = true;
                 }
             }
@@ -37,9 +68,9 @@ impl Tracker {
     pub(super) fn state(&self, now: Instant) -> Reflectors {
         let has_told =
             |(since, told): &(Instant, bool)| *told || now.saturating_duration_since(*since) >= PATIENCE;
-        match self.0.values().any(has_told) {
+        match self.sessions.values().any(has_told) {
             true => Reflectors::Complete,
-            false if self.0.is_empty() => Reflectors::Lost,
+            false if self.sessions.is_empty() => Reflectors::Lost,
             false => Reflectors::Reached,
         }
     }
@@ -53,9 +84,9 @@ mod tests {
 
     #[test]
     fn one_that_has_told_all_is_enough() {
-        let (start, mut tracker) = (Instant::now(), Tracker::default());
+        let [one, other, router] = [0, 1, 2].map(PeerId);
+        let (start, mut tracker) = (Instant::now(), Tracker::new([one, other].into()));
         let up = |peer| Event::Session { peer, state: SessionState::Established, router_id: None };
-        let [one, other] = [PeerId(0), PeerId(1)];
         assert_eq!(tracker.state(start), Reflectors::Lost);
         tracker.hear(&up(one), start);
         tracker.hear(&Event::EndOfRib { peer: one, family: Family::Ipv4 }, start);
@@ -68,5 +99,7 @@ mod tests {
         assert_eq!(tracker.state(start), Reflectors::Reached);
         tracker.hear(&Event::Down { peer: one, reason: DownReason::HoldTimer }, start);
         assert_eq!(tracker.state(start + PATIENCE), Reflectors::Lost);
+        tracker.hear(&up(router), start);
+        assert_eq!(tracker.state(start + PATIENCE), Reflectors::Lost, "it is no reflector");
     }
 }

@@ -41,6 +41,10 @@ pub(super) fn sections(
             canon.number(floating.shards.into());
             canon.list(&floating.vtep, Canon::range);
             canon.list(&floating.uplink, Canon::range);
+            // Their routes are the same from all gateways.
+            if let Some(bgp) = &settings.bgp {
+                canon.list(&bgp.ingress.communities, |canon, &community| canon.number(community));
+            }
         }
     });
     section(Section::ROUTER_MAC, &|canon| canon.0.update(&settings.router_mac.0));
@@ -219,7 +223,11 @@ uplink = ["198.19.1.0/31"]
         assert_eq!(changed(announce), [Section::MODE, Section::SHARDS]);
         let bgp = "[[bgp.peer]]\naddress = \"198.18.0.9\"\nremote-asn = 65000\n";
         let bgp = format!("{TEXT}\n[bgp]\nasn = 65000\nrouter-id = \"192.0.2.1\"\n{bgp}");
-        assert_eq!(changed(&bgp), [Section::ROUTE_TARGETS]);
+        assert_eq!(changed(&bgp), [Section::SHARDS, Section::ROUTE_TARGETS]);
+        let communities =
+            bgp.replace("[[bgp.peer]]", "ingress = { communities = [\"65000:7\"] }\n[[bgp.peer]]");
+        let (before, after) = (of(&bgp, 1), of(&communities, 1));
+        assert!(before.keys().filter(|of| before[of] != after[of]).eq([&Section::SHARDS]));
         let none: [Section; 0] = [];
         assert_eq!(with("[\"10.0.0.0/8\", \"fd00::/16\"]", "[\"fd00::/16\", \"10.0.0.0/8\"]"), none);
         assert_eq!(with("mode = ", "weight = 7\nmode = "), none);

@@ -100,6 +100,9 @@ pub(crate) enum KeyError {
     /// Others can read it.
     #[error("{} can be read by others (mode {mode:03o}): chmod 600 it; make a new key if others may have read it", path.display())]
     Readable { path: PathBuf, mode: u32 },
+    /// What is in it is no secret.
+    #[error("the first line of {} must have 1 to {} bytes: `openssl rand -hex 10`, say", path.display(), bfd::MAX_SECRET)]
+    Secret { path: PathBuf },
     /// The library says no.
     #[error("no key: {0}")]
     Library(String),

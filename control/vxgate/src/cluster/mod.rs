@@ -1,13 +1,20 @@
 //! A cluster of gateways: who they are ([`keys`]), what they must have alike ([`digest`]), and how they speak
-//! ([`session`]). In mode `floating`, who serves what as well ([`runner`]).
+//! ([`session`]), and who serves what ([`runner`]).
 
+mod bfd_keys;
+mod bindings;
 mod digest;
+mod discovery;
 mod health;
 mod inbox;
 mod keys;
+mod moves;
+mod order;
+mod outlook;
 mod runner;
 mod session;
 mod tell;
+mod uplink;
 mod views;
 mod watch;
 
@@ -17,6 +24,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::assign::{GatewayId, ShardCount, Weight};
+use cluster::message::Message;
 use cluster::session::hello::{Hello, VERSIONS};
 use engine::Engine;
 use thiserror::Error;
@@ -26,17 +34,25 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::bfd::Bfd;
+use crate::bgp::Bgp;
 use crate::cli::ClusterCommand;
 use crate::config::{ClusterSettings, GatewaySettings, Settings};
 use crate::events::{EventRow, Events};
+use crate::mirror::Outlook;
+use bindings::{Complete, Exchange};
+use discovery::Discovery;
 use keys::Identity;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
 pub(crate) use inbox::Inbox;
 pub(crate) use keys::{KeyError, Pin};
-use runner::{Parts, Runner};
+pub(crate) use moves::{MoveFilter, MoveRow};
+pub(crate) use outlook::{of as outlook_of, of_bgp as outlook_of_bgp};
+use runner::{Asker, Parts, Runner};
+use uplink::Publisher;
+pub(crate) use uplink::{Listener, Uplink};
 use views::View;
-pub(crate) use views::{AssignmentRow, GatewayRow};
+pub(crate) use views::{AssignmentFilter, AssignmentRow, GatewayRow};
 use watch::Ways;
 
 /// Why this gateway cannot be one of a cluster.
@@ -53,6 +69,9 @@ pub(crate) enum ClusterError {
         "cluster: gateway {id} has the pin of this gateway's own key: make a key for each by `vxgate cluster keygen`"
     )]
     OwnPin { id: u16 },
+    /// The configuration has none such.
+    #[error("cluster: 0 is the id of no gateway")]
+    Id,
     /// No thread.
     #[error("cluster: no thread: {0}")]
     Thread(io::Error),
@@ -67,6 +86,7 @@ struct Prepared {
     pin: Pin,
     peers: Vec<PeerConfig>,
     tls: Tls,
+    bfd_keys: Vec<bfd::Key>,
 }
 
 fn prepare(settings: &Settings, cluster: &ClusterSettings) -> Result<Prepared, ClusterError> {
@@ -95,7 +115,7 @@ fn prepare(settings: &Settings, cluster: &ClusterSettings) -> Result<Prepared, C
         weight: cluster.weight.into(),
         sections: digest::sections(settings, cluster, pin),
     };
-    Ok(Prepared { own, pin, peers, tls })
+    Ok(Prepared { own, pin, peers, tls, bfd_keys: bfd_keys::load(&cluster.bfd_keys)? })
 }
 
 /// Whether all is there that the cluster needs: the pin of this gateway.
@@ -109,76 +129,134 @@ pub(crate) struct Ready {
     own: Hello,
     pin: Pin,
     settings: ClusterSettings,
+    /// What is shared among the gateways.
+    mode: cluster::Mode,
+    bfd_keys: Vec<bfd::Key>,
 }
 
 impl Ready {
     /// Reads the key, and opens the sockets. To be called inside the runtime.
     pub(crate) fn new(settings: &Settings, cluster: &ClusterSettings) -> Result<Self, ClusterError> {
-        let Prepared { own, pin, peers, tls } = prepare(settings, cluster)?;
+        let Prepared { own, pin, peers, tls, bfd_keys } = prepare(settings, cluster)?;
         let timers = Timers { keepalive: cluster.keepalive, hold: cluster.hold_time, ..Timers::default() };
         let config = Config { own: own.clone(), listen: cluster.listen.clone(), peers, timers };
         let sessions = Sessions::bind(config, tls).map_err(ClusterError::Listen)?;
-        Ok(Self { sessions, own, pin, settings: cluster.clone() })
+        let mode = mode(settings, cluster);
+        Ok(Self { sessions, own, pin, settings: cluster.clone(), mode, bfd_keys })
     }
 
-    /// Starts to speak with the others, and in mode `floating` to serve. To be called when the engine forwards.
+    /// Lets the engine serve nothing. To be called before anybody knows of this gateway.
+    pub(crate) fn serve_nothing(&self, engine: &Engine) {
+        engine.update(runner::nothing(&runner::groups(&self.mode)));
+    }
+
+    /// Starts to speak with the others, and to serve. To be called when the engine forwards.
     pub(crate) fn start(
         self,
         events: Arc<Events>,
         engine: &Arc<Engine>,
         bfd: Option<&Bfd>,
-        reflectors: bool,
+        bgp: Option<&mut Bgp>,
+        outlook: Arc<Outlook>,
     ) -> Result<Cluster, ClusterError> {
-        let Self { sessions, own, pin, settings } = self;
+        let Self { sessions, own, pin, settings, mode, bfd_keys } = self;
         let Running { handle, events: coming, mut tasks } = sessions.start();
         let (to_runner, for_runner) = mpsc::channel(EVENTS);
-        let rules = rules(&settings, &own, reflectors);
-        let floating = rules.map(|rules| {
-            let (told, mut rows) = mpsc::channel(EVENTS);
-            let publisher = Arc::clone(&events);
-            tasks.spawn(async move {
-                while let Some(row) = rows.recv().await {
-                    publisher.publish(row);
-                }
-            });
-            let ways = Ways::of(&settings);
-            let inbox = ways.inbox();
-            let (ask, asked) = std_mpsc::channel();
-            let runner = Runner::new(Parts {
-                settings: rules,
-                peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
-                inbox: Arc::clone(&inbox),
-                sessions: for_runner,
-                handle: handle.clone(),
-                engine: Arc::clone(engine),
-                holder: bfd.map(Bfd::holder),
-                told,
-                asked,
-                detection: settings.bfd.required_min_rx * u32::from(settings.bfd.detect_multiplier),
-            });
-            let (ended, end) = oneshot::channel();
-            let run = move || {
-                runner.run();
-                // Nobody may wait.
-                let _ = ended.send(());
-            };
-            thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
-            Ok::<_, ClusterError>(Floating { inbox, ways, ask, end })
+        let (told, mut rows) = mpsc::channel(EVENTS);
+        let publish = Arc::clone(&events);
+        tasks.spawn(async move {
+            while let Some(row) = rows.recv().await {
+                publish.publish(row);
+            }
         });
-        let floating = floating.transpose()?;
-        let inbox = floating.as_ref().map(|floating| Arc::clone(&floating.inbox));
-        tasks.spawn(follow(coming, events, inbox.map(|inbox| (to_runner, inbox))));
-        Ok(Cluster { handle, own, pin, settings, floating, _tasks: tasks })
+        outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
+        let ways = Ways::of(&settings, bfd_keys, Arc::clone(&outlook));
+        let inbox = ways.inbox(Discovery::of(&settings));
+        let reflectors = bgp.as_ref().is_some_and(|bgp| bgp.has_reflectors());
+        let rules = rules(&settings, &own, mode.clone(), reflectors)?;
+        let wake = Arc::clone(&inbox);
+        let announcer = match (&mode, bgp) {
+            (cluster::Mode::Announce(_), Some(bgp)) => {
+                let events = Arc::clone(&events);
+                let told = move |count, duration| events.publish(tell::announced(count, duration));
+                Some(bgp.announcer(move || wake.wake(), told))
+            }
+            _ => None,
+        };
+        if let cluster::Mode::Announce(vnis) = &mode {
+            tasks.spawn(order::follow(Arc::clone(vnis), Arc::downgrade(engine), Arc::clone(&inbox)));
+        }
+        let (ask, asked) = std_mpsc::channel();
+        let shards = if matches!(mode, cluster::Mode::Floating(_)) { mode.groups() } else { 0 };
+        let (publisher, uplink) = Publisher::new(shards);
+        let complete = Complete::new(settings.gateways.iter().filter_map(|one| GatewayId::new(one.id)));
+        let (to_exchange, for_exchange) = mpsc::channel(bindings::EVENTS);
+        let exchange = Exchange {
+            engine: Arc::clone(engine),
+            handle: handle.clone(),
+            inbox: Arc::clone(&inbox),
+            complete: Arc::clone(&complete),
+            events: for_exchange,
+            listens: !reflectors,
+        };
+        tasks.spawn(exchange.run());
+        let runner = Runner::new(Parts {
+            settings: rules,
+            peers: settings.gateways.iter().filter_map(GatewaySettings::member).collect(),
+            discover: settings.discover,
+            inbox: Arc::clone(&inbox),
+            sessions: for_runner,
+            bindings: complete,
+            handle: handle.clone(),
+            engine: Arc::clone(engine),
+            outlook,
+            announcer,
+            holder: bfd.map(Bfd::holder),
+            told,
+            asked,
+            uplink: publisher,
+            detection: settings.detection(),
+        });
+        let (ended, end) = oneshot::channel();
+        let run = move || {
+            runner.run();
+            // Nobody may wait.
+            let _ = ended.send(());
+        };
+        thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
+        let followers = Followers {
+            runner: to_runner,
+            inbox: Arc::clone(&inbox),
+            exchange: to_exchange,
+            handle: handle.clone(),
+        };
+        tasks.spawn(follow(coming, events, followers));
+        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, end, uplink, _tasks: tasks })
     }
 }
 
-/// What the rules of the cluster depend on; `None` in mode `announce`, which has none at work yet.
-fn rules(settings: &ClusterSettings, own: &Hello, reflectors: bool) -> Option<cluster::Settings> {
-    let floating = settings.floating.as_ref()?;
-    // Both were checked with the configuration.
-    let (id, shards) = (GatewayId::new(settings.id)?, ShardCount::new(floating.shards).ok()?);
-    let rules = cluster::Settings::new(id, own.incarnation, cluster::Mode::Floating(shards));
-    Some(cluster::Settings { weight: Weight(settings.weight), reflectors, ..rules })
+/// What is shared among the gateways: all have the same overlays, and the same shards, or there is no session.
+fn mode(settings: &Settings, cluster: &ClusterSettings) -> cluster::Mode {
+    let shards = cluster.floating.as_ref().and_then(|floating| ShardCount::new(floating.shards).ok());
+    match shards {
+        Some(shards) => cluster::Mode::Floating(shards),
+        None => {
+            cluster::Mode::Announce(settings.overlays.iter().map(|overlay| overlay.vni.value()).collect())
+        }
+    }
+}
+
+/// What the rules of the cluster depend on.
+fn rules(
+    settings: &ClusterSettings,
+    own: &Hello,
+    mode: cluster::Mode,
+    reflectors: bool,
+) -> Result<cluster::Settings, ClusterError> {
+    let id = GatewayId::new(settings.id).ok_or(ClusterError::Id)?;
+    let limit = matches!(mode, cluster::Mode::Announce(_)).then_some(settings.move_limit);
+    let rules = cluster::Settings::new(id, own.incarnation, mode);
+    Ok(cluster::Settings { weight: Weight(settings.weight), reflectors, move_limit: limit, ..rules })
 }
 
 /// A gateway at work in its cluster.
@@ -187,16 +265,13 @@ pub(crate) struct Cluster {
     own: Hello,
     pin: Pin,
     settings: ClusterSettings,
-    floating: Option<Floating>,
-    _tasks: JoinSet<()>,
-}
-
-/// What there is in mode `floating`.
-struct Floating {
+    mode: cluster::Mode,
     inbox: Arc<Inbox>,
     ways: Ways,
-    ask: std_mpsc::Sender<oneshot::Sender<View>>,
+    ask: std_mpsc::Sender<Asker>,
     end: oneshot::Receiver<()>,
+    uplink: Listener,
+    _tasks: JoinSet<()>,
 }
 
 impl Cluster {
@@ -206,40 +281,51 @@ impl Cluster {
         views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), view.as_ref())
     }
 
-    /// The shards, and who serves each; `None` but in mode `floating`.
-    pub(crate) async fn assignments(&self) -> Option<Vec<AssignmentRow>> {
-        let (view, settings) = (self.view().await?, self.settings.floating.as_ref()?);
-        Some(views::assignments(&view, settings, self.own.id))
+    /// Overlays or shards, and who serves each; `None` when this gateway has left.
+    pub(crate) async fn assignments(&self, filter: &AssignmentFilter) -> Option<Vec<AssignmentRow>> {
+        let view = self.view().await?;
+        Some(views::assignments(&view, &self.mode, self.settings.floating.as_ref(), self.own.id, filter))
     }
 
-    /// What the rules have come to, as of now; `None` but in mode `floating`.
+    /// What the rules have come to, as of now; `None` when this gateway has left.
     async fn view(&self) -> Option<View> {
-        let floating = self.floating.as_ref()?;
-        let (asker, answer) = oneshot::channel();
+        self.ask(Asker::View).await
+    }
+
+    /// What moved of late; `None` when this gateway has left.
+    pub(crate) async fn moves(&self, filter: &MoveFilter) -> Option<Vec<MoveRow>> {
+        Some(moves::rows(&self.ask(Asker::Moves).await?, self.own.id, filter))
+    }
+
+    /// Asks the cluster's thread.
+    async fn ask<T>(&self, asker: impl FnOnce(oneshot::Sender<T>) -> Asker) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
         // Fails as the answer does: the thread has ended.
-        floating.ask.send(asker).ok()?;
-        floating.inbox.wake();
+        self.ask.send(asker(sender)).ok()?;
+        self.inbox.wake();
         answer.await.ok()
     }
 
     /// Where the rules are told of what control hears.
-    pub(crate) fn inbox(&self) -> Option<&Inbox> {
-        self.floating.as_ref().map(|floating| &*floating.inbox)
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// What BGP is to know of it.
+    pub(crate) fn uplink(&self) -> Listener {
+        self.uplink.clone()
     }
 
     /// Keeps BFD sessions with the other gateways; for ever.
     pub(crate) async fn watch(&self, bfd: &Bfd) {
-        if let Some(floating) = &self.floating {
-            floating.ways.watch(bfd, &floating.inbox).await;
-        }
+        self.ways.watch(bfd, &self.inbox).await;
         std::future::pending().await
     }
 
     /// Leaves the cluster: others take over, and only then this gateway lets go.
     pub(crate) async fn leave(self) {
-        let Some(floating) = self.floating else { return };
-        floating.inbox.leave();
-        if timeout(LEAVING, floating.end).await.is_err() {
+        self.inbox.leave();
+        if timeout(LEAVING, self.end).await.is_err() {
             warn!("cluster: nobody took over in {} s", LEAVING.as_secs());
         }
     }
@@ -251,19 +337,45 @@ const EVENTS: usize = 256;
 /// How long leaving may take: longer than the rules give it.
 const LEAVING: Duration = Duration::from_secs(12);
 
+/// Who hears what happens to sessions.
+struct Followers {
+    runner: mpsc::Sender<Event>,
+    inbox: Arc<Inbox>,
+    exchange: mpsc::Sender<Event>,
+    handle: Handle,
+}
+
+impl Followers {
+    async fn hear(&self, event: Event) {
+        match event {
+            Event::Message { peer, ref bytes } if Message::is_about_bindings(bytes) => {
+                if let Err(mpsc::error::TrySendError::Full(_)) = self.exchange.try_send(event) {
+                    warn!(
+                        "cluster: gateway {peer} tells more of bindings than it may; its session is begun anew"
+                    );
+                    self.handle.close(peer);
+                }
+                return;
+            }
+            Event::Up { peer, ref hello } => {
+                _ = self.exchange.send(Event::Up { peer, hello: hello.clone() }).await;
+            }
+            Event::Down { peer, ref why } => {
+                _ = self.exchange.send(Event::Down { peer, why: why.clone() }).await;
+            }
+            Event::Message { .. } | Event::Refused { .. } | Event::Stranger { .. } => {}
+        }
+        // Nobody takes it: the gateway has left.
+        let _ = self.runner.send(event).await;
+        self.inbox.wake();
+    }
+}
+
 /// What happens to sessions, for the operator and for the rules.
-async fn follow(
-    mut coming: mpsc::Receiver<Event>,
-    events: Arc<Events>,
-    runner: Option<(mpsc::Sender<Event>, Arc<Inbox>)>,
-) {
+async fn follow(mut coming: mpsc::Receiver<Event>, events: Arc<Events>, followers: Followers) {
     while let Some(event) = coming.recv().await {
         tell_session(&event, &events);
-        if let Some((runner, inbox)) = &runner {
-            // Nobody takes it: the gateway has left.
-            let _ = runner.send(event).await;
-            inbox.wake();
-        }
+        followers.hear(event).await;
     }
 }
 
@@ -277,7 +389,10 @@ fn tell_session(event: &Event, events: &Events) {
             row(Some(*peer), "cluster-up", detail);
         }
         Event::Down { peer, why } => row(Some(*peer), "cluster-down", why.to_string()),
-        Event::Refused { peer, why } => row(Some(*peer), "cluster-refused", why.to_string()),
+        Event::Refused { peer, why, is_new: true } => {
+            row(Some(*peer), "cluster-refused", why.to_string());
+        }
+        Event::Refused { .. } => {}
         Event::Stranger { address, why, others } => {
             let more =
                 if *others > 0 { format!("; and {others} others since the last") } else { String::new() };

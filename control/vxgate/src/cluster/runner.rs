@@ -1,14 +1,15 @@
-//! The rules of the cluster at work, in mode `floating`: a thread of its own owns the [`Member`], so that taking over waits for
-//! nothing of control.
+//! The rules of the cluster at work: a thread of its own owns the [`Member`], so that taking over waits for nothing of control.
 //!
 //! ```text
-//!  BFD's thread ──── standing ─▶┐                          ┌─▶ engine: whose shards are ours
-//!  sessions ──────── messages ─▶│ inbox ─▶ Member ─ turn ──┼─▶ sessions: messages
-//!  BGP ─────────── reflectors ─▶│                          ├─▶ BFD: AdminDown, or no longer
-//!  the engine's workers, ports ▶┘                          └─▶ events, `vxgate show`
+//!  BFD's thread ──── standing ─▶┐                          ┌─▶ engine: which groups are ours
+//!  sessions ──────── messages ─▶│                          ├─▶ BGP: where the router is (mode `announce`), and
+//!  BGP: reflectors, sequences ─▶│ inbox ─▶ Member ─ turn ──┤   routes on the uplink
+//!  the engine's workers, ports ▶│                          ├─▶ sessions: messages
+//!  which overlays carry most ──▶┘                          ├─▶ BFD: AdminDown, or no longer
+//!                                                          └─▶ events, `vxgate show`
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
@@ -18,18 +19,24 @@ use cluster::assign::{self, GatewayId, Weight};
 use cluster::membership::Reflectors;
 use cluster::message::Message;
 use cluster::session::judge::Refusal as Judged;
-use cluster::{Action, Event, Group, Heard, Member, Output, Refusal, Segment, Settings, Unfit};
-use engine::{Engine, Group as Shards, Responsibility, Update};
+use cluster::{Action, Event, Group, Heard, Member, Mode, Output, Refusal, Segment, Settings, Unfit};
+use engine::{Engine, Responsibility, Update};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
+use wire::Vni;
 
+use super::bindings::Complete;
 use super::health::Watch;
 use super::inbox::Inbox;
+use super::moves;
 use super::session::{self, Handle, SendError, Why};
 use super::tell;
+use super::uplink::Publisher;
 use super::views::View;
 use crate::bfd::Holder;
+use crate::bgp::Announcer;
 use crate::events::EventRow;
+use crate::mirror::Outlook;
 
 /// Below the thread of BFD (40), from which it hears who is dead.
 const PRIORITY: i32 = 39;
@@ -48,32 +55,53 @@ pub(super) struct Parts {
     pub(super) settings: Settings,
     /// As configured.
     pub(super) peers: Vec<assign::Member>,
+    /// They are members when EVPN tells of them or they have a session, not always.
+    pub(super) discover: bool,
     pub(super) inbox: Arc<Inbox>,
     pub(super) sessions: mpsc::Receiver<session::Event>,
+    /// Whose bindings are here.
+    pub(super) bindings: Arc<Complete>,
     pub(super) handle: Handle,
     pub(super) engine: Arc<Engine>,
+    pub(super) outlook: Arc<Outlook>,
+    /// In mode `announce`, where there is BGP.
+    pub(super) announcer: Option<Announcer>,
     pub(super) holder: Option<Holder>,
     /// Somebody else writes the log, which may block.
     pub(super) told: mpsc::Sender<EventRow>,
     /// Who wants to know how it is.
-    pub(super) asked: std_mpsc::Receiver<oneshot::Sender<View>>,
+    pub(super) asked: std_mpsc::Receiver<Asker>,
+    /// BGP listens to it.
+    pub(super) uplink: Publisher,
     /// How long a peer takes to find a gateway dead.
     pub(super) detection: Duration,
+}
+
+/// Who wants to know something.
+pub(super) enum Asker {
+    View(oneshot::Sender<View>),
+    Moves(oneshot::Sender<Vec<moves::Entry>>),
 }
 
 /// The thread.
 pub(super) struct Runner {
     parts: Parts,
     member: Member,
-    shards: u32,
+    /// The engine's names of the groups.
+    groups: Vec<engine::Group>,
     health: Watch,
     /// What the member was told last.
     heard: HashMap<(GatewayId, Segment), Heard>,
+    complete: HashMap<GatewayId, u64>,
+    /// Who has a session, and who was found last.
+    connected: BTreeSet<GatewayId>,
+    found: BTreeSet<GatewayId>,
     reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
     /// What the operator is not told yet.
     rows: VecDeque<EventRow>,
+    moves: moves::Log,
     leaving: bool,
     left: bool,
     /// Why it was unfit last.
@@ -84,19 +112,23 @@ impl Runner {
     pub(super) fn new(parts: Parts) -> Self {
         let now = Instant::now();
         let mut member = Member::new(parts.settings.clone(), now);
-        for peer in &parts.peers {
+        for peer in parts.peers.iter().filter(|_| !parts.discover) {
             member.configure(peer.id, true, now);
             // Its place among the shards is its own while it is away too.
             member.expect_weight(peer.id, peer.weight, now);
         }
         Self {
             member,
-            shards: parts.settings.mode.groups(),
+            groups: groups(&parts.settings.mode),
             health: Watch::new(parts.detection),
             heard: HashMap::new(),
+            complete: HashMap::new(),
+            connected: BTreeSet::new(),
+            found: BTreeSet::new(),
             reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
+            moves: moves::Log::default(),
             leaving: false,
             left: false,
             unfit: None,
@@ -146,13 +178,40 @@ impl Runner {
         self.carry_moves();
         self.act();
         self.send();
+        self.parts.uplink.publish(&self.member);
         self.tell();
         self.show();
     }
 
     // What comes in.
 
+    /// Members that are found come and go. A session counts as EVPN does: so losing all reflectors costs no member.
+    fn discover(&mut self, now: Instant) {
+        if !self.parts.discover {
+            return;
+        }
+        let announced: Vec<_> = self.parts.inbox.discovered().collect();
+        for (id, announced) in announced {
+            let is_there = announced || self.connected.contains(&id);
+            if is_there == self.found.contains(&id) {
+                continue;
+            }
+            self.member.discover(id, is_there, now);
+            if is_there {
+                self.found.insert(id);
+                if let Some(peer) = self.parts.peers.iter().find(|peer| peer.id == id) {
+                    self.member.expect_weight(id, peer.weight, now);
+                }
+                // What BFD said before was of no member.
+                self.heard.retain(|(peer, _), _| *peer != id);
+            } else {
+                self.found.remove(&id);
+            }
+        }
+    }
+
     fn hear(&mut self, now: Instant) {
+        self.discover(now);
         for (of, heard) in self.parts.inbox.heard() {
             if self.heard.insert(of, heard).unwrap_or_default() != heard {
                 self.member.heard(of.0, of.1, heard, now);
@@ -161,13 +220,26 @@ impl Runner {
         while let Ok(event) = self.parts.sessions.try_recv() {
             self.hear_session(event, now);
         }
+        for (peer, incarnation) in self.parts.bindings.all() {
+            if self.complete.insert(peer, incarnation) != Some(incarnation) {
+                self.member.bindings_complete(peer, incarnation, now);
+            }
+        }
         let reflectors = self.parts.inbox.reflectors();
+        for (vni, sequence) in self.parts.inbox.take_sequences() {
+            if let Ok(place) = self.groups.binary_search(&engine::Group::Overlay(vni)) {
+                self.member.sequence_seen(Group(place as u32), sequence);
+            }
+        }
+        if let Some(order) = self.parts.inbox.take_order() {
+            self.member.set_order(order);
+        }
         if reflectors != self.reflectors {
             self.reflectors = reflectors;
             self.member.set_reflectors(reflectors, now);
         }
         let engine = &self.parts.engine;
-        let health = self.health.look(&engine.rounds(), &engine.ports_up(), now);
+        let health = self.health.look(&engine.rounds(), &engine.ports_up(), &self.parts.outlook, now);
         self.member.set_health(health, now);
         if !self.leaving && self.parts.inbox.leave.load(Ordering::Acquire) {
             self.leaving = true;
@@ -180,12 +252,13 @@ impl Runner {
             session::Event::Up { peer, hello } => {
                 let Some(id) = GatewayId::new(peer) else { return };
                 self.waiting.remove(&id);
+                self.connected.insert(id);
+                self.discover(now);
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
                 match self.member.admit(id, hello.incarnation, now) {
                     Ok(()) => {
+                        self.complete.remove(&id);
                         self.member.session_up(id, hello.incarnation, weight, now);
-                        // Bindings are not exchanged yet: nothing is to be waited for.
-                        self.member.bindings_complete(id, now);
                     }
                     Err(_) => self.parts.handle.close(peer),
                 }
@@ -193,11 +266,17 @@ impl Runner {
             session::Event::Down { peer, .. } => {
                 let Some(id) = GatewayId::new(peer) else { return };
                 self.waiting.remove(&id);
+                self.connected.remove(&id);
                 self.member.session_down(id, now);
             }
-            session::Event::Refused { peer, why } => {
+            session::Event::Refused { peer, why, .. } => {
                 let Some(id) = GatewayId::new(peer) else { return };
-                self.member.session_refused(id, refusal(&why), now);
+                match why {
+                    // The session is with the later one, which is to hear of it.
+                    Why::Refused(Judged::Copy { earlier, .. }) => _ = self.member.admit(id, earlier, now),
+                    Why::Refused(judged) => self.member.session_refused(id, judged.evidence(), now),
+                    _ => self.member.session_refused(id, Refusal::Other, now),
+                }
             }
             session::Event::Message { peer, bytes } => {
                 let Some(id) = GatewayId::new(peer) else { return };
@@ -221,8 +300,11 @@ impl Runner {
             match output {
                 Output::ReleaseAll { cause } => {
                     self.queue(tell::released(cause));
-                    let all = (0..self.shards).map(|shard| (group(Group(shard)), Responsibility::Other));
-                    self.parts.engine.update(Update::Responsibility(all.collect()));
+                    self.parts.engine.update(nothing(&self.groups));
+                    self.moves.note_release_of_all(cause, Instant::now());
+                    if let Some(announcer) = &self.parts.announcer {
+                        announcer.withdraw_all();
+                    }
                 }
                 Output::AdminDown(down) => {
                     if let Some(holder) = &self.parts.holder {
@@ -231,8 +313,7 @@ impl Runner {
                     // After it each session is one that was not up yet.
                     self.heard.clear();
                 }
-                // Ingress is by the shards' addresses alone, which are the same from all gateways.
-                Output::UplinkRoutes(_) => {}
+                Output::UplinkRoutes(routes) => self.parts.uplink.set_routes(routes),
                 Output::CloseSession(peer) => self.parts.handle.close(peer.value()),
                 Output::Left => self.left = true,
                 Output::Event(event) => self.note(&event),
@@ -240,27 +321,44 @@ impl Runner {
         }
     }
 
+    /// Carries out what is to move, in mode `announce` as much as can be announced: the announcer wakes this thread when there is
+    /// room for more.
     fn carry_moves(&mut self) {
         loop {
-            let mut changes = Vec::new();
+            let (mut changes, mut announced) = (Vec::new(), Vec::new());
+            let most = self.parts.announcer.as_ref().map_or(MOVES, |announcer| announcer.room().min(MOVES));
             while changes.len() < MOVES
+                && announced.len() < most
                 && let Some(next) = self.member.poll_move(Instant::now())
             {
-                let shard = group(next.group);
+                let Some(&group) = self.groups.get(next.group.0 as usize) else { continue };
+                self.moves.note(name(group), &next);
                 match next.action {
-                    Action::Take { .. } => changes.push((shard, Responsibility::Owner)),
+                    Action::Take { sequence } => {
+                        changes.push((group, Responsibility::Owner));
+                        announced.extend(sequence.map(|sequence| (next.group.0, Some(sequence))));
+                    }
                     // An owner announces when it becomes one.
                     Action::AnnounceAgain => {
-                        changes.extend([(shard, Responsibility::Former), (shard, Responsibility::Owner)]);
+                        changes.extend([(group, Responsibility::Former), (group, Responsibility::Owner)]);
                     }
-                    Action::Release => changes.push((shard, Responsibility::Former)),
-                    Action::ForwardingEnds => changes.push((shard, Responsibility::Other)),
+                    Action::Release => {
+                        changes.push((group, Responsibility::Former));
+                        announced.push((next.group.0, None));
+                    }
+                    Action::ForwardingEnds => changes.push((group, Responsibility::Other)),
                 }
             }
             if changes.is_empty() {
                 return;
             }
+            // Who is believed to have it has it.
             self.parts.engine.update(Update::Responsibility(changes));
+            self.moves.done(Instant::now());
+            if let Some(announcer) = &self.parts.announcer {
+                announced.into_iter().for_each(|(group, sequence)| announcer.announce(group, sequence));
+            }
+            self.parts.uplink.note_moves();
         }
     }
 
@@ -314,11 +412,19 @@ impl Runner {
     /// Answers whoever asks, for `vxgate show`.
     fn show(&self) {
         for asker in self.parts.asked.try_iter() {
+            let asker = match asker {
+                Asker::View(asker) => asker,
+                Asker::Moves(asker) => {
+                    // It may have gone meanwhile, as below.
+                    let _ = asker.send(self.moves.entries());
+                    continue;
+                }
+            };
             let view = View {
                 stage: self.member.stage(),
                 unfit: self.unfit,
                 peers: self.member.peers().collect(),
-                owners: (0..self.shards).map(|shard| self.member.owner(Group(shard))).collect(),
+                owners: (0..).zip(&self.groups).map(|(number, _)| self.member.owner(Group(number))).collect(),
             };
             // It may have gone meanwhile.
             let _ = asker.send(view);
@@ -326,16 +432,25 @@ impl Runner {
     }
 }
 
-/// The engine's name for a group. Shards are 4 096 at most.
-fn group(Group(shard): Group) -> Shards {
-    Shards::Shard(shard as u16)
+/// What the operator calls a group: its VNI, or the shard's number.
+fn name(group: engine::Group) -> u32 {
+    match group {
+        engine::Group::Overlay(vni) => vni.value(),
+        engine::Group::Shard(number) => number.into(),
+    }
 }
 
-/// The incarnation of who is refused is not known. One with other settings counts as the earlier one, which serves: so a gateway
-/// that comes with other settings waits for as long as it hears those that are there.
-fn refusal(why: &Why) -> Refusal {
-    match why {
-        Why::Refused(Judged::Settings(_)) => Refusal::Settings { incarnation: 0 },
-        _ => Refusal::Other,
+/// The engine's names of the groups, in their order.
+pub(super) fn groups(mode: &Mode) -> Vec<engine::Group> {
+    match mode {
+        Mode::Announce(vnis) => {
+            vnis.iter().filter_map(|&vni| Vni::new(vni)).map(engine::Group::Overlay).collect()
+        }
+        Mode::Floating(shards) => (0..shards.value()).map(engine::Group::Shard).collect(),
     }
+}
+
+/// This gateway is no group's owner.
+pub(super) fn nothing(groups: &[engine::Group]) -> Update {
+    Update::Responsibility(groups.iter().map(|&group| (group, Responsibility::Other)).collect())
 }

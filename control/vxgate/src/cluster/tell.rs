@@ -1,5 +1,7 @@
 //! What happens in the cluster, in words.
 
+use std::time::Duration;
+
 use cluster::message::Reason;
 use cluster::{Cause, Event, Presence, Refusal, Stage, Unfit};
 
@@ -41,14 +43,26 @@ pub(super) fn row(event: &Event) -> EventRow {
         }
         Event::Moved { cause: why, taken, released, duration } => EventRow {
             cause: Some(cause(*why)),
-            duration_us: Some(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)),
+            duration_us: Some(micros(*duration)),
             ..EventRow::now("cluster-moved", format!("{taken} taken, {released} let go of"))
         },
         Event::BadMessage(id) => about(*id, "cluster-bad-message", "it said what it must not".into()),
     }
 }
 
-/// All shards are let go of at once.
+/// A peer of BGP has been told of all overlays that were taken and let go of.
+pub(super) fn announced(count: usize, duration: Duration) -> EventRow {
+    EventRow {
+        duration_us: Some(micros(duration)),
+        ..EventRow::now("cluster-announced", format!("{count} overlays told to BGP"))
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// All is let go of at once.
 pub(super) fn released(why: Cause) -> EventRow {
     EventRow { cause: Some(cause(why)), ..EventRow::now("cluster-moved", "all let go of".into()) }
 }
@@ -87,8 +101,8 @@ pub(super) fn unfit(unfit: Unfit) -> &'static str {
 fn reason(reason: &Reason) -> String {
     match reason {
         Reason::Worker(number) => format!("worker {number} stands still"),
-        Reason::Underlay => "no underlay port is up".into(),
-        Reason::Uplink => "no uplink port is up".into(),
+        Reason::Underlay => "no underlay port is up and leads where it did".into(),
+        Reason::Uplink => "no uplink port is up and leads where it did".into(),
         Reason::Router => "the uplink's router is not alive".into(),
         Reason::Track(name) => format!("track {name}"),
     }

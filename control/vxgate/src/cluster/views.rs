@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use cluster::assign::{GatewayId, ShardCount};
+use cluster::assign::GatewayId;
 use cluster::session::hello::Hello;
 use cluster::{Presence, Stage, Unfit};
 use serde::{Deserialize, Serialize};
@@ -18,36 +18,73 @@ pub(super) struct View {
     pub(super) stage: Stage,
     pub(super) unfit: Option<Unfit>,
     pub(super) peers: Vec<(GatewayId, Presence)>,
-    /// Of each shard.
+    /// Of each overlay, or shard.
     pub(super) owners: Vec<Option<GatewayId>>,
 }
 
-/// A shard.
+/// An overlay in mode `announce`, or a shard.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 pub(crate) struct AssignmentRow {
-    pub(crate) shard: u16,
+    pub(crate) vni: Option<u32>,
+    pub(crate) shard: Option<u16>,
     /// The gateway that serves it, as far as is known here.
     pub(crate) owner: Option<u16>,
     /// Whether that is this one.
     pub(crate) own: bool,
-    /// What endpoints send to.
+    /// What endpoints send to; of a shard.
     pub(crate) vtep: Vec<IpAddr>,
-    /// What routers send to.
+    /// What routers send to; of a shard.
     pub(crate) uplink: Vec<IpAddr>,
 }
 
-pub(super) fn assignments(view: &View, settings: &FloatingSettings, own: u16) -> Vec<AssignmentRow> {
-    let row = |(number, shard): (u16, engine::Shard)| {
-        let owner = view.owners.get(usize::from(number)).copied().flatten().map(GatewayId::value);
+/// Which assignments are wanted.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct AssignmentFilter {
+    /// That of this overlay.
+    pub(crate) vni: Option<u32>,
+    /// Those of this gateway.
+    pub(crate) owner: Option<u16>,
+    /// Those that nobody serves.
+    pub(crate) unowned: bool,
+    /// No more than these.
+    pub(crate) limit: usize,
+}
+
+pub(super) fn assignments(
+    view: &View,
+    mode: &cluster::Mode,
+    floating: Option<&FloatingSettings>,
+    own: u16,
+    filter: &AssignmentFilter,
+) -> Vec<AssignmentRow> {
+    let of_vni = filter.vni.map(|vni| match mode {
+        cluster::Mode::Announce(vnis) => vnis.binary_search(&vni).ok(),
+        cluster::Mode::Floating(shards) => Some(shards.shard_of(vni).into()),
+    });
+    let shards = floating.map(FloatingSettings::list).unwrap_or_default();
+    let row = |(number, owner): (usize, Option<u16>)| {
+        let shard = shards.get(number);
         AssignmentRow {
-            shard: number,
+            vni: match mode {
+                cluster::Mode::Announce(vnis) => vnis.get(number).copied(),
+                cluster::Mode::Floating(_) => None,
+            },
+            // There are 4 096 at most.
+            shard: shard.map(|_| number as u16),
             owner,
             own: owner == Some(own),
-            vtep: shard.vteps().collect(),
-            uplink: shard.uplinks().collect(),
+            vtep: shard.map(|shard| shard.vteps().collect()).unwrap_or_default(),
+            uplink: shard.map(|shard| shard.uplinks().collect()).unwrap_or_default(),
         }
     };
-    (0..ShardCount::MAX).zip(settings.list()).map(row).collect()
+    let owners = view.owners.iter().map(|owner| owner.map(GatewayId::value)).enumerate();
+    let wanted = owners.filter(|&(number, owner)| {
+        of_vni.is_none_or(|place| place == Some(number))
+            && (filter.owner.is_none() || owner == filter.owner)
+            && (!filter.unowned || owner.is_none())
+    });
+    wanted.take(filter.limit).map(row).collect()
 }
 
 /// A gateway.
@@ -56,11 +93,11 @@ pub(crate) struct GatewayRow {
     pub(crate) id: u16,
     /// `self`, `up`, `connecting` or `refused`.
     pub(crate) session: String,
-    /// What it is in mode `floating`: of this gateway `joining`, `serving`, `leaving`, `left` or `unfit` with the reason; of
+    /// What it is: of this gateway `joining`, `serving`, `leaving`, `left` or `unfit` with the reason; of
     /// others as they are seen here.
     pub(crate) part: Option<String>,
-    /// How many shards it serves.
-    pub(crate) shards: Option<usize>,
+    /// How many overlays it serves in mode `announce`, how many shards in mode `floating`; `None`: this gateway has left.
+    pub(crate) serves: Option<usize>,
     /// Where it listens; of this gateway `None`.
     pub(crate) address: Option<SocketAddr>,
     /// For how long the session has been so.
@@ -88,7 +125,7 @@ pub(super) fn rows(
     statuses: Vec<Status>,
     view: Option<&View>,
 ) -> Vec<GatewayRow> {
-    let shards =
+    let serves =
         |id: u16| view.map(|view| view.owners.iter().flatten().filter(|owner| owner.value() == id).count());
     let of_peer = |id: u16| {
         let (_, presence) = view?.peers.iter().find(|(peer, _)| peer.value() == id)?;
@@ -104,7 +141,7 @@ pub(super) fn rows(
         id: own.id,
         session: "self".into(),
         part: of_self,
-        shards: shards(own.id),
+        serves: serves(own.id),
         address: None,
         since_ms: None,
         incarnation: Some(own.incarnation),
@@ -128,7 +165,7 @@ pub(super) fn rows(
             id: gateway.id,
             session: session.into(),
             part: of_peer(gateway.id),
-            shards: shards(gateway.id),
+            serves: serves(gateway.id),
             address: Some(gateway.session),
             since_ms: Some(status.since.elapsed().as_millis() as u64),
             incarnation: hello.map(|hello| hello.incarnation),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evpn::{DuplicatePolicy, Family, Local, PeerConfig, RouteTarget, RouteTargets, Transport};
+use evpn::{DuplicatePolicy, Family, Local, PeerConfig, PeerId, RouteTarget, RouteTargets, Transport};
 use thiserror::Error;
 use toml::Spanned;
 use wire::Vni;
@@ -14,7 +14,9 @@ use wire::Vni;
 use super::expand::placed;
 use super::file;
 use super::validate::{Placed, fail};
-use super::{Fault, Lines, OverlayGroup, OverlaySettings, Place};
+use super::{
+    Fault, IngressProblem, IngressSettings, Lines, OverlayGroup, OverlaySettings, Place, Settings, ingress,
+};
 
 /// A checked `[bgp]`.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct BgpSettings {
     pub(crate) duplicates: DuplicatePolicy,
     /// Addresses on which peers may connect; `None`: any, of the families of the peers.
     pub(crate) listen: Option<Vec<IpAddr>>,
+    /// How unicast routes are announced.
+    pub(crate) ingress: IngressSettings,
     /// The peers.
     pub(crate) peers: Vec<PeerSettings>,
 }
@@ -93,6 +97,8 @@ pub(crate) enum BgpProblem {
          give each overlay a target of its own"
     )]
     TargetClash { target: RouteTarget, vni: Vni, other: Vni, place: Place },
+    #[error("{0}")]
+    Ingress(#[from] IngressProblem),
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(bfd::ConfigError),
     #[error(
@@ -137,6 +143,12 @@ impl BgpSettings {
         self.peers.iter().map(PeerSettings::with_password).collect()
     }
 
+    /// The peers that tell of stations and endpoints.
+    pub(crate) fn reflectors(&self) -> impl Iterator<Item = PeerId> {
+        let speaks_evpn = |peer: &PeerSettings| peer.config.families.contains(&Family::Evpn);
+        (0..).map(PeerId).zip(&self.peers).filter(move |(_, peer)| speaks_evpn(peer)).map(|(id, _)| id)
+    }
+
     /// The route targets of an overlay.
     pub(crate) fn targets(&self, vni: Vni) -> RouteTargets {
         self.explicit.get(&vni).unwrap_or(&self.derived).clone()
@@ -147,6 +159,16 @@ impl PeerSettings {
     /// Whether routes with IPv6 VTEPs are not announced to it.
     pub(crate) fn is_spared_ipv6_vteps(&self) -> bool {
         self.config.families.contains(&Family::Evpn) && !self.config.announce_ipv6_vtep
+    }
+
+    /// Whether it is told of the overlays' prefixes.
+    pub(crate) fn is_told_prefixes(&self) -> bool {
+        self.config.announce_prefixes
+    }
+
+    /// Whether it is told of the shards' host routes.
+    pub(crate) fn is_told_host_routes(&self) -> bool {
+        self.config.announce_host_routes
     }
 
     /// What BFD is to do for it.
@@ -186,8 +208,8 @@ impl PeerSettings {
 pub(super) struct Context<'a> {
     /// The gateway's own VTEP addresses.
     pub(super) own: &'a [IpAddr],
-    /// What `[cluster]` has as the cluster's number.
-    pub(super) cluster: Option<u16>,
+    /// The rest, as far as it is expanded.
+    pub(super) settings: &'a Settings,
     /// Where the file is.
     pub(super) directory: Option<&'a Path>,
     pub(super) lines: &'a Lines,
@@ -197,10 +219,10 @@ pub(super) struct Context<'a> {
 pub(super) fn expand(
     table: Option<Spanned<file::Bgp>>,
     targets: Vec<(Vni, Placed<file::ExplicitTargets>)>,
-    (overlays, groups): (&[OverlaySettings], &[OverlayGroup]),
     context: &Context<'_>,
 ) -> Result<Option<BgpSettings>, Fault> {
-    let &Context { cluster, lines, .. } = context;
+    let &Context { settings, lines, .. } = context;
+    let cluster = settings.cluster.as_ref().map(|cluster| cluster.number);
     let Some(table) = table else {
         return match targets.first() {
             Some((_, (place, _))) => fail(*place, BgpProblem::TargetsWithoutBgp.into()),
@@ -210,7 +232,8 @@ pub(super) fn expand(
     let (place, bgp) = placed(table, lines);
     let local = local(place, &bgp, cluster, lines)?;
     let derived = RouteTargets::from(bgp.route_target);
-    let explicit = explicit(targets, &derived, overlays, groups)?;
+    let explicit = explicit(targets, &derived, &settings.overlays, &settings.groups)?;
+    let ingress = ingress::expand(bgp.ingress, &settings.blocks, lines)?;
     let mut peers: Vec<PeerSettings> = Vec::new();
     for table in bgp.peer {
         let address = *table.get_ref().address.get_ref();
@@ -229,7 +252,7 @@ pub(super) fn expand(
         window: bgp.duplicates.window.map_or(default.window, |file::Seconds(time)| time),
         recovery: bgp.duplicates.recovery.map_or(default.recovery, |file::Recovery(time)| time),
     };
-    Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen: bgp.listen, peers }))
+    Ok(Some(BgpSettings { local, derived, explicit, duplicates, listen: bgp.listen, ingress, peers }))
 }
 
 fn local(place: Place, bgp: &file::Bgp, cluster: Option<u16>, lines: &Lines) -> Result<Local, Fault> {
@@ -254,7 +277,7 @@ fn local(place: Place, bgp: &file::Bgp, cluster: Option<u16>, lines: &Lines) -> 
 }
 
 fn peer(table: Spanned<file::Peer>, context: &Context<'_>) -> Result<PeerSettings, Fault> {
-    let &Context { own, cluster, directory, lines } = context;
+    let &Context { own, settings, directory, lines } = context;
     let (place, peer) = placed(table, lines);
     let (address_place, address) = placed(peer.address, lines);
     if own.contains(&address) {
@@ -269,7 +292,7 @@ fn peer(table: Spanned<file::Peer>, context: &Context<'_>) -> Result<PeerSetting
         let problem = BgpProblem::TwoTtls { place: start(multihop.span()) };
         return fail(start(security.span()), problem.into());
     }
-    if let (Some(restart), Some(_)) = (&peer.graceful_restart, cluster) {
+    if let (Some(restart), Some(_)) = (&peer.graceful_restart, &settings.cluster) {
         return fail(start(restart.span()), BgpProblem::RestartInCluster { address }.into());
     }
     let defaults = PeerConfig::new(address, 1);
@@ -277,6 +300,10 @@ fn peer(table: Spanned<file::Peer>, context: &Context<'_>) -> Result<PeerSetting
         Some(families) => self::families(placed(families, lines))?,
         None => defaults.families,
     };
+    let floating = settings.cluster.as_ref().is_some_and(|cluster| cluster.floating.is_some());
+    let switches = (ingress::switch(peer.ingress, lines), ingress::switch(peer.host_routes, lines));
+    let (announce_prefixes, announce_host_routes) =
+        ingress::of_peer((address, &families), switches, floating)?;
     let seconds = |file::Seconds(time)| time;
     let config = PeerConfig {
         address,
@@ -290,6 +317,8 @@ fn peer(table: Spanned<file::Peer>, context: &Context<'_>) -> Result<PeerSetting
         graceful_restart: peer.graceful_restart.map(Spanned::into_inner),
         announce_ipv6_vtep: peer.announce_ipv6_vtep,
         announce_router_flag: peer.announce_router_flag.unwrap_or(defaults.announce_router_flag),
+        announce_prefixes,
+        announce_host_routes,
         transport: Transport {
             local: peer.local_address,
             port: peer.port.map(std::num::NonZeroU16::get),

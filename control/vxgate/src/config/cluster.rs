@@ -2,19 +2,22 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bfd::Timing;
+use cluster::MoveLimit;
 use cluster::assign::{GatewayId, Member, Weight};
 use ipnet::IpNet;
 use thiserror::Error;
 use toml::Spanned;
 use wire::MacAddr;
 
+use super::bfd_keys::{self, BfdKey};
 use super::expand::{placed, placed_all};
 use super::file;
+use super::health::{self, Evidence, HealthSettings, UplinkRouter};
 use super::shards::own_mac;
 use super::validate::{Placed, fail, is_routable};
 use super::{Fault, Lines, Place, Problem};
@@ -40,6 +43,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) mode: Mode,
     /// How much of the work this gateway gets, compared with the others.
     pub(crate) weight: u16,
+    /// Gateways are members when EVPN tells of them, not always.
+    pub(crate) discover: bool,
     /// File of the private key.
     pub(crate) key: PathBuf,
     /// File of the certificate.
@@ -54,15 +59,27 @@ pub(crate) struct ClusterSettings {
     pub(crate) gateways: Vec<GatewaySettings>,
     /// `Some` in mode `floating`.
     pub(crate) floating: Option<FloatingSettings>,
+    /// In mode `announce`: how often an overlay may move.
+    pub(crate) move_limit: MoveLimit,
     /// Of the BFD sessions with the other gateways.
     pub(crate) bfd: Timing,
+    /// Of these sessions: the first signs, all are taken. None: they are not authenticated.
+    pub(crate) bfd_keys: Vec<BfdKey>,
+    /// What this gateway looks at to know whether it is able to serve.
+    pub(crate) health: HealthSettings,
 }
 
 impl ClusterSettings {
-    /// Whether there are BFD sessions with other gateways: in mode `floating` alone.
+    /// How long the others take to find this gateway dead.
+    pub(crate) fn detection(&self) -> Duration {
+        self.bfd.required_min_rx * u32::from(self.bfd.detect_multiplier)
+    }
+
+    /// Whether there are BFD sessions with other gateways or routers.
     pub(crate) fn is_watched(&self) -> bool {
-        self.floating.is_some()
-            && self.gateways.iter().any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+        let by_bfd = |router: &UplinkRouter| matches!(router.evidence, Evidence::Bfd(_));
+        self.gateways.iter().any(|gateway| !(gateway.underlay.is_empty() && gateway.uplink.is_empty()))
+            || self.health.routers.iter().any(by_bfd)
     }
 }
 
@@ -158,10 +175,16 @@ pub(crate) enum ClusterProblem {
         "hold-time {hold_time} s leaves no room for a lost keepalive ({keepalive} s): make it 2 × keepalive or more"
     )]
     HoldTime { hold_time: u32, keepalive: u32 },
+    #[error("discover finds gateways by EVPN: add [bgp], or remove discover")]
+    DiscoverWithoutBgp,
     #[error("mode = \"floating\" needs the shards' addresses: add [cluster.floating] with vtep and uplink")]
     FloatingMissing,
     #[error("[cluster.floating] is for mode = \"floating\" ({place}): set that, or remove this table")]
     FloatingUnused { place: Place },
+    #[error(
+        "move-limit is for mode = \"announce\" ({place}): the moves of a shard change no route; remove it"
+    )]
+    MoveLimitUnused { place: Place },
     #[error("{shards} shards: take 1 to {MAX_SHARDS}")]
     Shards { shards: u16 },
     #[error("{key} is empty: name as many addresses as there are shards, IPv4, IPv6 or both")]
@@ -182,6 +205,27 @@ pub(crate) enum ClusterProblem {
     RouterMac { mac: MacAddr, id: u16 },
     #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
     Bfd(#[from] bfd::ConfigError),
+    #[error("BFD key {id} is there twice, also on {place}: give each an id of its own")]
+    BfdKeyTwice { id: u8, place: Place },
+    #[error("BFD key {id} needs a secret or a file, and one of them alone")]
+    BfdKey { id: u8 },
+    #[error("the secret of BFD key {id} must have 1 to {} bytes", bfd::MAX_SECRET)]
+    BfdSecret { id: u8 },
+    #[error("uplink router {address} is there twice, also on {place}: keep one")]
+    RouterTwice { address: IpAddr, place: Place },
+    #[error(
+        "uplink router {address} has interval or multiplier, which are for by = \"bfd\": remove them, or set that"
+    )]
+    RouterTiming { address: IpAddr },
+    #[error(
+        "uplink router {address} has a BFD session as a peer of [bgp], and two cannot be: set by = \"bgp\", which ends with it"
+    )]
+    RouterHasBfd { address: IpAddr },
+    #[error(
+        "uplink router {address} is no peer of [bgp]: add a [[bgp.peer]] with this address, or watch it by = \"bfd\" or \
+         \"neighbour\""
+    )]
+    RouterIsNoPeer { address: IpAddr },
     #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
     RangesOverlap { range: AddressRange, other: AddressRange, place: Place },
 }
@@ -200,6 +244,10 @@ pub(super) struct Context<'a> {
     pub(super) blocks: &'a [IpNet],
     /// The gateway's own addresses.
     pub(super) own: &'a [IpAddr],
+    /// There is `[bgp]`.
+    pub(super) with_bgp: bool,
+    /// Those of BGP's peers, in order, and whether BFD watches each.
+    pub(super) peers: &'a [(IpAddr, bool)],
     /// Where the file is.
     pub(super) directory: Option<&'a Path>,
 }
@@ -231,10 +279,10 @@ pub(super) fn expand(
         return fail(place, ClusterProblem::HoldTime { hold_time, keepalive }.into());
     }
     let (mode_place, mode) = placed(cluster.mode, context.lines);
+    let others = gateways.iter().map(|gateway| (gateway.place, gateway.id));
+    context.own_macs([(place, id)].into_iter().chain(others))?;
     let (mode, floating) = match (mode, cluster.floating) {
         (file::ModeName::Floating, Some(table)) => {
-            let others = gateways.iter().map(|gateway| (gateway.place, gateway.id));
-            context.own_macs([(place, id)].into_iter().chain(others))?;
             (Mode::Floating, Some(context.floating(table, &gateways)?))
         }
         (file::ModeName::Announce, None) => (Mode::Announce, None),
@@ -244,7 +292,15 @@ pub(super) fn expand(
             return fail(place, ClusterProblem::FloatingUnused { place: mode_place }.into());
         }
     };
-    let timing = timing(cluster.bfd, (place, context.lines))?;
+    let move_limit = move_limit(cluster.move_limit, mode, (mode_place, context.lines))?;
+    let discover = match cluster.discover.map(|discover| placed(discover, context.lines)) {
+        Some((place, true)) if !context.with_bgp => {
+            return fail(place, ClusterProblem::DiscoverWithoutBgp.into());
+        }
+        discover => discover.is_some_and(|(_, discover)| discover),
+    };
+    let (timing, bfd_keys) = bfd(cluster.bfd, (place, context))?;
+    let health = health::expand((cluster.uplink_router, cluster.tracks), &gateways, context)?;
     // As seen from the configuration file.
     let path = |path| context.directory.unwrap_or(Path::new("")).join(path);
     let listen = match cluster.listen {
@@ -258,6 +314,7 @@ pub(super) fn expand(
         id,
         mode,
         weight: cluster.weight.map_or(DEFAULT_WEIGHT, NonZeroU16::get),
+        discover,
         key: path(cluster.key),
         certificate: path(cluster.certificate),
         listen,
@@ -265,25 +322,44 @@ pub(super) fn expand(
         hold_time: Duration::from_secs(hold_time.into()),
         gateways,
         floating,
+        move_limit,
         bfd: timing,
+        bfd_keys,
+        health,
     }))
 }
 
-fn timing(
-    table: Option<Spanned<file::ClusterBfd>>,
-    (place, lines): (Place, &Lines),
-) -> Result<Timing, Fault> {
-    let (place, table) = table.map_or((place, None), |table| {
-        let (place, table) = placed(table, lines);
-        (place, Some(table))
-    });
-    let interval = table.as_ref().and_then(|table| table.interval).unwrap_or(BFD_INTERVAL);
-    let multiplier = table.and_then(|table| table.multiplier).unwrap_or(BFD_MULTIPLIER);
-    let timing = Timing::symmetric(Duration::from_millis(interval.into()), multiplier);
-    match timing.check() {
-        Ok(()) => Ok(timing),
-        Err(problem) => fail(place, ClusterProblem::from(problem).into()),
+fn move_limit(
+    table: Option<Spanned<file::MoveLimit>>,
+    mode: Mode,
+    (mode_place, lines): (Place, &Lines),
+) -> Result<MoveLimit, Fault> {
+    let default = MoveLimit::default();
+    let Some(table) = table else { return Ok(default) };
+    let (place, table) = placed(table, lines);
+    if mode == Mode::Floating {
+        return fail(place, ClusterProblem::MoveLimitUnused { place: mode_place }.into());
     }
+    Ok(MoveLimit {
+        moves: table.moves.map_or(default.moves, NonZeroU8::get),
+        window: table.window.map_or(default.window, |window| Duration::from_secs(window.get().into())),
+    })
+}
+
+fn bfd(
+    table: Option<Spanned<file::ClusterBfd>>,
+    (place, context): (Place, &Context<'_>),
+) -> Result<(Timing, Vec<BfdKey>), Fault> {
+    let (place, table) = match table {
+        Some(table) => placed(table, context.lines),
+        None => (place, file::ClusterBfd::default()),
+    };
+    let interval = Duration::from_millis(table.interval.unwrap_or(BFD_INTERVAL).into());
+    let timing = Timing::symmetric(interval, table.multiplier.unwrap_or(BFD_MULTIPLIER));
+    if let Err(problem) = timing.check() {
+        return fail(place, ClusterProblem::from(problem).into());
+    }
+    Ok((timing, bfd_keys::expand(table.keys, (context.lines, context.directory))?))
 }
 
 /// A port on all addresses of this host, of the families that these peers have.
@@ -328,7 +404,12 @@ impl Context<'_> {
         })
     }
 
-    fn address(&self, place: Place, address: IpAddr, others: &[GatewaySettings]) -> Result<(), Fault> {
+    pub(super) fn address(
+        &self,
+        place: Place,
+        address: IpAddr,
+        others: &[GatewaySettings],
+    ) -> Result<(), Fault> {
         if !is_routable(address) {
             return fail(place, ClusterProblem::Address { address }.into());
         }

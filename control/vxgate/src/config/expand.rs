@@ -60,7 +60,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     validate::ports(&ports)?;
 
-    let own_mac = file.cluster.as_ref().and_then(|cluster| cluster.get_ref().own_mac());
+    let own_mac = file.cluster.as_ref().map(|cluster| cluster.get_ref().own_mac());
     let context = Context { lines, blocks: &blocks, router_mac: router_mac.1.0, own_mac };
     let mut policies = Policies::new(context, file.defaults)?;
     let mut groups = Vec::new();
@@ -97,6 +97,10 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     overlays.sort_by_key(|overlay| overlay.vni);
     validate::overlays(&overlays, &groups, &blocks)?;
+    let igp = file.gateway.igp.map(|igp| placed(igp, lines));
+    if let Some((place, file::IgpName::Kernel)) = igp {
+        validate::kernel_routes(place, &overlays, &blocks)?;
+    }
 
     let max_flows = file.gateway.max_flows.unwrap_or(engine::DEFAULT_MAX_FLOWS);
     let mut stations = Collector::new(&overlays, &groups, lines, router_mac.1.0, max_flows);
@@ -114,6 +118,7 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
         polling: file.gateway.polling.into(),
         workers,
         max_flows,
+        igp: igp.is_some(),
         punt_limits: punt_limits(&file.gateway.punts),
         ports,
         groups,
@@ -130,17 +135,24 @@ pub(super) fn expand(file: File, path: &Path, lines: &Lines) -> Result<Settings,
     }
     let own: Vec<IpAddr> =
         vteps.iter().chain(settings.ports.iter().flat_map(|port| &port.addresses)).copied().collect();
+    let peers: Vec<(IpAddr, bool)> = file
+        .bgp
+        .iter()
+        .flat_map(|bgp| &bgp.get_ref().peer)
+        .map(|peer| (*peer.get_ref().address.get_ref(), peer.get_ref().has_bfd()))
+        .collect();
     let context = cluster::Context {
         lines,
         router_mac: settings.router_mac,
         blocks: &settings.blocks,
         own: &own,
+        peers: &peers,
         directory: path.parent(),
+        with_bgp: file.bgp.is_some(),
     };
     settings.cluster = cluster::expand(file.cluster, &context)?;
-    let number = settings.cluster.as_ref().map(|cluster| cluster.number);
-    let context = bgp::Context { own: &vteps, cluster: number, directory: path.parent(), lines };
-    settings.bgp = bgp::expand(file.bgp, targets, (&settings.overlays, &settings.groups), &context)?;
+    let context = bgp::Context { own: &vteps, settings: &settings, directory: path.parent(), lines };
+    settings.bgp = bgp::expand(file.bgp, targets, &context)?;
     Ok(settings)
 }
 

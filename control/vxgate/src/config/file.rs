@@ -4,6 +4,7 @@
 
 mod bgp;
 mod cluster;
+mod health;
 mod policy;
 mod rule;
 mod values;
@@ -20,11 +21,14 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 pub(super) use bgp::{
-    Bgp, ExplicitTargets, FamilyName, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds, TargetText,
+    Bgp, Community, ExplicitTargets, FamilyName, Ingress, Peer, PeerBfd, PeerBfdTable, Recovery, Seconds,
+    TargetText,
 };
 pub(super) use cluster::{
-    Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, PinText, RangeText, SessionAddress,
+    BfdKey, Cluster, ClusterBfd, ClusterGateway, Floating, ModeName, MoveLimit, PinText, RangeText,
+    SessionAddress,
 };
+pub(super) use health::{By, Track, UplinkRouter};
 pub(super) use policy::{Advertise, Advertisement, Limit, Overlay, OverlayBlock, Policy};
 pub(super) use rule::{Destination, Ports, Protocols, Rule, has_ports};
 pub(super) use values::{
@@ -68,8 +72,16 @@ pub(super) struct Gateway {
     pub(super) workers: Option<Spanned<NonZeroU32>>,
     pub(super) cores: Option<Spanned<Vec<Spanned<usize>>>>,
     pub(super) max_flows: Option<u32>,
+    pub(super) igp: Option<Spanned<IgpName>>,
     #[serde(default)]
     pub(super) punts: Punts,
+}
+
+/// How routing daemons other than BGP are told of the overlays' prefixes.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum IgpName {
+    Kernel,
 }
 
 /// What the slow path is given, by class.

@@ -1,9 +1,12 @@
 //! The configuration: read from a file, checked as a whole before anything is changed.
 
+mod bfd_keys;
 mod bgp;
 mod cluster;
 mod expand;
 mod file;
+mod health;
+mod ingress;
 mod policy;
 mod problem;
 mod rules;
@@ -22,10 +25,13 @@ use ipnet::IpNet;
 use port::{BindRequest, Polling, XdpRequest};
 use wire::{MacAddr, Vni};
 
+pub(crate) use bfd_keys::BfdKey;
 pub(crate) use bgp::{BgpProblem, BgpSettings, PasswordError};
 pub(crate) use cluster::{
     AddressRange, ClusterProblem, ClusterSettings, FloatingSettings, GatewaySettings, Mode, any_of_families,
 };
+pub(crate) use health::{Evidence, HealthSettings, Track};
+pub(crate) use ingress::{IngressProblem, IngressSettings, Med};
 pub(crate) use problem::{ConfigError, Fault, Place, Problem};
 pub(crate) use rules::RuleSettings;
 pub(crate) use shards::own_mac;
@@ -55,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) workers: Vec<Option<usize>>,
     /// Most entries of the flow table.
     pub(crate) max_flows: u32,
+    /// The overlays' prefixes are put into the kernel, for a routing daemon.
+    pub(crate) igp: bool,
     /// How much the slow path is given.
     pub(crate) punt_limits: PuntLimits,
     /// At least one port of each role, or one of both.

@@ -186,6 +186,12 @@ pub(crate) enum Problem {
     )]
     AdvertisementTooLong { len: usize, max: usize },
 
+    #[error(
+        "igp = \"kernel\" cannot tell of {prefix} of VNI {vni}, which is a whole block: the block's blackhole route comes before \
+         it; widen the block, or remove igp"
+    )]
+    IgpBlock { prefix: IpNet, vni: Vni },
+
     #[error("VNI {vni} is no configured overlay: add it, or correct the station")]
     StationVni { vni: Vni },
     #[error("station MAC {mac} is not the address of one station: it must be unicast and not zero")]

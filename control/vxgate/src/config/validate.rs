@@ -320,3 +320,17 @@ pub(super) fn overlays(
     }
     Ok(())
 }
+
+/// Whether the kernel can have a route for each prefix: one that is a whole block loses to the block's blackhole route.
+pub(super) fn kernel_routes(
+    place: Place,
+    overlays: &[OverlaySettings],
+    blocks: &[IpNet],
+) -> Result<(), Fault> {
+    let mut subnets =
+        overlays.iter().flat_map(|overlay| overlay.subnets.iter().map(move |subnet| (overlay, subnet)));
+    match subnets.find(|(_, subnet)| blocks.contains(&subnet.prefix)) {
+        Some((overlay, subnet)) => fail(place, Problem::IgpBlock { prefix: subnet.prefix, vni: overlay.vni }),
+        None => Ok(()),
+    }
+}

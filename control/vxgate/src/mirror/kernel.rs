@@ -31,6 +31,8 @@ pub(crate) struct Address {
     pub(crate) address: IpAddr,
     /// Of global scope, and here to stay: not deprecated, a duplicate (RFC 4862 §5.4, §5.5.4) or temporary.
     pub(crate) global: bool,
+    /// Not to be used until it is known that nobody else has it (RFC 4862 §5.4).
+    pub(crate) tentative: bool,
 }
 
 /// A route of the main table.

@@ -3,6 +3,7 @@
 pub(crate) mod kernel;
 mod neighbours;
 pub(crate) mod netlink;
+mod outlook;
 mod routes;
 mod state;
 
@@ -20,7 +21,8 @@ use tracing::{debug, error, warn};
 use kernel::{NeighbourKey, Notice};
 use neighbours::Refusal;
 pub(crate) use netlink::{Netlink, NetlinkError};
-pub(crate) use state::Mirror;
+pub(crate) use outlook::{Outlook, Routers};
+pub(crate) use state::{Mirror, Watched};
 
 /// How long changes are collected before the tables are read anew.
 const SETTLE: Duration = Duration::from_millis(5);
@@ -177,6 +179,8 @@ impl<'a, N: Stream<Item = Notice> + Unpin> Driver<'a, N> {
                 },
             }
         }
+        // Not before the engine has been told: who takes over because of it needs it there.
+        self.mirror.publish();
     }
 
     fn refused(&mut self, key: NeighbourKey, error: &NetlinkError) {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use engine::{NextHop, Update};
+use engine::{NextHop, PortIndex, Update};
 use tracing::{debug, info};
 use wire::MacAddr;
 
@@ -58,11 +58,23 @@ pub(super) struct Neighbours {
     /// All that the kernel has on the ports. It bounds them itself (`gc_thresh3`).
     kernel: HashMap<NextHop, Neighbour>,
     asked: u64,
+    /// What the engine waits for, by port: routers and endpoints that it was not told yet, and those that it has to be told
+    /// anew since the port was down, whether there is a route to them again or not.
+    awaited: HashMap<PortIndex, HashSet<NextHop>>,
+    /// Ports without a carrier.
+    down: HashSet<PortIndex>,
 }
 
 impl Neighbours {
     pub(super) fn new(ports: Vec<PortLink>) -> Self {
-        Self { ports, wanted: HashMap::new(), kernel: HashMap::new(), asked: 0 }
+        Self {
+            ports,
+            wanted: HashMap::new(),
+            kernel: HashMap::new(),
+            asked: 0,
+            awaited: HashMap::new(),
+            down: HashSet::new(),
+        }
     }
 
     /// The kernel has this neighbour, in this state.
@@ -175,8 +187,31 @@ impl Neighbours {
         }
     }
 
+    /// The port has lost its carrier. Whom it leads to is to be found anew once it is back: the kernel forgets neighbours, and
+    /// routes, which may take their time to return.
+    pub(super) fn lost_carrier(&mut self, port: PortIndex) {
+        self.down.insert(port);
+        let is_known = |next_hop: &NextHop, wanted: &Wanted| {
+            let fixed = self.kernel.get(next_hop).is_some_and(|neighbour| neighbour.fixed);
+            next_hop.port == port && wanted.is_resolved_router() && !fixed
+        };
+        let known = self.wanted.iter().filter(|(next_hop, wanted)| is_known(next_hop, wanted));
+        self.awaited.entry(port).or_default().extend(known.map(|(next_hop, _)| *next_hop));
+    }
+
+    /// Whether nothing is awaited on the port.
+    pub(super) fn is_complete(&self, port: PortIndex) -> bool {
+        self.awaited.get(&port).is_none_or(HashSet::is_empty)
+    }
+
+    /// What the engine was told of a next hop: its MAC address, or that it does not answer; `None`: nothing yet.
+    pub(super) fn told(&self, next_hop: NextHop) -> Option<Option<MacAddr>> {
+        self.wanted.get(&next_hop)?.told
+    }
+
     /// The port has its carrier back: the kernel is made to ask at once, not when its timers say.
     pub(super) fn probe(&mut self, port: PortLink, actions: &mut Vec<Action>) {
+        self.down.remove(&port.port);
         for next_hop in self.wanted.keys().filter(|next_hop| next_hop.port == port.port) {
             if self.kernel.get(next_hop).is_none_or(|neighbour| !neighbour.fixed) {
                 actions.push(Action::Install(NeighbourKey { link: port.link, address: next_hop.address }));
@@ -214,12 +249,20 @@ impl Neighbours {
 
     fn want(&mut self, next_hop: NextHop, purpose: Purpose, actions: &mut Vec<Action>) {
         let wanted = Wanted { purpose, in_flight: false, refused: false, told: None };
-        self.wanted.entry(next_hop).or_insert(wanted).purpose = purpose;
+        let wanted = self.wanted.entry(next_hop).or_insert(wanted);
+        wanted.purpose = purpose;
+        if purpose == Purpose::Router && wanted.told.is_none() {
+            self.awaited.entry(next_hop.port).or_default().insert(next_hop);
+        }
         self.reconcile(next_hop, actions);
     }
 
     fn drop_wanted(&mut self, next_hop: NextHop, actions: &mut Vec<Action>) {
         let Some(wanted) = self.wanted.remove(&next_hop) else { return };
+        // One that was known may be wanted again: routes are often gone for a moment when a link was.
+        if wanted.told.is_none() {
+            self.no_longer_awaited(next_hop);
+        }
         if let Some(Some(_)) = wanted.told {
             actions.push(Action::Update(Update::Neighbour { next_hop, mac: None }));
         }
@@ -265,6 +308,23 @@ impl Neighbours {
             }
             _ => {}
         }
+        let is_back = self.wanted.get(&next_hop).is_some_and(Wanted::is_resolved_router)
+            && self.kernel.get(&next_hop).is_some_and(|it| matches!(it.state, Reachability::Known(_)));
+        if is_back && !self.down.contains(&next_hop.port) {
+            self.no_longer_awaited(next_hop);
+        }
+    }
+
+    fn no_longer_awaited(&mut self, next_hop: NextHop) {
+        if let Some(awaited) = self.awaited.get_mut(&next_hop.port) {
+            awaited.remove(&next_hop);
+        }
+    }
+}
+
+impl Wanted {
+    fn is_resolved_router(&self) -> bool {
+        self.purpose == Purpose::Router && matches!(self.told, Some(Some(_)))
     }
 }
 

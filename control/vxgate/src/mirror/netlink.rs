@@ -1,5 +1,6 @@
 //! The kernel's side of the mirror: rtnetlink messages from and to plain values.
 
+mod bulk;
 mod way;
 
 use std::io;
@@ -8,7 +9,9 @@ use std::net::IpAddr;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
 };
@@ -29,6 +32,9 @@ use wire::MacAddr;
 use super::kernel::{
     Address, Hop, KernelRoute, Link, Neighbour, NeighbourKey, Notice, Reachability, RouteKind, Tables,
 };
+
+use bulk::is_bulk;
+pub(crate) use bulk::{RouteChange, RouteWriter};
 
 /// Marks what this program put into the kernel: `RTA_PROTOCOL` of its routes, `NDA_PROTOCOL` of its neighbours.
 /// No routing daemon has this number in iproute2's `rt_protos`.
@@ -175,6 +181,26 @@ impl Netlink {
         request.execute().await.map_err(|error| NetlinkError::new("delete a blackhole route", error))
     }
 
+    /// Keeps the kernel from giving a netdev that is down a link-local address once it is up.
+    pub(crate) async fn set_no_link_local(&self, link: u32) -> Result<(), NetlinkError> {
+        let mut message = LinkMessage::default();
+        message.header.index = link;
+        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
+        match self.handle.link().set(message).execute().await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = NetlinkError::new("keep a netdev without addresses", error);
+                // A kernel without IPv6.
+                let unknown = Errno::AFNOSUPPORT.raw_os_error();
+                match &error {
+                    NetlinkError::Refused { source, .. } if source.raw_os_error() == Some(unknown) => Ok(()),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
     /// Makes the kernel resolve a neighbour and keep it fresh though it sends nothing to it itself
     /// (`NTF_EXT_MANAGED`), starting now.
     pub(crate) async fn install_neighbour(&self, key: NeighbourKey) -> Result<(), NetlinkError> {
@@ -213,6 +239,15 @@ fn next_hop_notices() -> io::Result<impl Stream<Item = Notice> + Unpin + use<>> 
 }
 
 fn blackhole(prefix: IpNet) -> RouteMessage {
+    let mut message = to(prefix);
+    message.header.kind = RouteType::BlackHole;
+    message.header.scope = RouteScope::Universe;
+    message.attributes.push(RouteAttribute::Priority(blackhole_metric(prefix)));
+    message
+}
+
+/// A route to a prefix, marked as ours.
+fn to(prefix: IpNet) -> RouteMessage {
     let mut message = match prefix {
         IpNet::V4(net) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
             .destination_prefix(net.network(), net.prefix_len())
@@ -222,9 +257,6 @@ fn blackhole(prefix: IpNet) -> RouteMessage {
             .build(),
     };
     message.header.protocol = RouteProtocol::Other(PROTOCOL);
-    message.header.kind = RouteType::BlackHole;
-    message.header.scope = RouteScope::Universe;
-    message.attributes.push(RouteAttribute::Priority(blackhole_metric(prefix)));
     message
 }
 
@@ -235,6 +267,12 @@ fn notice(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Notice> {
             RouteNetlinkMessage::DelNeighbour(message) => neighbour_key(&message).map(Notice::NeighbourGone),
             RouteNetlinkMessage::NewLink(message) => {
                 Some(link(&message).map_or(Notice::Tables, Notice::Link))
+            }
+            // Of our own there may be very many, and nothing follows from them.
+            RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)
+                if is_bulk(&route) =>
+            {
+                None
             }
             RouteNetlinkMessage::NewRoute(_)
             | RouteNetlinkMessage::DelRoute(_)
@@ -293,6 +331,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
 
 fn address(message: &AddressMessage) -> Option<Address> {
     let (mut local, mut plain, mut passing, mut temporary) = (None, None, false, false);
+    let mut tentative = false;
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(address) => local = Some(*address),
@@ -300,6 +339,8 @@ fn address(message: &AddressMessage) -> Option<Address> {
             AddressAttribute::Flags(flags) => {
                 passing = flags.intersects(AddressFlags::Deprecated | AddressFlags::Dadfailed);
                 temporary = flags.contains(AddressFlags::Secondary);
+                tentative =
+                    flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic);
             }
             _ => {}
         }
@@ -309,7 +350,7 @@ fn address(message: &AddressMessage) -> Option<Address> {
     // The flag is IPv6's for temporary addresses (RFC 8981), and IPv4's for further addresses of a subnet.
     let passing = passing || (address.is_ipv6() && temporary);
     let global = message.header.scope == AddressScope::Universe && !passing;
-    Some(Address { link: message.header.index, address, global })
+    Some(Address { link: message.header.index, address, global, tentative })
 }
 
 fn route_address(address: &RouteAddress) -> Option<IpAddr> {
@@ -329,11 +370,12 @@ fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
     })
 }
 
-/// `None`: nothing that packets are forwarded by, or of another table, or for some packets alone (by type of service
-/// or source).
+/// `None`: nothing that packets are forwarded by (as those for an IGP), or of another table, or for some packets alone (by type
+/// of service or source).
 fn route(message: &RouteMessage) -> Option<KernelRoute> {
     let header = &message.header;
     if header.table != RouteHeader::RT_TABLE_MAIN
+        || is_bulk(message)
         || header.tos != 0
         || header.source_prefix_length != 0
         || header.flags.contains(RouteFlags::Cloned)

@@ -69,9 +69,14 @@ impl<'a> Fib<'a> {
         routes
     }
 
-    /// How to send to this endpoint; no path if its route does not lead out of an underlay port.
-    pub(super) fn endpoint_paths(&self, endpoint: IpAddr, underlays: &[PortLink]) -> Paths {
-        self.lookup(endpoint).map(|route| paths_out_of(route, underlays).into()).unwrap_or_default()
+    /// How to send to an endpoint or router; no path if its route does not lead out of one of these ports.
+    pub(super) fn paths_to(&self, address: IpAddr, ports: &[PortLink]) -> Paths {
+        self.lookup(address).map(|route| paths_out_of(route, ports).into()).unwrap_or_default()
+    }
+
+    /// Whether there is a route to just this prefix by which packets are forwarded.
+    pub(super) fn leads_to(&self, prefix: IpNet) -> bool {
+        self.best.get(&prefix).is_some_and(|route| matches!(route.kind, RouteKind::Unicast(_)))
     }
 }
 
@@ -327,7 +332,7 @@ mod tests {
             unicast("2001:db8::/32", 1024, &[hop(10, "fe80::1"), hop(20, "fe80::1")]),
         ];
         let fib = Fib::new(&routes);
-        let paths = |endpoint: &str| words(&fib.endpoint_paths(endpoint.parse().unwrap(), &UNDERLAYS));
+        let paths = |endpoint: &str| words(&fib.paths_to(endpoint.parse().unwrap(), &UNDERLAYS));
         assert_eq!(paths("198.18.0.11"), "link@0");
         assert_eq!(paths("198.18.1.11"), "198.18.0.254@0");
         assert_eq!(paths("198.18.1.65"), "reject", "out of the uplink");

@@ -3,8 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use engine::{Config, EndpointStatus, NextHop, Paths, PortIndex, Role, Route, Update};
+use engine::{Config, EndpointStatus, NextHop, Path, Paths, PortIndex, Role, Route, Update};
 use ipnet::IpNet;
 use tracing::info;
 use wire::MacAddr;
@@ -12,6 +13,7 @@ use wire::MacAddr;
 use super::Action;
 use super::kernel::{Address, Link, Neighbour, NeighbourKey, Tables};
 use super::neighbours::{Neighbours, Refusal};
+use super::outlook::{Outlook, Routers};
 use super::routes::{Fib, PortLink};
 use crate::blackhole;
 
@@ -29,6 +31,8 @@ struct Port {
     addresses: Vec<(IpAddr, bool)>,
     /// `None`: the netdev is gone.
     carrier: Option<bool>,
+    /// It has all of `addresses`, and they are its own: others find it by them.
+    is_settled: bool,
 }
 
 impl Port {
@@ -61,6 +65,9 @@ impl Port {
             }
             *was_there = is_there;
         }
+        self.is_settled = self.addresses.iter().all(|(address, _)| {
+            there.iter().any(|it| it.link == self.link.link && it.address == *address && !it.tentative)
+        });
     }
 }
 
@@ -78,11 +85,27 @@ pub(crate) struct Mirror {
     /// Kernel routes past the blackhole routes of the blocks: prefix and metric.
     leaks: BTreeSet<(IpNet, u32)>,
     neighbours: Neighbours,
+    watched: Watched,
+    /// Next hops to routers, by their place in the outlook; in the first, those of all default routes, if no router is
+    /// configured.
+    watched_routers: Vec<(usize, Vec<NextHop>)>,
+    outlook: Arc<Outlook>,
+}
+
+/// What is looked at to say whether this gateway can forward: with places in the [`Outlook`].
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// Routers on the uplink; `None`: those of default routes.
+    pub(crate) routers: Option<Vec<(usize, IpAddr)>>,
+    /// Netdevs that must have a carrier.
+    pub(crate) links: Vec<(usize, String)>,
+    /// Destinations to which there must be a route.
+    pub(crate) routes: Vec<(usize, IpNet)>,
 }
 
 impl Mirror {
     /// The engine has been told nothing but its configuration.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, watched: Watched, outlook: Arc<Outlook>) -> Self {
         let ports: Vec<Port> = (0..)
             .zip(&config.ports)
             .map(|(n, port)| Port {
@@ -94,6 +117,7 @@ impl Mirror {
                 engine_mtu: port.mtu.into(),
                 addresses: port.addresses.iter().map(|&address| (address, true)).collect(),
                 carrier: Some(true),
+                is_settled: true,
             })
             .collect();
         let endpoints = config
@@ -105,12 +129,27 @@ impl Mirror {
         Self {
             vteps: config.vteps.iter().filter(|vtep| !on_port(vtep)).map(|&vtep| (vtep, true)).collect(),
             neighbours: Neighbours::new(ports.iter().map(|port| port.link).collect()),
+            watched,
+            watched_routers: Vec::new(),
+            outlook,
             ports,
             blocks: config.blocks.clone(),
             endpoints: endpoints.collect(),
             routes: None,
             host_addresses: None,
             leaks: BTreeSet::new(),
+        }
+    }
+
+    /// Shows how it is now. To be called when the engine has been told what was to be told.
+    pub(crate) fn publish(&self) {
+        for port in &self.ports {
+            let is_complete = port.is_settled && self.neighbours.is_complete(port.link.port);
+            self.outlook.set_complete(port.link.port, is_complete);
+        }
+        for (place, next_hops) in &self.watched_routers {
+            let told = next_hops.iter().map(|&next_hop| self.neighbours.told(next_hop));
+            self.outlook.set_router(*place, Routers::of(told));
         }
     }
 
@@ -220,7 +259,7 @@ impl Mirror {
         let mut routers = HashSet::new();
         let underlays = self.ports_of(Role::is_underlay);
         for (&address, told) in &mut self.endpoints {
-            let paths = fib.endpoint_paths(address, &underlays);
+            let paths = fib.paths_to(address, &underlays);
             routers.extend(paths.iter().map(|path| path.next_hop(address)));
             if told.as_ref() != Some(&paths) {
                 if paths.is_empty() {
@@ -232,8 +271,28 @@ impl Mirror {
             }
         }
         let routes = fib.outer_routes(&self.ports_of(Role::is_uplink), &self.blocks);
+        let router = |path: &Path| Some(NextHop { port: path.port, address: path.gateway? });
+        self.watched_routers = match &self.watched.routers {
+            Some(configured) => {
+                let uplinks = self.ports_of(Role::is_uplink);
+                let next_hops = |&(place, address): &(usize, IpAddr)| {
+                    let paths = fib.paths_to(address, &uplinks);
+                    (place, paths.iter().map(|path| path.next_hop(address)).collect())
+                };
+                configured.iter().map(next_hops).collect()
+            }
+            None => {
+                let defaults = routes.iter().filter(|route| route.prefix.prefix_len() == 0);
+                let routers = defaults.flat_map(|route| route.paths.iter()).filter_map(router);
+                vec![(0, routers.collect())]
+            }
+        };
+        routers.extend(self.watched_routers.iter().flat_map(|(_, next_hops)| next_hops));
+        for (place, prefix) in &self.watched.routes {
+            self.outlook.set_track(*place, fib.leads_to(*prefix));
+        }
         let paths = routes.iter().flat_map(|route| route.paths.iter());
-        routers.extend(paths.filter_map(|path| Some(NextHop { port: path.port, address: path.gateway? })));
+        routers.extend(paths.filter_map(router));
         if self.routes.as_ref() != Some(&routes) {
             self.routes = Some(routes.clone());
             actions.push(Action::Update(Update::Routes(routes)));
@@ -277,6 +336,10 @@ impl Mirror {
     }
 
     fn read_links(&mut self, tables: &Tables, actions: &mut Vec<Action>) {
+        for (place, name) in &self.watched.links {
+            let link = tables.links.iter().find(|link| link.name == *name);
+            self.outlook.set_track(*place, link.is_some_and(|link| link.up && link.carrier));
+        }
         for port in &mut self.ports {
             let link = tables.links.iter().find(|link| link.index == port.link.link);
             follow_carrier(port, link, &mut self.neighbours, actions);
@@ -324,8 +387,9 @@ fn follow_carrier(
     if is_up != (before == Some(true)) {
         actions.push(Action::Update(Update::PortState { port: port.link.port, is_up }));
     }
-    if is_up {
-        neighbours.probe(port.link, actions);
+    match is_up {
+        true => neighbours.probe(port.link, actions),
+        false => neighbours.lost_carrier(port.link.port),
     }
 }
 

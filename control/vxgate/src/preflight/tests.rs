@@ -48,7 +48,7 @@ fn link(index: u32, name: &str) -> Link {
 }
 
 fn address(link: u32, text: &str, global: bool) -> Address {
-    Address { link, address: text.parse().unwrap(), global }
+    Address { link, address: text.parse().unwrap(), global, tentative: false }
 }
 
 fn route(prefix: &str, metric: u32, kind: RouteKind) -> KernelRoute {

@@ -63,6 +63,7 @@ pub(super) fn table(answer: &Answer, with_why: bool) -> String {
         Answer::BgpRoutes(rows) => bgp::routes(rows, with_why),
         Answer::Cluster(rows) => cluster::gateways(rows),
         Answer::Assignments(rows) => cluster::assignments(rows),
+        Answer::Moves(rows) => cluster::moves(rows),
         Answer::Imported => String::new(),
         Answer::Error(message) => message.clone(),
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
 
-fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
+pub(crate) fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
     let socket = cluster.gateways[usize::from(number) - 1].gateway.socket();
     let output = Command::new(VXGATE).args(["events", "--socket"]).arg(socket).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -26,8 +26,6 @@ fn shards_have_one_owner_whoever_dies() {
     let all: Vec<u8> = (1..=GATEWAYS).collect();
     let before = wait_even(&cluster, &all);
 
-    // The router sends by the shards' addresses, whoever has them.
-    cluster.route_shards(cluster.stations.iter().map(|station| &station.site), shard_of).unwrap();
     cluster.wait_open(PATIENCE).unwrap();
 
     // Killed: the others have its shards, and nothing else moves.
@@ -45,9 +43,20 @@ fn shards_have_one_owner_whoever_dies() {
         let moved = events.iter().find(|event| event["event"] == "cluster-moved" && event["cause"] == *death);
         let moved = moved.unwrap_or_else(|| panic!("{events:#?}"));
         eprintln!("=== gateway {number}: {} in {} us ===", moved["detail"], moved["duration-us"]);
+        let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
+        let moves = gateway.show(&format!("moves --gateway {victim}")).unwrap();
+        let taken = moves.as_array().unwrap().iter().find(|row| row["cause"] == *death);
+        let taken = taken.unwrap_or_else(|| panic!("{moves}"));
+        assert_eq!(
+            (&taken["action"], &taken["from"], &taken["to"]),
+            (&"taken".into(), &victim.into(), &number.into())
+        );
+        assert!(taken["count"].as_u64() >= Some(1), "{moves}");
+        let table = gateway.show_table("moves").unwrap();
+        assert!(table.contains("DURATION") && table.contains(&death), "{table}");
         let shown = cluster.gateways[usize::from(number) - 1].gateway.show("cluster").unwrap();
         let row = shown.as_array().unwrap().iter().find(|row| row["id"] == victim).unwrap();
-        assert_eq!((&row["part"], &row["shards"]), (&"dead".into(), &0.into()), "{shown}");
+        assert_eq!((&row["part"], &row["serves"]), (&"dead".into(), &0.into()), "{shown}");
     }
 
     // Back: even again, as it was.
@@ -62,7 +71,7 @@ fn shards_have_one_owner_whoever_dies() {
         wait_even(&cluster, &rest);
         if failure != Failure::Stopped {
             let shown = cluster.gateway(victim).gateway.show("cluster").unwrap();
-            assert_eq!((&shown[0]["part"], &shown[0]["shards"]), (&"unfit: unhealthy".into(), &0.into()));
+            assert_eq!((&shown[0]["part"], &shown[0]["serves"]), (&"unfit: unhealthy".into(), &0.into()));
         }
         cluster.wait_open(PATIENCE).unwrap();
         cluster.gateway(victim).mend().unwrap();

@@ -1,7 +1,14 @@
 //! Three gateways in mode `floating`, with real daemons and endpoints around them. Needs root.
 
+mod back;
+mod bindings;
+mod discovery;
 mod faults;
+mod health;
 mod ipv6;
+mod keys;
+mod refusals;
+mod soak;
 
 use std::time::Duration;
 

@@ -31,7 +31,10 @@ pub(crate) struct View {
     pub(crate) stations: BTreeMap<(Vni, MacAddr), IpAddr>,
     pub(crate) addresses: BTreeSet<(Vni, MacAddr, IpAddr)>,
     pub(crate) floods: BTreeSet<(Vni, IpAddr)>,
+    pub(crate) members: BTreeSet<IpAddr>,
     pub(crate) prefixes: BTreeMap<IpNet, IpAddr>,
+    /// Mobility sequences of shared MAC addresses, in the order in which they came.
+    pub(crate) shared: Vec<(Vni, u32)>,
 }
 
 impl View {
@@ -57,6 +60,9 @@ impl View {
             }
             Change::Flood { vni, endpoint } => assert!(self.floods.insert((vni, endpoint)), "twice"),
             Change::FloodGone { vni, endpoint } => assert!(self.floods.remove(&(vni, endpoint))),
+            Change::SharedMac { vni, sequence } => self.shared.push((vni, sequence)),
+            Change::Member { vtep } => assert!(self.members.insert(vtep), "twice"),
+            Change::MemberGone { vtep } => assert!(self.members.remove(&vtep)),
             Change::Prefix { prefix, next_hop } => {
                 assert_ne!(
                     self.prefixes.insert(prefix, next_hop),

@@ -10,8 +10,9 @@ use evpn::{
 };
 use rustbgpd_wire::{
     Afi, AsPath, Capability, EthernetSegmentIdentifier, EthernetTagId, EvpnMacIp, EvpnRoute,
-    ExtendedCommunity, MacAddress, Message, MpReachNlri, MplsLabel, OpenMessage, Origin, PathAttribute,
-    RouteDistinguisher, Safi, UpdateMessage, attribute, decode_message, encode_message, peek_message_length,
+    ExtendedCommunity, MacAddress, Message, MpReachNlri, MpUnreachNlri, MplsLabel, OpenMessage, Origin,
+    PathAttribute, RouteDistinguisher, Safi, UpdateMessage, attribute, decode_message, encode_message,
+    peek_message_length,
 };
 
 use super::{ASN, vni};
@@ -233,4 +234,19 @@ pub(crate) fn evpn_update(
             rtc_announced: Vec::new(),
         })),
     ]
+}
+
+/// Attributes of an UPDATE that withdraws routes.
+pub(crate) fn withdraw(routes: Vec<EvpnRoute>) -> Vec<PathAttribute> {
+    vec![PathAttribute::MpUnreachNlri(Box::new(MpUnreachNlri {
+        afi: Afi::L2Vpn,
+        safi: Safi::Evpn,
+        withdrawn: Vec::new(),
+        flowspec_withdrawn: Vec::new(),
+        evpn_withdrawn: routes,
+        bgpls_withdrawn: Vec::new(),
+        vpn_withdrawn: Vec::new(),
+        labeled_withdrawn: Vec::new(),
+        rtc_withdrawn: Vec::new(),
+    }))]
 }

@@ -1,6 +1,7 @@
 //! The demo: vxgate between two endpoints that are the Linux kernel's own VXLAN and an outer network, under real
 //! traffic. Prints what was tried and what was seen; exits with 1 if anything was not as it should be.
 
+mod cluster;
 mod evpn;
 mod forwarding;
 mod router;
@@ -93,6 +94,12 @@ fn run(binary: PathBuf) -> Result<Vec<Trial>, Box<dyn Error>> {
         ok: status.is_some_and(|status| status.success()),
     });
     scene.gateway.run("cleanup")?;
+    // One network at a time.
+    drop((network, clients, scene));
+    println!();
+    for mode in cluster::Mode::all() {
+        cluster::show(&binary, &mode, &mut trials)?;
+    }
     Ok(trials)
 }
 

@@ -50,14 +50,16 @@ where
     let hello = match judged {
         Ok(Ok(hello)) => hello,
         Ok(Err(refusal)) => {
-            refuse(&mut stream, &refusal).await;
+            refuse(&mut stream, &refusal, own).await;
             return Err(refusal.into());
         }
         Err(error) => return Err(error.into()),
     };
-    if choose(present(), hello.incarnation) == Choice::Copy {
-        let refusal = Refusal::Copy(expected);
-        refuse(&mut stream, &refusal).await;
+    if let Some(later) = present()
+        && choose(Some(later), hello.incarnation) == Choice::Copy
+    {
+        let refusal = Refusal::Copy { id: expected, earlier: hello.incarnation, later };
+        refuse(&mut stream, &refusal, own).await;
         return Err(refusal.into());
     }
     if own.id > hello.id {
@@ -110,9 +112,12 @@ pub(super) async fn write<S: AsyncWrite + Unpin>(stream: &mut S, kind: Kind, bod
 }
 
 /// Tells why, and ends the connection so that it is read: what is closed with unread data is reset.
-pub(super) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, refusal: &Refusal) {
+pub(super) async fn refuse<S>(stream: &mut S, refusal: &Refusal, own: &Hello)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let tell = async {
-        write(stream, Kind::Refused, &refusal.encode()).await?;
+        write(stream, Kind::Refused, &refusal.encode(own.incarnation)).await?;
         linger(stream).await
     };
     // It was said as well as it can be.

@@ -90,8 +90,8 @@ pub(crate) enum Event {
     Up { peer: u16, hello: Hello },
     /// It has ended. What was sent and not answered may have arrived or not.
     Down { peer: u16, why: Why },
-    /// A peer may not be one, or does not want to; told when the reason changes.
-    Refused { peer: u16, why: Why },
+    /// A peer may not be one, or does not want to; told at each attempt. `is_new`: the reason is another than before.
+    Refused { peer: u16, why: Why, is_new: bool },
     /// Who is no peer tried to be one; so many others did since the last was told.
     Stranger { address: IpAddr, why: Why, others: u64 },
     /// A message, at most [`MAX_MESSAGE`](cluster::session::frame::MAX_MESSAGE) bytes long.

@@ -136,22 +136,29 @@ impl Peer {
         };
         let stream = reader.stream.unsplit(writer.stream);
         drop(writer.outgoing);
-        tokio::spawn(finish(stream, end.0.clone(), shared.id()));
+        // Its last words are that it is a copy, if it lives all the same.
+        let later = end.1.as_ref().map(|link| link.hello.incarnation).filter(|later| *later > incarnation);
+        let last = later.map(|later| Refusal::Copy { id: shared.id(), earlier: incarnation, later });
+        tokio::spawn(finish(stream, last, Arc::clone(own)));
         end
     }
 }
 
 /// Last words on a connection that is no session any longer.
-async fn finish(mut stream: TlsStream<TcpStream>, why: Why, id: u16) {
-    match why {
-        // If it lives all the same it is a copy.
-        Why::Restarted => greet::refuse(&mut stream, &Refusal::Copy(id)).await,
-        _ => greet::linger_briefly(stream).await,
+async fn finish(mut stream: TlsStream<TcpStream>, last: Option<Refusal>, own: Arc<Hello>) {
+    match last {
+        Some(refusal) => greet::refuse(&mut stream, &refusal, &own).await,
+        None => greet::linger_briefly(stream).await,
     }
 }
 
 /// Waits for a connection that replaces the session with this incarnation of the peer.
-async fn replaced(candidates: &mut mpsc::Receiver<Link>, own: &Hello, incarnation: u64, peer: u16) -> End {
+async fn replaced(
+    candidates: &mut mpsc::Receiver<Link>,
+    own: &Arc<Hello>,
+    incarnation: u64,
+    peer: u16,
+) -> End {
     while let Some(mut link) = candidates.recv().await {
         match choose(Some(incarnation), link.hello.incarnation) {
             Choice::Take => return (Why::Restarted, Some(link)),
@@ -159,8 +166,9 @@ async fn replaced(candidates: &mut mpsc::Receiver<Link>, own: &Hello, incarnatio
             Choice::Spare if own.id > peer => return (Why::Replaced, Some(link)),
             Choice::Spare => drop(tokio::spawn(greet::linger_briefly(link.stream))),
             Choice::Copy => {
-                let refusal = Refusal::Copy(peer);
-                drop(tokio::spawn(async move { greet::refuse(&mut link.stream, &refusal).await }));
+                let refusal = Refusal::Copy { id: peer, earlier: link.hello.incarnation, later: incarnation };
+                let own = Arc::clone(own);
+                drop(tokio::spawn(async move { greet::refuse(&mut link.stream, &refusal, &own).await }));
             }
         }
     }

@@ -189,12 +189,16 @@ impl Shared {
         let refused = {
             let mut inner = self.inner();
             match (&inner.state, why.is_refusal()) {
-                (State::Up(_), _) => None,
-                (_, true) => {
+                // That there is a copy is told beside the session with the other.
+                (State::Up(_), _) if !why.is_copy() => None,
+                (state, true) => {
+                    let is_up = matches!(state, State::Up(_));
                     let is_new = inner.told.as_ref() != Some(&why);
                     inner.told = Some(why.clone());
-                    Self::turn(&mut inner, State::Refused(why.clone()));
-                    is_new.then_some(why)
+                    if !is_up {
+                        Self::turn(&mut inner, State::Refused(why.clone()));
+                    }
+                    Some((why, is_new))
                 }
                 (_, false) => {
                     if by_own_attempt {
@@ -204,9 +208,9 @@ impl Shared {
                 }
             }
         };
-        if let Some(why) = refused {
+        if let Some((why, is_new)) = refused {
             // Without anybody who listens all of this ends.
-            let _ = self.events.send(Event::Refused { peer: self.config.id, why }).await;
+            let _ = self.events.send(Event::Refused { peer: self.config.id, why, is_new }).await;
         }
     }
 

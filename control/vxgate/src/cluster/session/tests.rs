@@ -159,11 +159,17 @@ impl Running {
     /// Waits until the peer is refused for a reason that will do.
     async fn refused(&mut self, id: u16, will_do: impl Fn(&Why) -> bool) {
         self.wait("refused", |event| match event {
-            Event::Refused { peer, why } if *peer == id && will_do(why) => Some(()),
+            Event::Refused { peer, why, .. } if *peer == id && will_do(why) => Some(()),
             Event::Up { peer, .. } if *peer == id => panic!("{id} is up"),
             _ => None,
         })
         .await;
+    }
+
+    /// The same while there is a session.
+    async fn refused_beside(&mut self, id: u16, will_do: impl Fn(&Why) -> bool) {
+        self.refused(id, will_do).await;
+        assert!(self.handle.statuses().iter().any(|status| matches!(status.state, State::Up(_))));
     }
 
     async fn message(&mut self, id: u16) -> Bytes {
@@ -191,7 +197,7 @@ fn is(refusal: Refusal) -> impl Fn(&Why) -> bool {
 
 /// Whether it is the other end that refuses, in words of which these are some.
 fn theirs(words: &str) -> impl Fn(&Why) -> bool {
-    move |why| matches!(why, Why::Refused(Refusal::Theirs(text)) if text.contains(words))
+    move |why| matches!(why, Why::Refused(Refusal::Theirs { text, .. }) if text.contains(words))
 }
 
 fn run(test: impl Future<Output = ()>) {

@@ -59,6 +59,11 @@ impl Why {
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Unpinned(_) | Self::NotAccepted | Self::Refused(_))
     }
+
+    /// Whether another gateway with the peer's key and id was refused.
+    pub(super) fn is_copy(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Copy { .. }))
+    }
 }
 
 impl From<Refusal> for Why {

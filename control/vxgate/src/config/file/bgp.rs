@@ -22,6 +22,7 @@ pub(in crate::config) struct Bgp {
     pub(in crate::config) listen: Option<Vec<IpAddr>>,
     #[serde(default)]
     pub(in crate::config) duplicates: Duplicates,
+    pub(in crate::config) ingress: Option<Spanned<Ingress>>,
     #[serde(default)]
     pub(in crate::config) peer: Vec<Spanned<Peer>>,
 }
@@ -102,10 +103,19 @@ pub(in crate::config) struct Peer {
     #[serde(default)]
     pub(in crate::config) announce_ipv6_vtep: bool,
     pub(in crate::config) announce_router_flag: Option<bool>,
+    pub(in crate::config) ingress: Option<Spanned<bool>>,
+    pub(in crate::config) host_routes: Option<Spanned<bool>>,
     pub(in crate::config) maximum_prefixes: Option<usize>,
     pub(in crate::config) maximum_prefixes_restart: Option<Seconds>,
     pub(in crate::config) graceful_restart: Option<Spanned<u16>>,
     pub(in crate::config) bfd: Option<Spanned<PeerBfd>>,
+}
+
+impl Peer {
+    /// Whether BFD is to watch it.
+    pub(in crate::config) fn has_bfd(&self) -> bool {
+        self.bfd.as_ref().is_some_and(|bfd| !matches!(bfd.get_ref(), PeerBfd::Plain(false)))
+    }
 }
 
 /// `true`, or what is not as usual.
@@ -128,6 +138,52 @@ pub(in crate::config) struct PeerBfdTable {
     pub(in crate::config) multiplier: Option<u8>,
     pub(in crate::config) multihop: Option<bool>,
     pub(in crate::config) minimum_ttl: Option<std::num::NonZeroU8>,
+}
+
+/// `[bgp.ingress]`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(in crate::config) struct Ingress {
+    #[serde(default)]
+    pub(in crate::config) next_hop: Vec<Spanned<IpAddr>>,
+    pub(in crate::config) communities: Option<OneOrMany<Community>>,
+    #[serde(default)]
+    pub(in crate::config) med: MedTable,
+}
+
+/// `{ base = 100, step = 10 }`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct MedTable {
+    pub(in crate::config) base: Option<u32>,
+    pub(in crate::config) step: Option<u32>,
+}
+
+/// `"65000:7"`, or the name of a well-known one.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(in crate::config) struct Community(pub(in crate::config) u32);
+
+impl TryFrom<String> for Community {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // RFC 1997.
+        match text.as_str() {
+            "no-export" => return Ok(Self(0xffff_ff01)),
+            "no-advertise" => return Ok(Self(0xffff_ff02)),
+            _ => {}
+        }
+        let halves = text
+            .split_once(':')
+            .and_then(|(asn, value)| Some((asn.parse::<u16>().ok()?, value.parse::<u16>().ok()?)));
+        match halves {
+            Some((asn, value)) => Ok(Self(u32::from(asn) << 16 | u32::from(value))),
+            None => Err(format!(
+                "{text:?} is no community: write \"65000:7\", say, \"no-export\" or \"no-advertise\""
+            )),
+        }
+    }
 }
 
 /// An AS number, or `"external"`: any but our own.

@@ -1,14 +1,14 @@
 //! `[cluster]`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
 use wire::MacAddr;
 
-use super::{OneOrMany, Prefix};
+use super::{OneOrMany, Prefix, Track, UplinkRouter};
 use crate::cluster::Pin;
 use crate::config::cluster::{AddressRange, DEFAULT_PORT};
 use crate::config::shards::own_mac;
@@ -21,6 +21,7 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) id: NonZeroU16,
     pub(in crate::config) mode: Spanned<ModeName>,
     pub(in crate::config) weight: Option<NonZeroU16>,
+    pub(in crate::config) discover: Option<Spanned<bool>>,
     pub(in crate::config) key: PathBuf,
     pub(in crate::config) certificate: PathBuf,
     pub(in crate::config) listen: Option<OneOrMany<SessionAddress>>,
@@ -29,23 +30,48 @@ pub(in crate::config) struct Cluster {
     #[serde(default)]
     pub(in crate::config) gateway: Vec<Spanned<ClusterGateway>>,
     pub(in crate::config) floating: Option<Spanned<Floating>>,
+    pub(in crate::config) move_limit: Option<Spanned<MoveLimit>>,
     pub(in crate::config) bfd: Option<Spanned<ClusterBfd>>,
+    #[serde(default)]
+    pub(in crate::config) uplink_router: Vec<Spanned<UplinkRouter>>,
+    #[serde(default)]
+    pub(in crate::config) tracks: Vec<Track>,
 }
 
 impl Cluster {
     /// What this gateway has as its own in overlays that say nothing.
-    pub(in crate::config) fn own_mac(&self) -> Option<MacAddr> {
-        matches!(self.mode.get_ref(), ModeName::Floating).then(|| own_mac(self.id.get()))
+    pub(in crate::config) fn own_mac(&self) -> MacAddr {
+        own_mac(self.id.get())
     }
 }
 
+/// How often an overlay may move.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct MoveLimit {
+    pub(in crate::config) moves: Option<NonZeroU8>,
+    /// Seconds.
+    pub(in crate::config) window: Option<NonZeroU32>,
+}
+
 /// `[cluster.bfd]`
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ClusterBfd {
     /// Milliseconds.
     pub(in crate::config) interval: Option<u32>,
     pub(in crate::config) multiplier: Option<u8>,
+    #[serde(default)]
+    pub(in crate::config) keys: Vec<Spanned<BfdKey>>,
+}
+
+/// One of `keys`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct BfdKey {
+    pub(in crate::config) id: u8,
+    pub(in crate::config) secret: Option<String>,
+    pub(in crate::config) file: Option<PathBuf>,
 }
 
 /// How responsibility is shared.

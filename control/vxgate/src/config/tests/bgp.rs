@@ -195,3 +195,55 @@ fn bfd_that_cannot_be() {
     bad("bfd = { multihop = false, minimum-ttl = 250 }", &["192.0.2.9", "minimum-ttl", "multihop"]);
     bad("bfd = 50", &["interval, multiplier"]);
 }
+
+#[test]
+fn ingress_is_for_peers_with_unicast_routes() {
+    let peers = |old: &str, new: &str| {
+        let bgp = parse(&with_bgp(old, new)).unwrap().bgp.unwrap();
+        bgp.peers.iter().map(|peer| (peer.is_told_prefixes(), peer.is_told_host_routes())).collect::<Vec<_>>()
+    };
+    assert_eq!(peers("[bgp]", "[bgp]"), [(false, false), (true, false)]);
+    assert_eq!(peers("passive = true", "ingress = false"), [(false, false), (false, false)]);
+    let ingress = |table: &str| {
+        let text = with_bgp("cluster-number = 7", &format!("cluster-number = 7\ningress = {table}"));
+        parse(&text).unwrap().bgp.unwrap().ingress
+    };
+    let default = ingress("{}");
+    assert_eq!((default.next_hops.len(), default.communities.len()), (0, 0));
+    assert_eq!((default.med.of(0), default.med.of(2)), (100, 120));
+    let said = ingress(
+        "{ next-hop = [\"198.18.128.7\"], communities = [\"65000:7\", \"no-export\", \"no-advertise\"], \
+         med = { base = 4294967295, step = 7 } }",
+    );
+    assert_eq!(said.next_hops, ["198.18.128.7".parse::<IpAddr>().unwrap()]);
+    assert_eq!(said.communities, [65000 << 16 | 7, 0xffff_ff01, 0xffff_ff02]);
+    assert_eq!((said.med.of(0), said.med.of(1)), (u32::MAX, u32::MAX));
+
+    let bad_table = |table: &str, words: &[&str]| {
+        let line = format!("cluster-number = 7\ningress = {table}");
+        bad(
+            "cluster-number = 7",
+            &line,
+            table.split(' ').nth(3).unwrap().trim_matches(['[', ']', ',']),
+            words,
+        );
+    };
+    bad_table("{ next-hop = [\"127.0.0.1\"] }", &["127.0.0.1", "unicast"]);
+    bad_table("{ next-hop = [\"10.1.0.1\"] }", &["10.0.0.0/8", "on the uplink"]);
+    bad_table("{ communities = [\"65536:1\"] }", &["65536:1", "65000:7"]);
+    let two = "cluster-number = 7\ningress = { next-hop = [\"192.0.2.3\", \"192.0.2.4\"] }";
+    bad("cluster-number = 7", two, "\"192.0.2.4\"", &["second", "at most one"]);
+    bad(
+        "[\"evpn\", \"ipv6\"]",
+        "\"evpn\"\ningress = true",
+        "ingress = true",
+        &["ingress = true", "families"],
+    );
+    bad(
+        "[\"evpn\", \"ipv6\"]",
+        "\"evpn\"\nhost-routes = true",
+        "host-routes = true",
+        &["host-routes = true", "families"],
+    );
+    bad("passive = true", "host-routes = true", "host-routes = true", &["host-routes", "floating"]);
+}

@@ -89,6 +89,7 @@ fn the_gateway_itself() {
     bad("id = 1", "id = 65536", "id = 65536", &["65536"]);
     bad("\"floating\"", "\"vrrp\"", "\"vrrp\"", &["announce", "floating"]);
     bad("weight = 50", "weight = 0", "weight = 0", &["nonzero"]);
+    bad("weight = 50", "discover = true", "discover = true", &["by EVPN", "[bgp]"]);
     bad("weight = 50", "wait = 50", "wait", &["unknown field `wait`"]);
     bad("weight = 50", "hold-time = 1", "hold-time = 1", &["hold-time 1 s", "2 × keepalive"]);
     bad("weight = 50", "listen = \"here\"", "listen", &["\"here\" is no address", "4795"]);
@@ -122,7 +123,7 @@ fn gateways_have_macs_of_their_own() {
     let named = text.replacen("mtu = 1400", "mtu = 1400\nown-mac = \"02:00:5e:00:00:02\"", 1);
     assert_eq!(of(&named), Some(MacAddr([2, 0, 0x5e, 0, 0, 2])));
     let alone = &text[..text.find("[cluster.floating]").unwrap()];
-    assert_eq!(of(&alone.replace("floating", "announce")), None);
+    assert_eq!(of(&alone.replace("floating", "announce")), Some(own));
 
     let router = |id: u16| text.replacen("02:00:5e:00:00:01", &own_mac(id).to_string(), 1);
     fault(&router(1), "[cluster]", &["router-mac 02:76:78:67:00:01", "gateway 1", "take another"]);
@@ -130,6 +131,21 @@ fn gateways_have_macs_of_their_own() {
     parse(&router(4)).unwrap();
     let station = text.replacen("02:00:00:00:01:01", &own.to_string(), 1);
     fault(&station, "mac = \"02:76", &["02:76:78:67:00:01"]);
+}
+
+#[test]
+fn how_often_an_overlay_may_move() {
+    let alone = CLUSTER[..CLUSTER.find("[cluster.floating]").unwrap()].replace("floating", "announce");
+    let of = |keys: &str| {
+        let text = format!("{GOOD}{}", alone.replacen("weight = 50", keys, 1));
+        let limit = parse(&text).unwrap().cluster.unwrap().move_limit;
+        (limit.moves, limit.window.as_secs())
+    };
+    assert_eq!(of("weight = 50"), (3, 180));
+    assert_eq!(of("move-limit = { moves = 5 }"), (5, 180));
+    assert_eq!(of("move-limit = { window = 60 }"), (3, 60));
+    bad("weight = 50", "move-limit = { moves = 0 }", "move-limit", &["nonzero"]);
+    bad("weight = 50", "move-limit = { moves = 5 }", "move-limit", &["mode = \"announce\"", "line 41"]);
 }
 
 #[test]
@@ -168,4 +184,87 @@ fn the_number_of_the_cluster_is_said_once() {
     assert_eq!(bgp("cluster-number = 7").unwrap().bgp.unwrap().local.cluster, 7);
     let message = bgp("cluster-number = 8").unwrap_err().to_string();
     assert!(message.contains("cluster-number 8") && message.contains("remove cluster-number"), "{message}");
+}
+
+const ROUTERS: &str = r#"
+[[cluster.uplink-router]]
+address = "198.19.0.254"
+
+[[cluster.uplink-router]]
+address = "2001:db8:0:2::254"
+by = "neighbour"
+
+[[cluster.uplink-router]]
+address = "192.0.2.9"
+by = "bgp"
+
+[bgp]
+asn = 65000
+router-id = "192.0.2.1"
+
+[[bgp.peer]]
+address = "192.0.2.8"
+remote-asn = 65000
+bfd = true
+
+[[bgp.peer]]
+address = "192.0.2.9"
+remote-asn = 65001
+"#;
+
+#[test]
+fn health_is_read() {
+    let tracks =
+        "id = 1\ntracks = [{ interface = \"eth3\" }, { route = \"0.0.0.0/0\" }, { file = \"ok\" }]\n";
+    let text = with_cluster("id = 1\n", tracks) + ROUTERS;
+    let settings = Settings::parse(Path::new("/etc/gw.toml"), &text).unwrap();
+    let health = settings.cluster.unwrap().health;
+    let evidence: Vec<Evidence> = health.routers.iter().map(|router| router.evidence).collect();
+    let timing = bfd::Timing::symmetric(Duration::from_millis(50), 3);
+    assert_eq!(evidence, [Evidence::Bfd(timing), Evidence::Neighbour, Evidence::Bgp(evpn::PeerId(1))]);
+    let names: Vec<String> = health.tracks.iter().map(Track::name).collect();
+    assert_eq!(names, ["interface eth3", "route 0.0.0.0/0", "file /etc/ok"]);
+    let long = Track::File(Path::new("/run").join("ö".repeat(99))).name();
+    assert!(long.len() <= 64 && long.ends_with("öö"), "{long}");
+}
+
+#[test]
+fn routers_that_cannot_be_watched_are_refused() {
+    let bad = |old: &str, new: &str, words: &[&str]| {
+        assert!(ROUTERS.contains(old), "{old}");
+        let text = with_cluster("[cluster]", "[cluster]") + &ROUTERS.replacen(old, new, 1);
+        let message = parse(&text).unwrap_err().to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    bad("2001:db8:0:2::254", "198.19.0.254", &["198.19.0.254 is there twice", "keep one"]);
+    bad("by = \"neighbour\"", "by = \"neighbour\"\ninterval = 20", &["remove them"]);
+    bad("\"198.19.0.254\"", "\"198.19.0.254\"\ninterval = 0", &["interval"]);
+    bad(
+        "address = \"192.0.2.9\"\nby",
+        "address = \"192.0.2.7\"\nby",
+        &["192.0.2.7 is no peer", "[[bgp.peer]]"],
+    );
+    bad("198.19.0.254", "192.0.2.8", &["has a BFD session", "by = \"bgp\""]);
+    bad("198.19.0.254", "198.19.0.2", &["198.19.0.2 is an address of gateway 2"]);
+    bad("198.19.0.254", "127.0.0.1", &["must be unicast"]);
+}
+
+#[test]
+fn bfd_keys_are_read_and_shown_nowhere() {
+    let with = |keys: &str| {
+        with_cluster("[cluster.floating]", &format!("[cluster.bfd]\nkeys = [{keys}]\n\n[cluster.floating]"))
+    };
+    let text = with("{ id = 1, secret = \"hush-hush\" }, { id = 2, file = \"bfd.key\" }");
+    let cluster = Settings::parse(Path::new("/etc/gw.toml"), &text).unwrap().cluster.unwrap();
+    let given = BfdKey::Given(bfd::Key::new(1, b"hush-hush").unwrap());
+    assert_eq!(cluster.bfd_keys, [given, BfdKey::File { id: 2, path: "/etc/bfd.key".into() }]);
+    assert!(!format!("{cluster:?}").contains("hush-hush"));
+    let refused = |keys: &str, words: &str| {
+        let message = parse(&with(keys)).unwrap_err().to_string();
+        assert!(message.contains(words) && !message.contains("hush-hush"), "{message}");
+    };
+    refused("{ id = 1, secret = \"a\" }, { id = 1, secret = \"b\" }", "BFD key 1 is there twice");
+    refused("{ id = 1 }", "needs a secret or a file");
+    refused("{ id = 1, secret = \"a\", file = \"b\" }", "needs a secret or a file");
+    refused("{ id = 7, secret = \"hush-hush-hush-hush-hush\" }", "1 to 20 bytes");
 }

@@ -85,7 +85,8 @@ fn netdev(index: u32, name: &str, mtu: u32) -> Netdev {
 /// Netdevs 2 and 3, underlay and uplink.
 pub(super) fn machine() -> Machine {
     let netdevs = vec![netdev(2, "underlay0", 1600), netdev(3, "uplink0", 1500)];
-    let address = |link, text: &str| Address { link, address: text.parse().unwrap(), global: true };
+    let address =
+        |link, text: &str| Address { link, address: text.parse().unwrap(), global: true, tentative: false };
     let out = |link| RouteKind::Unicast(vec![Hop { link, gateway: None, usable: true, weight: 1 }]);
     let tables = Tables {
         links: netdevs.iter().map(|netdev| netdev.link.clone()).collect(),

@@ -1,5 +1,7 @@
 //! The kernel's tables change, and the engine is told what follows, once.
 
+mod outlook;
+
 use std::sync::Arc;
 
 use engine::{Overlay, PortConfig};
@@ -77,8 +79,8 @@ fn tables() -> Tables {
     Tables {
         links: vec![link(10), link(11)],
         addresses: vec![
-            Address { link: 11, address: ip("198.19.0.1"), global: true },
-            Address { link: 10, address: ip("198.18.0.1"), global: true },
+            Address { link: 11, address: ip("198.19.0.1"), global: true, tentative: false },
+            Address { link: 10, address: ip("198.18.0.1"), global: true, tentative: false },
         ],
         routes: vec![
             route("0.0.0.0/0", 11, "198.19.0.2"),
@@ -129,15 +131,20 @@ fn words(actions: Vec<Action>) -> Vec<String> {
     words
 }
 
+fn mirror(config: &Config) -> Mirror {
+    let watched = Watched { routers: None, links: Vec::new(), routes: Vec::new() };
+    Mirror::new(config, watched, Arc::new(Outlook::new(config.ports.len(), 1, [])))
+}
+
 fn started() -> Mirror {
-    let mut mirror = Mirror::new(&config());
+    let mut mirror = self::mirror(&config());
     mirror.resync(&tables(), &[]);
     mirror
 }
 
 #[test]
 fn at_the_start_the_engine_is_told_all() {
-    let mut mirror = Mirror::new(&config());
+    let mut mirror = self::mirror(&config());
     let actions = words(mirror.resync(&tables(), &[]));
     let expected = [
         "198.18.0.11 by 198.18.0.11",
@@ -298,7 +305,7 @@ fn with_several_ports() -> (Config, Tables) {
 #[test]
 fn all_paths_of_a_route_are_followed() {
     let (config, tables) = with_several_ports();
-    let mut mirror = Mirror::new(&config);
+    let mut mirror = self::mirror(&config);
     let actions = mirror.resync(&tables, &[]);
     let weights = actions.iter().find_map(|action| match action {
         Action::Update(Update::Routes(routes)) => {
@@ -336,8 +343,8 @@ fn a_vtep_address_on_no_port_is_followed() {
     let (mut config, mut tables) = with_several_ports();
     config.vteps = vec![ip("198.18.255.1"), ip("198.18.0.1")];
     config.ports[0].addresses = vec![ip("198.18.0.1")];
-    tables.addresses.push(Address { link: 1, address: ip("198.18.255.1"), global: true });
-    let mut mirror = Mirror::new(&config);
+    tables.addresses.push(Address { link: 1, address: ip("198.18.255.1"), global: true, tentative: false });
+    let mut mirror = self::mirror(&config);
     assert!(warnings(mirror.resync(&tables, &[])).iter().all(|text| !text.contains("198.18.255.1")));
     let address = tables.addresses.pop().unwrap();
     let warnings = warnings(mirror.tables(&tables));
@@ -373,7 +380,7 @@ fn routes_past_the_blackhole_routes_are_warned_of_once() {
     let mut tables = tables();
     let guard = KernelRoute { kind: RouteKind::Blackhole, metric: 1, ..route("fd00::/16", 11, "") };
     tables.routes.push(guard);
-    let mut mirror = Mirror::new(&config);
+    let mut mirror = self::mirror(&config);
     mirror.resync(&tables, &[]);
 
     let mut warned = |route: KernelRoute| {
@@ -417,7 +424,7 @@ fn routes_past_the_blackhole_routes_are_warned_of_once() {
 fn what_only_a_restart_mends_is_warned_of_once() {
     let mut config = config();
     config.ports[0].addresses = vec![ip("198.18.0.1")];
-    let mut mirror = Mirror::new(&config);
+    let mut mirror = self::mirror(&config);
     mirror.resync(&tables(), &[]);
     let mut warned = |tables: &Tables| {
         let warnings = warnings(mirror.tables(tables));

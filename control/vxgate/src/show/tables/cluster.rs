@@ -1,7 +1,7 @@
 //! Gateways of the cluster.
 
 use super::columns;
-use crate::cluster::{AssignmentRow, GatewayRow};
+use crate::cluster::{AssignmentRow, GatewayRow, MoveRow};
 
 /// Gateways, one a row.
 pub(super) fn gateways(rows: &[GatewayRow]) -> String {
@@ -12,7 +12,7 @@ pub(super) fn gateways(rows: &[GatewayRow]) -> String {
             row.id.to_string(),
             row.session.clone(),
             or_dash(row.part.clone()),
-            or_dash(row.shards.map(|count| count.to_string())),
+            or_dash(row.serves.map(|count| count.to_string())),
             or_dash(row.address.map(|address| address.to_string())),
             or_dash(row.since_ms.map(seconds)),
             or_dash(row.incarnation.map(|number| number.to_string())),
@@ -28,7 +28,7 @@ pub(super) fn gateways(rows: &[GatewayRow]) -> String {
             "ID",
             "SESSION",
             "PART",
-            "SHARDS",
+            "SERVES",
             "ADDRESS",
             "SINCE",
             "INCARNATION",
@@ -43,18 +43,44 @@ pub(super) fn gateways(rows: &[GatewayRow]) -> String {
     )
 }
 
-/// Shards, one a row.
+/// Overlays or shards, one a row.
 pub(super) fn assignments(rows: &[AssignmentRow]) -> String {
     let list = |addresses: &[std::net::IpAddr]| {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
-    let cells = |row: &AssignmentRow| {
-        let owner = match row.owner {
-            Some(owner) if row.own => format!("{owner} (self)"),
-            Some(owner) => owner.to_string(),
-            None => "-".into(),
-        };
-        vec![row.shard.to_string(), owner, list(&row.vtep), list(&row.uplink)]
+    let owner = |row: &AssignmentRow| match row.owner {
+        Some(owner) if row.own => format!("{owner} (self)"),
+        Some(owner) => owner.to_string(),
+        None => "-".into(),
     };
-    columns(&["SHARD", "OWNER", "VTEP", "UPLINK"], &[0], rows.iter().map(cells))
+    let cells = |row: &AssignmentRow| match (row.vni, row.shard) {
+        (_, Some(shard)) => vec![shard.to_string(), owner(row), list(&row.vtep), list(&row.uplink)],
+        (vni, None) => vec![vni.map_or_else(String::new, |vni| vni.to_string()), owner(row)],
+    };
+    let names: &[_] = match rows.first() {
+        Some(row) if row.shard.is_some() => &["SHARD", "OWNER", "VTEP", "UPLINK"],
+        _ => &["VNI", "OWNER"],
+    };
+    columns(names, &[0], rows.iter().map(cells))
+}
+
+/// Moves, one a row, oldest first.
+pub(super) fn moves(rows: &[MoveRow]) -> String {
+    let or_dash = |gateway: Option<u16>| gateway.map_or_else(|| "-".into(), |id| id.to_string());
+    let cells = |row: &MoveRow| {
+        let groups: Vec<_> = row.groups.iter().map(ToString::to_string).collect();
+        let more = if row.count > Some(groups.len()) { " …" } else { "" };
+        vec![
+            row.time.clone(),
+            row.action.clone(),
+            row.count.map_or_else(|| "all".into(), |count| count.to_string()),
+            or_dash(row.from),
+            or_dash(row.to),
+            format!("{}.{:03} ms", row.duration_us / 1000, row.duration_us % 1000),
+            row.cause.clone(),
+            groups.join(" ") + more,
+        ]
+    };
+    let names = ["TIME", "ACTION", "COUNT", "FROM", "TO", "DURATION", "CAUSE", "GROUPS"];
+    columns(&names, &[2, 3, 4, 5], rows.iter().map(cells))
 }

@@ -117,8 +117,13 @@ fn settings_that_differ_are_named_on_both_sides() {
         let (one, mut two) = Gateway::pair();
         two.own.sections.insert(Section::OVERLAYS, [9; 32]);
         let (mut a, mut b) = (one.start(), two.start());
-        a.refused(2, is(Refusal::Settings(vec![Section::OVERLAYS]))).await;
-        b.refused(1, is(Refusal::Settings(vec![Section::OVERLAYS]))).await;
+        // And which of the two started first.
+        let differ = |of: &Gateway| Refusal::Settings {
+            sections: vec![Section::OVERLAYS],
+            incarnation: of.own.incarnation,
+        };
+        a.refused(2, is(differ(&two))).await;
+        b.refused(1, is(differ(&one))).await;
         // Corrected there, they are peers.
         b.end().await;
         two.own.sections = one.own.sections.clone();
@@ -151,8 +156,8 @@ fn two_gateways_with_one_id_both_say_so() {
         two.peers[0].id = 9;
         one.own.incarnation = 5;
         let (mut a, mut b) = (one.start(), two.start());
-        a.refused(2, is(Refusal::DuplicateId(1))).await;
-        b.refused(9, is(Refusal::DuplicateId(1))).await;
+        a.refused(2, is(Refusal::DuplicateId { id: 1, incarnation: two.own.incarnation })).await;
+        b.refused(9, is(Refusal::DuplicateId { id: 1, incarnation: 5 })).await;
     });
 }
 
@@ -173,7 +178,18 @@ fn copied([watcher, copied]: [u16; 2]) {
         copy.up(watcher).await;
         let why = b.down(watcher).await;
         assert!(theirs("started later")(&why), "{why}");
-        b.refused(watcher, theirs("started later")).await;
+        let later = two.own.incarnation;
+        for _ in 0..3 {
+            b.refused(watcher, |why| match why {
+                Why::Refused(refusal) => {
+                    refusal.evidence() == cluster::Refusal::DuplicateId { incarnation: later }
+                }
+                _ => false,
+            })
+            .await;
+            // Beside the session with the other.
+            a.refused_beside(copied, is(Refusal::Copy { id: copied, earlier: later - 1, later })).await;
+        }
         assert!(matches!(copy.handle.statuses()[0].state, State::Up(_)));
     });
 }

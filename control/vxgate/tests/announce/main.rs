@@ -1,0 +1,70 @@
+//! Three gateways in mode `announce`, with FRR as reflector and endpoint around them. Needs root.
+
+mod faults;
+mod split;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use cluster::assign::{GatewayId, Key, Member, Members, Weight};
+use lab::{Cluster, ClusterOptions, Family, wait_until};
+use serde_json::Value;
+
+/// How long anything may take on a machine that others use too.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
+const GATEWAYS: u8 = 3;
+const OVERLAYS: u32 = 100;
+const ALL: [u8; 3] = [1, 2, 3];
+
+/// Slow BFD, also with the reflector: here it is not about time, and the machine may be busy. Overlays may move as often as
+/// gateways come and go.
+const KEYS: &str = "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n\n\
+                    [cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
+
+/// All gateways, at work.
+fn stage() -> Cluster {
+    let options = ClusterOptions {
+        gateways: GATEWAYS,
+        overlays: OVERLAYS,
+        probed: 4,
+        bfd: Some(Duration::from_millis(300)),
+        ..ClusterOptions::default()
+    };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    for number in ALL {
+        let membership = cluster.membership(number, Family::V4, KEYS);
+        cluster.start(number, "", &membership).unwrap();
+    }
+    wait_owned(&cluster, &ALL);
+    cluster
+}
+
+/// The gateway that is to serve each overlay, of those that do.
+fn winners(running: &[u8]) -> Vec<u8> {
+    let id = |number: u8| GatewayId::new(number.into()).unwrap();
+    let members = running.iter().map(|&number| Member { id: id(number), weight: Weight::default() });
+    let members = Members::new(members).unwrap();
+    (1..=OVERLAYS).map(|vni| members.winner(Key::overlay(vni)).unwrap().value() as u8).collect()
+}
+
+/// Waits until each overlay has one owner of these gateways, its winner, and all of them say so.
+fn wait_owned(cluster: &Cluster, running: &[u8]) {
+    let outcome = wait_until(&format!("overlays to be with {running:?}"), PATIENCE, || {
+        let owners = cluster.owners(running)?;
+        if owners == winners(running) { Ok(()) } else { Err(format!("{owners:?}")) }
+    });
+    outcome.unwrap_or_else(|error| {
+        let logs = cluster.gateways.iter().map(|member| member.gateway.log()).collect::<Vec<_>>();
+        panic!("{error}\n{}", logs.join("\n\n"))
+    })
+}
+
+fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
+    let socket = cluster.gateways[usize::from(number) - 1].gateway.socket();
+    let output = Command::new(VXGATE).args(["events", "--socket"]).arg(socket).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}

@@ -1,0 +1,79 @@
+//! Gateways that cannot be of one cluster: neither serves what is another's.
+
+use std::path::Path;
+
+use lab::{Cluster, ClusterOptions, Failure, Family, wait_until};
+use serde_json::Value;
+
+use crate::faults::events;
+use crate::{GATEWAYS, PATIENCE, SHARDS, VXGATE, tables, wait_even};
+
+/// Waits until a gateway says that it is this, and serves so many shards as will do.
+fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) -> bool) -> Value {
+    let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
+    wait_until(&format!("gateway {number} to be {part}"), PATIENCE, || {
+        let rows = gateway.show("cluster").unwrap();
+        let is_so = rows[0]["part"] == part && rows[0]["serves"].as_u64().is_some_and(&will_do);
+        if is_so { Ok(rows) } else { Err(rows.to_string()) }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()))
+}
+
+fn start(cluster: &mut Cluster, number: u8, config: &str) {
+    let gateway = &mut cluster.gateway(number).gateway;
+    gateway.configure(config).unwrap();
+    gateway.start().unwrap();
+}
+
+#[test]
+fn of_two_with_other_settings_the_one_that_started_first_serves() {
+    let options = ClusterOptions { gateways: 2, overlays: 10, probed: 1, ..ClusterOptions::default() };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let configs = [1, 2].map(|number| {
+        let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
+        cluster.config(number, "", &membership)
+    });
+    start(&mut cluster, 2, &configs[1]);
+    start(&mut cluster, 1, &configs[0].replace("vnis = \"1-10\"", "vnis = \"1-11\""));
+    wait_part(&cluster, 2, "serving", |shards| shards == u64::from(SHARDS));
+    let rows = wait_part(&cluster, 1, "joining", |shards| shards == 0);
+    assert_eq!(rows[1]["session"], "refused", "{rows}");
+    // Until that one is dead.
+    cluster.gateway(2).fail(Failure::Killed).unwrap();
+    wait_part(&cluster, 1, "serving", |shards| shards == u64::from(SHARDS));
+}
+
+#[test]
+fn of_two_with_one_id_and_key_one_serves_and_both_say_so() {
+    let options = ClusterOptions { gateways: GATEWAYS + 1, probed: 1, ..ClusterOptions::default() };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let membership = |number| {
+        let all = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
+        let copy = format!("[[cluster.gateway]]\nid = {}\n", GATEWAYS + 1);
+        let (before, gateways) = all.split_once("[[cluster.gateway]]").unwrap();
+        // Watched at the addresses of the first, the copy would be dead to the others.
+        let seen = |line: &&str| !line.starts_with("underlay = ") && !line.starts_with("uplink = ");
+        let gateways: Vec<_> = gateways.lines().filter(seen).collect();
+        let all = format!("{before}[[cluster.gateway]]{}\n", gateways.join("\n"));
+        all.split_once(&copy).unwrap().0.to_owned()
+    };
+    let configs: Vec<_> =
+        (1..=GATEWAYS).map(|number| cluster.config(number, "", &membership(number))).collect();
+    let of_copy = cluster.config(GATEWAYS + 1, "", &membership(1));
+    (1..=GATEWAYS).zip(configs).for_each(|(number, config)| start(&mut cluster, number, &config));
+    let all: Vec<u8> = (1..=GATEWAYS).collect();
+    let before = wait_even(&cluster, &all);
+
+    // Its disk was copied. The one that started last has the id.
+    start(&mut cluster, GATEWAYS + 1, &of_copy);
+    wait_part(&cluster, 1, "unfit: another gateway has its id", |shards| shards == 0);
+    wait_part(&cluster, GATEWAYS + 1, "serving", |shards| shards > 0);
+    for number in 1..=GATEWAYS + 1 {
+        let events = events(&cluster, number);
+        let told = |event: &&Value| event["event"] == "cluster-duplicate-id" && event["gateway"] == 1;
+        assert_eq!(events.iter().filter(told).count(), 1, "gateway {number}: {events:#?}");
+    }
+    // And when that one is gone the first has it again.
+    cluster.gateway(GATEWAYS + 1).gateway.stop().unwrap();
+    assert_eq!(wait_even(&cluster, &all), before);
+}
