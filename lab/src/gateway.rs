@@ -96,6 +96,21 @@ impl Gateway {
         })
     }
 
+    /// What `vxgate events` tells: what has happened, each a row.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let arguments = ["events", "--socket", &self.socket.to_string_lossy()];
+        let output = self.namespace.run(&self.binary.to_string_lossy(), &arguments)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let row = |line: &str| {
+            serde_json::from_str(line)
+                .map_err(|_| Error::Output { program: "vxgate events", output: line.to_owned() })
+        };
+        text.lines().map(row).collect()
+    }
+
     /// How many frames the counter `name` has counted.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Three gateways, and one of them that fails under probes.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,7 +35,6 @@ pub(super) enum Mode {
 
 /// The cluster, with everything open.
 pub(super) struct Stage {
-    vxgate: PathBuf,
     mode: Mode,
     /// How many groups each gateway serves, by number.
     serves: Vec<u64>,
@@ -85,7 +84,6 @@ impl Stage {
             cluster.start(number, "", &membership)?;
         }
         let mut stage = Self {
-            vxgate: vxgate.into(),
             mode,
             serves: Vec::new(),
             cluster,
@@ -245,11 +243,8 @@ impl Stage {
 
     /// The same of one survivor; none of what it has not said.
     fn times(&self, member: &ClusterGateway, wall: f64) -> Result<[Option<f64>; 3], Error> {
-        let output =
-            Command::new(&self.vxgate).args(["events", "--socket"]).arg(member.gateway.socket()).output()?;
         let mut times = [None; 3];
-        for line in String::from_utf8(output.stdout)?.lines() {
-            let event: Value = serde_json::from_str(line)?;
+        for event in member.gateway.events()? {
             let time: f64 = event["time"].as_str().ok_or("an event without time")?.parse()?;
             let kind = match event["event"].as_str() {
                 Some("cluster-peer") if event["gateway"] == self.victim => 0,

@@ -98,10 +98,7 @@ impl Stage {
     }
 
     fn events(&self, n: usize) -> Vec<Value> {
-        let socket = self.members[n].gateway.socket();
-        let output = Command::new(VXGATE).args(["events", "--socket"]).arg(socket).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.members[n].gateway.events().unwrap()
     }
 }
 

@@ -4,7 +4,6 @@ mod faults;
 mod split;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use cluster::assign::{GatewayId, Key, Member, Members, Weight};
@@ -63,8 +62,5 @@ fn wait_owned(cluster: &Cluster, running: &[u8]) {
 }
 
 fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
-    let socket = cluster.gateways[usize::from(number) - 1].gateway.socket();
-    let output = Command::new(VXGATE).args(["events", "--socket"]).arg(socket).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    cluster.gateways[usize::from(number) - 1].gateway.events().unwrap()
 }

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, UdpSocket};
 
-use bfd::{Diagnostic, Packet, State};
 use lab::{Family, Frr, Signal, Topology, wait_until};
 use serde_json::Value;
 
+use crate::forged::forged;
 use crate::stage::{FRR_TIMING, PATIENCE, Stage, TIMING, far, frr_session, near, own};
 
 /// One session of bfdd.
@@ -27,24 +27,6 @@ fn one_hop() -> String {
 
 fn count(row: &Value, group: &str, reason: &str) -> u64 {
     row[group][reason].as_u64().unwrap_or(0)
-}
-
-/// A packet of nobody's that tries to end a session.
-fn forged() -> Packet {
-    Packet {
-        diagnostic: Diagnostic::None,
-        state: State::AdminDown,
-        poll: false,
-        is_final: false,
-        control_plane_independent: false,
-        demand: false,
-        detect_multiplier: 3,
-        my_discriminator: 1,
-        your_discriminator: 0,
-        desired_min_tx: 1_000_000,
-        required_min_rx: 1_000_000,
-        required_min_echo_rx: 0,
-    }
 }
 
 #[test]

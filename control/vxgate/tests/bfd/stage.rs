@@ -118,11 +118,7 @@ impl Stage {
 
     /// The events of BFD that are kept.
     pub(crate) fn events(&self) -> Vec<Value> {
-        let socket = self.gateway.socket().display().to_string();
-        let program = env!("CARGO_BIN_EXE_vxgate");
-        let output = self.topology.gateway.run(program, &["events", "--socket", &socket]).unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let rows = self.gateway.events().unwrap().into_iter();
         rows.filter(|row| row["event"] == "bfd").collect()
     }
 

@@ -1,11 +1,10 @@
 //! A gateway whose links come back takes its shards back when it can serve them, not before.
 
-use std::path::Path;
 use std::time::Duration;
 
 use lab::{Cluster, ClusterOptions, Failure, Family, Flows, FlowsReport, Station};
 
-use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, shard_of, start, victim, wait_even};
 
 const INTERVAL: Duration = Duration::from_millis(2);
 /// Datagrams of each flow that must have been answered before, and after.
@@ -36,17 +35,11 @@ fn stop(what: &str, flows: Vec<Flows>) -> u64 {
 #[test]
 fn links_that_come_back_cost_little() {
     let options = ClusterOptions { gateways: GATEWAYS, probed: 1, ..ClusterOptions::default() };
-    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    for number in 1..=GATEWAYS {
-        let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
-        cluster.start(number, "", &membership).unwrap();
-    }
-    let all: Vec<u8> = (1..=GATEWAYS).collect();
-    let before = wait_even(&cluster, &all);
+    let mut cluster = start(options);
+    let before = wait_even(&cluster, &ALL);
     cluster.route_shards(cluster.stations.iter().map(|station| &station.site), shard_of).unwrap();
     cluster.wait_open(PATIENCE).unwrap();
-    let victim = before[usize::from(shard_of(cluster.stations[0].site.vni.value()))];
-    let rest: Vec<u8> = all.iter().copied().filter(|&number| number != victim).collect();
+    let (victim, rest) = victim(&cluster, &before);
 
     for failure in [Failure::UnderlayDown, Failure::UplinkDown, Failure::AllDown] {
         let flows = load(&cluster, &cluster.stations[0]);
@@ -59,7 +52,7 @@ fn links_that_come_back_cost_little() {
         let flows = load(&cluster, &cluster.stations[0]);
         wait_answered(&flows);
         cluster.gateway(victim).mend().unwrap();
-        assert_eq!(wait_even(&cluster, &all), before);
+        assert_eq!(wait_even(&cluster, &ALL), before);
         wait_answered(&flows);
         let by_return = stop(&format!("{failure:?}, mended"), flows);
         // It found the fault itself, at once; of the return nothing has to be found. Who was cut off from all others may cost

@@ -1,11 +1,10 @@
 //! What a gateway has learned of stations: who takes over does not ask them anew, and who comes back has it before it serves.
 
 use std::net::IpAddr;
-use std::path::Path;
 
 use lab::{Capture, Cluster, ClusterOptions, Failure, Family, Ping, wait_until};
 
-use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, shard_of, start, victim, wait_even};
 
 /// The stations' addresses that a gateway has MAC addresses of.
 fn known(cluster: &Cluster, number: u8) -> Vec<IpAddr> {
@@ -24,17 +23,12 @@ fn missing(cluster: &Cluster, number: u8) -> Vec<IpAddr> {
 #[test]
 fn who_takes_over_asks_no_station_anew() {
     let options = ClusterOptions { gateways: GATEWAYS, probed: 3, ..ClusterOptions::default() };
-    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    for number in 1..=GATEWAYS {
-        let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
-        cluster.start(number, "", &membership).unwrap();
-    }
-    let all: Vec<u8> = (1..=GATEWAYS).collect();
-    let before = wait_even(&cluster, &all);
+    let mut cluster = start(options);
+    let before = wait_even(&cluster, &ALL);
     cluster.route_shards(cluster.stations.iter().map(|station| &station.site), shard_of).unwrap();
     cluster.wait_open(PATIENCE).unwrap();
     // Each was learned by the one gateway that serves its overlay.
-    for &number in &all {
+    for number in ALL {
         wait_until(&format!("the bindings at gateway {number}"), PATIENCE, || {
             match missing(&cluster, number)[..] {
                 [] => Ok(()),
@@ -44,8 +38,7 @@ fn who_takes_over_asks_no_station_anew() {
         .unwrap();
     }
 
-    let victim = before[usize::from(shard_of(cluster.stations[0].site.vni.value()))];
-    let rest: Vec<u8> = all.iter().copied().filter(|&number| number != victim).collect();
+    let (victim, rest) = victim(&cluster, &before);
     let capture = Capture::start(&cluster.endpoint.namespace, &cluster.endpoint.nic.interface).unwrap();
     cluster.gateway(victim).fail(Failure::Killed).unwrap();
     wait_even(&cluster, &rest);
@@ -76,5 +69,5 @@ fn who_takes_over_asks_no_station_anew() {
     })
     .unwrap();
     assert_eq!(missing(&cluster, victim), [] as [IpAddr; 0]);
-    assert_eq!(wait_even(&cluster, &all), before);
+    assert_eq!(wait_even(&cluster, &ALL), before);
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 use lab::{Cluster, ClusterOptions, Failure, Family, Topology, wait_until};
 use serde_json::Value;
 
-use crate::faults::events;
-use crate::{GATEWAYS, PATIENCE, SHARDS, VXGATE, tables, wait_even};
+use crate::{GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
 
 const OF_ANOTHER_CLUSTER: u8 = GATEWAYS + 1;
 const STRANGER: u8 = GATEWAYS + 2;

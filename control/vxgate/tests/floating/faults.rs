@@ -1,36 +1,19 @@
 //! Each fault of a gateway alone: who has its shards then, and that nobody is left alone.
 
-use std::path::Path;
-use std::process::Command;
+use lab::{ClusterOptions, Failure};
 
-use lab::{Cluster, ClusterOptions, Failure, Family};
-use serde_json::Value;
-
-use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
-
-pub(crate) fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
-    let socket = cluster.gateways[usize::from(number) - 1].gateway.socket();
-    let output = Command::new(VXGATE).args(["events", "--socket"]).arg(socket).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
+use crate::{ALL, GATEWAYS, PATIENCE, events, start, victim, wait_even};
 
 #[test]
 fn shards_have_one_owner_whoever_dies() {
     let options = ClusterOptions { gateways: GATEWAYS, probed: 3, ..ClusterOptions::default() };
-    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    for number in 1..=GATEWAYS {
-        let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
-        cluster.start(number, "", &membership).unwrap();
-    }
-    let all: Vec<u8> = (1..=GATEWAYS).collect();
-    let before = wait_even(&cluster, &all);
+    let mut cluster = start(options);
+    let before = wait_even(&cluster, &ALL);
 
     cluster.wait_open(PATIENCE).unwrap();
 
     // Killed: the others have its shards, and nothing else moves.
-    let victim = before[usize::from(shard_of(cluster.stations[0].site.vni.value()))];
-    let rest: Vec<u8> = all.iter().copied().filter(|&number| number != victim).collect();
+    let (victim, rest) = victim(&cluster, &before);
     cluster.gateway(victim).fail(Failure::Killed).unwrap();
     let during = wait_even(&cluster, &rest);
     let moved = (0..before.len()).filter(|&n| before[n] != during[n]).count();
@@ -61,7 +44,7 @@ fn shards_have_one_owner_whoever_dies() {
 
     // Back: even again, as it was.
     cluster.gateway(victim).mend().unwrap();
-    assert_eq!(wait_even(&cluster, &all), before);
+    assert_eq!(wait_even(&cluster, &ALL), before);
     cluster.wait_open(PATIENCE).unwrap();
 
     // What it can tell itself it does, and serves nothing; of what stopped it only the others can tell.
@@ -75,7 +58,7 @@ fn shards_have_one_owner_whoever_dies() {
         }
         cluster.wait_open(PATIENCE).unwrap();
         cluster.gateway(victim).mend().unwrap();
-        assert_eq!(wait_even(&cluster, &all), before);
+        assert_eq!(wait_even(&cluster, &ALL), before);
     }
     cluster.wait_open(PATIENCE).unwrap();
 

@@ -3,10 +3,10 @@
 use std::net::UdpSocket;
 use std::path::Path;
 
-use bfd::{Diagnostic, Packet, State};
 use lab::{Cluster, ClusterOptions, Family, Topology, wait_until};
 use serde_json::Value;
 
+use crate::forged::forged;
 use crate::{GATEWAYS, PATIENCE, VXGATE, tables};
 
 /// The session of gateway 1 with another on the underlay.
@@ -27,24 +27,6 @@ fn wait_session(cluster: &Cluster, other: u8, family: Family, is: impl Fn(&Value
 
 fn dropped(row: &Value, reason: &str) -> u64 {
     row["dropped"][reason].as_u64().unwrap_or(0)
-}
-
-/// Says that the peer's operator holds the session down.
-fn forged() -> Packet {
-    Packet {
-        diagnostic: Diagnostic::None,
-        state: State::AdminDown,
-        poll: false,
-        is_final: false,
-        control_plane_independent: false,
-        demand: false,
-        detect_multiplier: 3,
-        my_discriminator: 1,
-        your_discriminator: 0,
-        desired_min_tx: 1_000_000,
-        required_min_rx: 1_000_000,
-        required_min_echo_rx: 0,
-    }
 }
 
 #[test]

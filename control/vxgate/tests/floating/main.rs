@@ -4,16 +4,20 @@ mod back;
 mod bindings;
 mod discovery;
 mod faults;
+#[path = "../common/forged.rs"]
+mod forged;
 mod health;
 mod ipv6;
 mod keys;
 mod refusals;
 mod soak;
 
+use std::path::Path;
 use std::time::Duration;
 
 use cluster::assign::ShardCount;
-use lab::Cluster;
+use lab::{Cluster, ClusterOptions, Family};
+use serde_json::Value;
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -21,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
 const SHARDS: u16 = 64;
 const GATEWAYS: u8 = 3;
+const ALL: [u8; GATEWAYS as usize] = [1, 2, 3];
 
 /// Keys of `[cluster]`, and its tables, with shards whose VTEP addresses are of these ranges. Slow BFD: here it is not about
 /// time, and the machine may be busy.
@@ -30,6 +35,26 @@ fn tables(vteps: &[&str]) -> String {
          [cluster.bfd]\ninterval = 200\nmultiplier = 5\n",
         Cluster::SHARD_UPLINKS,
     )
+}
+
+/// Gateways that all run, with these options.
+fn start(options: ClusterOptions) -> Cluster {
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    for number in ALL {
+        let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
+        cluster.start(number, "", &membership).unwrap();
+    }
+    cluster
+}
+
+/// The gateway that serves the first station's overlay, and the others.
+fn victim(cluster: &Cluster, owners: &[u8]) -> (u8, Vec<u8>) {
+    let victim = owners[usize::from(shard_of(cluster.stations[0].site.vni.value()))];
+    (victim, ALL.into_iter().filter(|&number| number != victim).collect())
+}
+
+fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
+    cluster.gateways[usize::from(number) - 1].gateway.events().unwrap()
 }
 
 fn shard_of(vni: u32) -> u16 {

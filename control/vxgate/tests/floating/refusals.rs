@@ -5,8 +5,7 @@ use std::path::Path;
 use lab::{Cluster, ClusterOptions, Failure, Family, wait_until};
 use serde_json::Value;
 
-use crate::faults::events;
-use crate::{GATEWAYS, PATIENCE, SHARDS, VXGATE, tables, wait_even};
+use crate::{GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
 
 /// Waits until a gateway says that it is this, and serves so many shards as will do.
 fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) -> bool) -> Value {
