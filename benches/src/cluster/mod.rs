@@ -45,12 +45,12 @@ const FAULTS: [(Failure, &str); 5] = [
 /// Ways, in the order of a trial's flows.
 const WAYS: [&str; 4] = ["egress IPv4", "egress IPv6", "ingress IPv4", "ingress IPv6"];
 
-/// How it is measured.
-fn modes(ports: &Value) -> Value {
+/// How it is measured, with so many `runs` of the first fault at most.
+fn modes(ports: &Value, runs: usize) -> Value {
     json!({
         "mode": "floating; announce where it says so", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256, "ports": ports,
         "scheduling": "SCHED_FIFO: BFD 40, cluster 39, worker 10, probe 1; all else ordinary",
-        "repetitions": {"all down": RUNS, "others": FEW},
+        "repetitions": {"all down, at most": runs, "others": FEW.min(runs)},
         "probe": "1 ms, each way, both families, 8 overlays",
         "ingress": "static routes at the router, by the shards' uplink addresses",
         "announce": announce::MODES,
@@ -99,7 +99,7 @@ pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value)
     }
     drop(stage);
     figures.extend(announce::figures(vxgate, runs)?);
-    Ok((figures, modes(&ports)))
+    Ok((figures, modes(&ports, runs)))
 }
 
 fn say_opened(stage: &Stage, overlays: u32) {
