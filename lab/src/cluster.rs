@@ -158,10 +158,31 @@ impl Cluster {
     /// # Panics
     /// If there is no such gateway.
     pub fn start(&mut self, number: u8, block: &str, tables: &str) -> Result<Duration> {
-        let config = self.config(number, block, tables);
+        self.start_with(number, &self.config(number, block, tables))
+    }
+
+    /// Starts a gateway, given by its number, with this whole configuration: how long that took.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`](crate::Gateway::start).
+    ///
+    /// # Panics
+    /// If there is no such gateway.
+    pub fn start_with(&mut self, number: u8, config: &str) -> Result<Duration> {
         let gateway = &mut self.gateway(number).gateway;
-        gateway.configure(&config)?;
+        gateway.configure(config)?;
         gateway.start()
+    }
+
+    /// Starts all gateways as members of one cluster. `session` and `keys` are as in [`membership`](Self::membership).
+    ///
+    /// # Errors
+    /// As [`Gateway::start`](crate::Gateway::start).
+    pub fn start_all(&mut self, session: Family, keys: &str) -> Result<()> {
+        (1..=self.options.gateways).try_for_each(|number| {
+            let membership = self.membership(number, session, keys);
+            self.start(number, "", &membership).map(drop)
+        })
     }
 
     /// The gateway with this number.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::Error;
 
 const ALL: [u8; 3] = [1, 2, 3];
-/// Those of the configuration by default.
+/// As many as by default.
 const SHARDS: u16 = 256;
 const INTERVAL: Duration = Duration::from_millis(1);
 /// Datagrams on each way that show that it is open.
@@ -68,7 +68,7 @@ impl Stage {
             Mode::Announce(bfd) => {
                 (Some(bfd), "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n".into())
             }
-            Mode::Floating => (None, format!("mode = \"floating\"\n\n{}", Cluster::floating())),
+            Mode::Floating => (None, Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS)),
         };
         let options = ClusterOptions {
             gateways: ALL.len() as u8,
@@ -79,10 +79,7 @@ impl Stage {
         };
         let mut cluster = Cluster::build(vxgate, options)?;
         let begin = Instant::now();
-        for number in ALL {
-            let membership = cluster.membership(number, Family::V4, &keys);
-            cluster.start(number, "", &membership)?;
-        }
+        cluster.start_all(Family::V4, &keys)?;
         let mut stage = Self {
             mode,
             serves: Vec::new(),

@@ -95,16 +95,14 @@ fn what_fails_is_a_gap_on_all_ways_and_is_mended() {
 
 #[test]
 fn all_have_sessions_with_all() {
-    for (family, mode, more) in
-        [(Family::V4, "announce", String::new()), (Family::V6, "floating", Cluster::floating())]
-    {
+    for (family, keys) in [
+        (Family::V4, "mode = \"announce\"\n".to_owned()),
+        (Family::V6, Cluster::floating(256, &Cluster::SHARD_VTEPS)),
+    ] {
         let options =
             ClusterOptions { probed: 1, bfd: Some(Duration::from_millis(200)), ..ClusterOptions::default() };
         let mut cluster = Cluster::build(Path::new(env!("CARGO_BIN_EXE_vxgate")), options).unwrap();
-        for number in 1..=options.gateways {
-            let membership = cluster.membership(number, family, &format!("mode = \"{mode}\"\n"));
-            cluster.start(number, "", &(membership + &more)).unwrap();
-        }
+        cluster.start_all(family, &keys).unwrap();
         let daemons = [
             Topology::UNDERLAY.address(Family::V4, Cluster::REFLECTOR),
             Topology::UPLINK.address(Family::V4, Topology::ROUTER),

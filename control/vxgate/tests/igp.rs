@@ -151,16 +151,10 @@ fn the_way_is_by_ospf() {
         let namespace = cluster.gateway(number).namespace.clone();
         let configs = ["zebra", "ospfd", "ospf6d"].map(|name| (name, documented(name)));
         daemons.push(Frr::start_daemons(&namespace, &configs).unwrap());
-        let tables = format!(
-            "mode = \"floating\"\n\n[cluster.floating]\nshards = {SHARDS}\nvtep = {:?}\nuplink = {:?}\n\n\
-             [cluster.bfd]\ninterval = 200\nmultiplier = 5\n",
-            Cluster::SHARD_VTEPS,
-            Cluster::SHARD_UPLINKS,
-        );
+        let tables = Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS) + Cluster::SLOW_BFD;
         let config = cluster.config(number, "", &cluster.membership(number, Family::V4, &tables));
-        let gateway = &mut cluster.gateway(number).gateway;
-        gateway.configure(&config.replacen("[gateway]\n", "[gateway]\nigp = \"kernel\"\n", 1)).unwrap();
-        gateway.start().unwrap();
+        let config = config.replacen("[gateway]\n", "[gateway]\nigp = \"kernel\"\n", 1);
+        cluster.start_with(number, &config).unwrap();
     }
 
     // By rank, and there and back.

@@ -94,12 +94,7 @@ fn wait_told(router: &Frr, by: &[u8]) -> BTreeMap<String, Vec<PathOf>> {
 }
 
 fn tables() -> String {
-    format!(
-        "mode = \"floating\"\n\n[cluster.floating]\nshards = {SHARDS}\nvtep = {:?}\nuplink = {:?}\n\n\
-         [cluster.bfd]\ninterval = 200\nmultiplier = 5\n",
-        Cluster::SHARD_VTEPS,
-        Cluster::SHARD_UPLINKS,
-    )
+    Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS) + Cluster::SLOW_BFD
 }
 
 /// The prefixes of an overlay.
@@ -122,9 +117,7 @@ fn shards_are_told_alike(name: &str, asn: u32) {
         let upstream = format!("remote-asn = {}\n", Cluster::UPSTREAM_ASN);
         assert!(config.contains(&upstream));
         let config = config.replace(&upstream, &format!("remote-asn = {asn}\n"));
-        let gateway = &mut cluster.gateway(number).gateway;
-        gateway.configure(&config).unwrap();
-        gateway.start().unwrap();
+        cluster.start_with(number, &config).unwrap();
     }
 
     // All say the same of an overlay, by the address of its shard; the floor leads to each of them.
@@ -239,11 +232,8 @@ fn without_shards_the_way_is_by_rank() {
 fn in_mode_announce_the_med_is_the_rank_among_those_that_serve() {
     let options = ClusterOptions { overlays: OVERLAYS, probed: 2, ..ClusterOptions::default() };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    let keys = "mode = \"announce\"\n\n[cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
-    for number in [1, 2, 3] {
-        let membership = cluster.membership(number, Family::V4, keys);
-        cluster.start(number, "", &membership).unwrap();
-    }
+    let keys = format!("mode = \"announce\"\n\n{}", Cluster::SLOW_BFD);
+    cluster.start_all(Family::V4, &keys).unwrap();
     let wait = |cluster: &Cluster, running: &[u8]| {
         let member =
             |&number: &u8| Member { id: GatewayId::new(number.into()).unwrap(), weight: Weight::default() };
@@ -296,9 +286,7 @@ fn routers_of_the_underlay_are_told_of_shards_by_rank() {
         assert!(config.contains(&peer));
         let host_routes = "families = [\"evpn\", \"ipv4\", \"ipv6\"]\nhost-routes = true\n";
         let config = config.replace(&peer, &(peer.clone() + host_routes));
-        let gateway = &mut cluster.gateway(number).gateway;
-        gateway.configure(&config).unwrap();
-        gateway.start().unwrap();
+        cluster.start_with(number, &config).unwrap();
     }
     // The best path of each address leads to its owner, and there is one of each gateway.
     let wait = |cluster: &Cluster, running: usize| {

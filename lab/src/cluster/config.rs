@@ -92,8 +92,14 @@ impl Cluster {
         tables
     }
 
-    /// The table `[cluster.floating]`: where shards have their addresses.
-    pub fn floating() -> String {
-        format!("[cluster.floating]\nvtep = {:?}\nuplink = {:?}\n\n", Self::SHARD_VTEPS, Self::SHARD_UPLINKS)
+    /// BFD between gateways that is slow: for what is not about time, on a machine that may be busy.
+    pub const SLOW_BFD: &str = "[cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
+
+    /// Mode `floating` with so many shards, which have their VTEP addresses in these ranges: a key, and a table after it.
+    pub fn floating(shards: u16, vteps: &[&str]) -> String {
+        format!(
+            "mode = \"floating\"\n\n[cluster.floating]\nshards = {shards}\nvtep = {vteps:?}\nuplink = {:?}\n\n",
+            Self::SHARD_UPLINKS
+        )
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lab::{Cluster, Failure, Family, GapProbe, ROUTER_MAC, Topology, wait_until};
 
-use crate::{ALL, KEYS, PATIENCE, events, stage, wait_owned, winners};
+use crate::{ALL, PATIENCE, events, keys, stage, wait_owned, winners};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 /// Datagrams that show that a way is open.
@@ -79,7 +79,7 @@ fn overlays_have_one_owner_whoever_dies() {
     }
 
     // It starts again, and takes what is its own.
-    let membership = cluster.membership(victim, Family::V4, KEYS);
+    let membership = cluster.membership(victim, Family::V4, &keys());
     cluster.start(victim, "", &membership).unwrap();
     wait_owned(&cluster, &ALL);
     let own = format!("assignments --owner {victim}");

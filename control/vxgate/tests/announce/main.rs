@@ -20,8 +20,9 @@ const ALL: [u8; 3] = [1, 2, 3];
 
 /// Slow BFD, also with the reflector: here it is not about time, and the machine may be busy. Overlays may move as often as
 /// gateways come and go.
-const KEYS: &str = "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n\n\
-                    [cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
+fn keys() -> String {
+    format!("mode = \"announce\"\nmove-limit = {{ moves = 255, window = 1 }}\n\n{}", Cluster::SLOW_BFD)
+}
 
 /// All gateways, at work.
 fn stage() -> Cluster {
@@ -33,10 +34,7 @@ fn stage() -> Cluster {
         ..ClusterOptions::default()
     };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    for number in ALL {
-        let membership = cluster.membership(number, Family::V4, KEYS);
-        cluster.start(number, "", &membership).unwrap();
-    }
+    cluster.start_all(Family::V4, &keys()).unwrap();
     wait_owned(&cluster, &ALL);
     cluster
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use lab::{Cluster, ClusterOptions, Failure, Family, Topology, wait_until};
 use serde_json::Value;
 
-use crate::{GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
 
 const OF_ANOTHER_CLUSTER: u8 = GATEWAYS + 1;
 const STRANGER: u8 = GATEWAYS + 2;
@@ -15,12 +15,6 @@ fn membership(cluster: &Cluster, number: u8, keys: &str, others: usize) -> Strin
     let all = cluster.membership(number, Family::V4, &format!("discover = true\n{keys}"));
     let gateways: Vec<_> = all.split("[[cluster.gateway]]").take(1 + others).collect();
     gateways.join("[[cluster.gateway]]")
-}
-
-fn start(cluster: &mut Cluster, number: u8, config: &str) {
-    let gateway = &mut cluster.gateway(number).gateway;
-    gateway.configure(config).unwrap();
-    gateway.start().unwrap();
 }
 
 /// VTEPs of which there are type 4 routes of a cluster's segment at a gateway.
@@ -37,13 +31,12 @@ fn gateways_find_each_other_and_no_stranger_disturbs_them() {
     let options = ClusterOptions { gateways: STRANGER, probed: 1, ..ClusterOptions::default() };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
     let floating = tables(&Cluster::SHARD_VTEPS);
-    let all: Vec<u8> = (1..=GATEWAYS).collect();
-    for &number in &all {
+    for number in ALL {
         let tables = membership(&cluster, number, &floating, usize::from(GATEWAYS) - 1);
         let config = cluster.config(number, "", &tables);
-        start(&mut cluster, number, &config);
+        cluster.start_with(number, &config).unwrap();
     }
-    let before = wait_even(&cluster, &all);
+    let before = wait_even(&cluster, &ALL);
 
     // Another cluster, with overlays and shards of its own, of which one gateway runs.
     let tables = membership(&cluster, OF_ANOTHER_CLUSTER, &floating, 5);
@@ -57,19 +50,18 @@ fn gateways_find_each_other_and_no_stranger_disturbs_them() {
         .replace("198.18.13.", "198.18.14.")
         .replace("198.18.9.", "198.18.10.")
         .replace("::100/120", "::200/120");
-    start(&mut cluster, OF_ANOTHER_CLUSTER, &config);
+    cluster.start_with(OF_ANOTHER_CLUSTER, &config).unwrap();
     // A gateway that says that it is of the first cluster, in which nobody knows it.
     let tables = membership(&cluster, STRANGER, "mode = \"announce\"\n", 1);
     let config = cluster.config(STRANGER, "", &tables).replace("vnis = \"1-100\"", "vnis = \"2001-2100\"");
-    start(&mut cluster, STRANGER, &config);
+    cluster.start_with(STRANGER, &config).unwrap();
 
     let vtep = |number: u8| Topology::UNDERLAY.address(Family::V4, number).to_string();
     let is_told = |event: &Value, of: &str| {
         event["event"] == "cluster-stranger" && event["detail"].as_str().unwrap().starts_with(of)
     };
-    for &number in &all {
-        let mut expected: Vec<String> =
-            all.iter().filter(|&&other| other != number).map(|&other| vtep(other)).collect();
+    for number in ALL {
+        let mut expected: Vec<String> = ALL.into_iter().filter(|&other| other != number).map(vtep).collect();
         expected.push(vtep(STRANGER));
         wait_until(&format!("gateway {number} to hear of all"), PATIENCE, || {
             let mut found = announced(&cluster, number, Cluster::NUMBER);
@@ -93,19 +85,19 @@ fn gateways_find_each_other_and_no_stranger_disturbs_them() {
         if rows[0]["serves"] == SHARDS { Ok(()) } else { Err(rows.to_string()) }
     })
     .unwrap();
-    assert_eq!(wait_even(&cluster, &all), before, "nothing has moved");
+    assert_eq!(wait_even(&cluster, &ALL), before, "nothing has moved");
 
     // Without a reflector nothing moves, and who dies is taken over for, and is a member no more.
     cluster.reflector.kill_bgpd().unwrap();
-    for &number in &all {
+    for number in ALL {
         wait_until(&format!("gateway {number} to lose the reflector"), PATIENCE, || {
             let found = announced(&cluster, number, Cluster::NUMBER);
             if found.is_empty() { Ok(()) } else { Err(format!("{found:?}")) }
         })
         .unwrap();
     }
-    assert_eq!(wait_even(&cluster, &all), before);
-    let rest = &all[1..];
+    assert_eq!(wait_even(&cluster, &ALL), before);
+    let rest = &ALL[1..];
     cluster.gateway(1).fail(Failure::Killed).unwrap();
     wait_even(&cluster, rest);
     for &number in rest {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lab::{Cluster, ClusterOptions, Family, Topology, wait_until};
 
-use crate::{GATEWAYS, PATIENCE, VXGATE, tables, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, VXGATE, tables, wait_even};
 
 /// Waits until the gateway says why it is unhealthy.
 fn wait_reason(cluster: &Cluster, number: u8, reason: &str) {
@@ -37,7 +37,7 @@ fn shards_leave_who_cannot_reach_a_router_or_whose_track_fails() {
     let router = Topology::UPLINK.address(Family::V4, Topology::ROUTER);
     let track = cluster.topology.lab.directory().join("serve");
     fs::write(&track, "").unwrap();
-    for number in 1..=GATEWAYS {
+    for number in ALL {
         let more = match number {
             1 => format!("[[cluster.uplink-router]]\naddress = \"{router}\"\n\n"),
             2 => String::new(),
@@ -53,36 +53,35 @@ fn shards_leave_who_cannot_reach_a_router_or_whose_track_fails() {
         let config = cluster.config(number, "", &(membership + &more));
         let (head, tail) = config.split_once(&format!("remote-asn = {}", Cluster::UPSTREAM_ASN)).unwrap();
         let tail = tail.replacen(&format!("bfd = {{ interval = {} }}\n", interval.as_millis()), "", 1);
-        let member = cluster.gateway(number);
-        member.gateway.configure(&format!("{head}remote-asn = {}{tail}", Cluster::UPSTREAM_ASN)).unwrap();
-        member.gateway.start().unwrap();
+        let config = format!("{head}remote-asn = {}{tail}", Cluster::UPSTREAM_ASN);
+        cluster.start_with(number, &config).unwrap();
     }
-    let before = wait_even(&cluster, &[1, 2, 3]);
+    let before = wait_even(&cluster, &ALL);
 
     // The operator's script says that this one is not to serve.
     fs::remove_file(&track).unwrap();
     wait_even(&cluster, &[1, 3]);
     wait_reason(&cluster, 2, "track file ");
     fs::write(&track, "").unwrap();
-    assert_eq!(wait_even(&cluster, &[1, 2, 3]), before);
+    assert_eq!(wait_even(&cluster, &ALL), before);
     let default = format!("default via {}", Topology::UPLINK.address(Family::V6, Topology::ROUTER));
     cluster.gateways[1].namespace.ip(&format!("route del {default}")).unwrap();
     wait_even(&cluster, &[1, 3]);
     wait_reason(&cluster, 2, "track route ::/0");
     cluster.gateways[1].namespace.ip(&format!("route add {default}")).unwrap();
-    assert_eq!(wait_even(&cluster, &[1, 2, 3]), before);
+    assert_eq!(wait_even(&cluster, &ALL), before);
 
     // The router is no longer heard by who listens.
     cluster.upstream.vtysh(&["configure terminal", "bfd", &format!("no {peer}")]).unwrap();
     wait_even(&cluster, &[2, 3]);
     wait_reason(&cluster, 1, "the uplink's router is not alive");
     watch(&cluster);
-    assert_eq!(wait_even(&cluster, &[1, 2, 3]), before);
+    assert_eq!(wait_even(&cluster, &ALL), before);
 
     // Its BGP ends, which one gateway alone takes for a sign.
     cluster.upstream.kill_bgpd().unwrap();
     wait_even(&cluster, &[1, 2]);
     wait_reason(&cluster, 3, "the uplink's router is not alive");
     cluster.upstream.restart_bgpd().unwrap();
-    assert_eq!(wait_even(&cluster, &[1, 2, 3]), before);
+    assert_eq!(wait_even(&cluster, &ALL), before);
 }

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use lab::{
-    Attach, Cluster, ClusterOptions, Endpoint, Failure, Family, GoBgp, Overlay, Ping, ROUTER_MAC, Scene,
-    Site, Station, Topology, wait_until,
+    Attach, Cluster, ClusterOptions, Endpoint, Failure, Family, GoBgp, Overlay, ROUTER_MAC, Scene, Site,
+    Station, Topology,
 };
 
-use crate::{GATEWAYS, PATIENCE, VXGATE, shard_of, tables, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, VXGATE, shard_of, tables, victim, wait_even};
 
 /// Beside those that [`Cluster`] uses.
 const REFLECTOR: u8 = 120;
@@ -57,10 +57,8 @@ fn start(cluster: &mut Cluster, number: u8) {
         config =
             config.replace(&format!("underlay = [\"{}\", ", underlay(Family::V4, other)), "underlay = [");
     }
-    let member = cluster.gateway(number);
-    member.namespace.ip(&format!("address del {address}/24 dev underlay0")).unwrap();
-    member.gateway.configure(&config).unwrap();
-    member.gateway.start().unwrap();
+    cluster.gateway(number).namespace.ip(&format!("address del {address}/24 dev underlay0")).unwrap();
+    cluster.start_with(number, &config).unwrap();
 }
 
 /// Stations in overlays that are in different shards, behind the kernel's VXLAN over IPv6.
@@ -104,21 +102,6 @@ fn stations(cluster: &Cluster, endpoint: &Endpoint, reflector: &GoBgp) -> Vec<St
     (0..OVERLAYS).map(station).collect()
 }
 
-fn wait_open(cluster: &Cluster, stations: &[Station]) {
-    for station in stations {
-        for family in Family::BOTH {
-            let (inside, outside) = (&station.host.namespace, &cluster.outer.namespace);
-            for (from, to) in [(inside, cluster.outer_address(family)), (outside, station.address(family))] {
-                wait_until(&format!("overlay {}, {family:?}, to {to}", station.site.vni), PATIENCE, || {
-                    let report = Ping::to(to).count(1).run(from).unwrap();
-                    if report.is_complete() { Ok(()) } else { Err(format!("{report:?}")) }
-                })
-                .unwrap();
-            }
-        }
-    }
-}
-
 #[test]
 fn an_endpoint_with_static_entries_is_served_whoever_dies() {
     let options = ClusterOptions {
@@ -130,22 +113,20 @@ fn an_endpoint_with_static_entries_is_served_whoever_dies() {
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
     let reflector = reflector(&cluster);
     let endpoint = cluster.topology.endpoint("six", ENDPOINT, Family::V6).unwrap();
-    (1..=GATEWAYS).for_each(|number| start(&mut cluster, number));
-    let all: Vec<u8> = (1..=GATEWAYS).collect();
-    let before = wait_even(&cluster, &all);
-    let stations = stations(&cluster, &endpoint, &reflector);
-    cluster.route_shards(stations.iter().map(|station| &station.site), shard_of).unwrap();
-    wait_open(&cluster, &stations);
+    ALL.into_iter().for_each(|number| start(&mut cluster, number));
+    let before = wait_even(&cluster, &ALL);
+    cluster.stations = stations(&cluster, &endpoint, &reflector);
+    cluster.route_shards(cluster.stations.iter().map(|station| &station.site), shard_of).unwrap();
+    cluster.wait_open(PATIENCE).unwrap();
 
-    let victim = before[usize::from(shard_of(stations[0].site.vni.value()))];
-    let rest: Vec<u8> = all.iter().copied().filter(|&number| number != victim).collect();
+    let (victim, rest) = victim(&cluster, &before);
     for failure in [Failure::Killed, Failure::UnderlayDown] {
         cluster.gateway(victim).fail(failure).unwrap();
         wait_even(&cluster, &rest);
-        wait_open(&cluster, &stations);
+        cluster.wait_open(PATIENCE).unwrap();
         cluster.gateway(victim).mend().unwrap();
-        assert_eq!(wait_even(&cluster, &all), before);
-        wait_open(&cluster, &stations);
+        assert_eq!(wait_even(&cluster, &ALL), before);
+        cluster.wait_open(PATIENCE).unwrap();
     }
     let rows = cluster.gateways[0].gateway.show("stations").unwrap();
     let rows = rows.as_array().unwrap();

@@ -7,7 +7,7 @@ use lab::{Cluster, ClusterOptions, Family, Topology, wait_until};
 use serde_json::Value;
 
 use crate::forged::forged;
-use crate::{GATEWAYS, PATIENCE, VXGATE, tables};
+use crate::{ALL, GATEWAYS, PATIENCE, VXGATE, tables};
 
 /// The session of gateway 1 with another on the underlay.
 fn session(cluster: &Cluster, other: u8, family: Family) -> Result<Value, String> {
@@ -33,7 +33,7 @@ fn dropped(row: &Value, reason: &str) -> u64 {
 fn those_with_the_key_hear_each_other_and_nobody_else() {
     let options = ClusterOptions { gateways: GATEWAYS, probed: 0, ..ClusterOptions::default() };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    for number in 1..=GATEWAYS {
+    for number in ALL {
         let secret = if number == 3 { "another" } else { "hush-hush" };
         let keys = format!("[cluster.bfd]\nkeys = [{{ id = 1, secret = {secret:?} }}]\n");
         let tables = tables(&Cluster::SHARD_VTEPS).replacen("[cluster.bfd]\n", &keys, 1);

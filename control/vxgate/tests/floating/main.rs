@@ -27,23 +27,15 @@ const SHARDS: u16 = 64;
 const GATEWAYS: u8 = 3;
 const ALL: [u8; GATEWAYS as usize] = [1, 2, 3];
 
-/// Keys of `[cluster]`, and its tables, with shards whose VTEP addresses are of these ranges. Slow BFD: here it is not about
-/// time, and the machine may be busy.
+/// Keys of `[cluster]`, and its tables, with shards whose VTEP addresses are of these ranges.
 fn tables(vteps: &[&str]) -> String {
-    format!(
-        "mode = \"floating\"\n\n[cluster.floating]\nshards = {SHARDS}\nvtep = {vteps:?}\nuplink = {:?}\n\n\
-         [cluster.bfd]\ninterval = 200\nmultiplier = 5\n",
-        Cluster::SHARD_UPLINKS,
-    )
+    Cluster::floating(SHARDS, vteps) + Cluster::SLOW_BFD
 }
 
 /// Gateways that all run, with these options.
 fn start(options: ClusterOptions) -> Cluster {
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    for number in ALL {
-        let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
-        cluster.start(number, "", &membership).unwrap();
-    }
+    cluster.start_all(Family::V4, &tables(&Cluster::SHARD_VTEPS)).unwrap();
     cluster
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use lab::{Cluster, ClusterOptions, Failure, Family, wait_until};
 use serde_json::Value;
 
-use crate::{GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
 
 /// Waits until a gateway says that it is this, and serves so many shards as will do.
 fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) -> bool) -> Value {
@@ -18,12 +18,6 @@ fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) ->
     .unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()))
 }
 
-fn start(cluster: &mut Cluster, number: u8, config: &str) {
-    let gateway = &mut cluster.gateway(number).gateway;
-    gateway.configure(config).unwrap();
-    gateway.start().unwrap();
-}
-
 #[test]
 fn of_two_with_other_settings_the_one_that_started_first_serves() {
     let options = ClusterOptions { gateways: 2, overlays: 10, probed: 1, ..ClusterOptions::default() };
@@ -32,8 +26,8 @@ fn of_two_with_other_settings_the_one_that_started_first_serves() {
         let membership = cluster.membership(number, Family::V4, &tables(&Cluster::SHARD_VTEPS));
         cluster.config(number, "", &membership)
     });
-    start(&mut cluster, 2, &configs[1]);
-    start(&mut cluster, 1, &configs[0].replace("vnis = \"1-10\"", "vnis = \"1-11\""));
+    cluster.start_with(2, &configs[1]).unwrap();
+    cluster.start_with(1, &configs[0].replace("vnis = \"1-10\"", "vnis = \"1-11\"")).unwrap();
     wait_part(&cluster, 2, "serving", |shards| shards == u64::from(SHARDS));
     let rows = wait_part(&cluster, 1, "joining", |shards| shards == 0);
     assert_eq!(rows[1]["session"], "refused", "{rows}");
@@ -57,14 +51,15 @@ fn of_two_with_one_id_and_key_one_serves_and_both_say_so() {
         all.split_once(&copy).unwrap().0.to_owned()
     };
     let configs: Vec<_> =
-        (1..=GATEWAYS).map(|number| cluster.config(number, "", &membership(number))).collect();
+        ALL.into_iter().map(|number| cluster.config(number, "", &membership(number))).collect();
     let of_copy = cluster.config(GATEWAYS + 1, "", &membership(1));
-    (1..=GATEWAYS).zip(configs).for_each(|(number, config)| start(&mut cluster, number, &config));
-    let all: Vec<u8> = (1..=GATEWAYS).collect();
-    let before = wait_even(&cluster, &all);
+    for (number, config) in ALL.into_iter().zip(configs) {
+        cluster.start_with(number, &config).unwrap();
+    }
+    let before = wait_even(&cluster, &ALL);
 
     // Its disk was copied. The one that started last has the id.
-    start(&mut cluster, GATEWAYS + 1, &of_copy);
+    cluster.start_with(GATEWAYS + 1, &of_copy).unwrap();
     wait_part(&cluster, 1, "unfit: another gateway has its id", |shards| shards == 0);
     wait_part(&cluster, GATEWAYS + 1, "serving", |shards| shards > 0);
     for number in 1..=GATEWAYS + 1 {
@@ -74,5 +69,5 @@ fn of_two_with_one_id_and_key_one_serves_and_both_say_so() {
     }
     // And when that one is gone the first has it again.
     cluster.gateway(GATEWAYS + 1).gateway.stop().unwrap();
-    assert_eq!(wait_even(&cluster, &all), before);
+    assert_eq!(wait_even(&cluster, &ALL), before);
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lab::{Cluster, ClusterOptions, Family};
 use serde_json::Value;
 
-use crate::{GATEWAYS, VXGATE, wait_even};
+use crate::{ALL, GATEWAYS, VXGATE, wait_even};
 
 /// Above the threads of BFD (40), and below the kernel's interrupt threads.
 const WATCH_PRIORITY: i32 = 49;
@@ -129,14 +129,11 @@ fn nobody_is_taken_for_dead_on_a_busy_machine() {
     let seconds = std::env::var("VXGATE_SOAK_SECONDS").map_or(1800, |text| text.parse().unwrap());
     let options = ClusterOptions { gateways: GATEWAYS, probed: 1, ..ClusterOptions::default() };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    for number in 1..=GATEWAYS {
-        let keys = format!("mode = \"floating\"\n\n{}", Cluster::floating());
-        let membership = cluster.membership(number, Family::V4, &keys);
-        cluster.start(number, "", &membership).unwrap();
+    cluster.start_all(Family::V4, &Cluster::floating(256, &Cluster::SHARD_VTEPS)).unwrap();
+    for number in ALL {
         prefer_workers(cluster.gateway(number).gateway.process().unwrap().pid());
     }
-    let all: Vec<u8> = (1..=GATEWAYS).collect();
-    wait_even(&cluster, &all);
+    wait_even(&cluster, &ALL);
 
     let (watcher, load) = (Watcher::start(), Load::start());
     let begin = now();

@@ -10,6 +10,8 @@ use crate::{Trial, print_indented};
 
 const OVERLAYS: u32 = 100;
 const PROBED: u16 = 8;
+/// As many as by default.
+const SHARDS: u16 = 256;
 const GATEWAYS: [u8; 3] = [1, 2, 3];
 const INTERVAL: Duration = Duration::from_millis(1);
 /// Datagrams that show that a way is open.
@@ -29,7 +31,7 @@ pub(crate) struct Mode {
 impl Mode {
     /// Both.
     pub(crate) fn all() -> [Self; 2] {
-        let floating = format!("mode = \"floating\"\n\n{}", Cluster::floating());
+        let floating = Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS);
         [
             Self { name: "floating", tables: floating, groups: "shards" },
             Self { name: "announce", tables: "mode = \"announce\"\n\n".into(), groups: "overlays" },
@@ -54,10 +56,7 @@ pub(crate) fn show(binary: &Path, mode: &Mode, trials: &mut Vec<Trial>) -> Resul
     let options =
         ClusterOptions { overlays: OVERLAYS, probed: PROBED, bfd: Some(BFD), ..ClusterOptions::default() };
     let mut cluster = Cluster::build(binary, options)?;
-    for number in GATEWAYS {
-        let membership = cluster.membership(number, Family::V4, tables);
-        cluster.start(number, "", &membership)?;
-    }
+    cluster.start_all(Family::V4, tables)?;
     let owners = owners_of(&cluster, &GATEWAYS)?;
     cluster.wait_open(PATIENCE)?;
     let served = |number: &u8| owners.iter().filter(|owner| *owner == number).count();
