@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::endpoint::{Endpoint, OverlayLink};
+use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::frr::Frr;
 use crate::namespace::Namespace;
@@ -71,8 +71,6 @@ pub struct Cluster {
     pub endpoint: Endpoint,
     /// One for each probed overlay, in the order of VNIs.
     pub stations: Vec<Station>,
-    /// What each of them is attached to, in the same order.
-    pub links: Vec<OverlayLink>,
     /// A host behind the router.
     pub outer: Host,
     options: ClusterOptions,
@@ -131,9 +129,9 @@ impl Cluster {
             let link = endpoint.join_evpn(site.vni, &site.routers())?;
             let name = format!("station{}", site.vni);
             let host = link.station(&lab, &name, site.mac(), &site.station_addresses())?;
-            Ok((Station { site, host }, link))
+            Ok(Station { site, host })
         };
-        let (stations, links) = probed(options).map(station).collect::<Result<_>>()?;
+        let stations = probed(options).map(station).collect::<Result<_>>()?;
         let endpoint_daemon = daemons::endpoint(&endpoint.namespace)?;
         Ok(Self {
             gateways,
@@ -143,7 +141,6 @@ impl Cluster {
             topology,
             endpoint,
             stations,
-            links,
             outer,
             options,
         })
@@ -243,6 +240,11 @@ impl Cluster {
             })?;
         }
         Ok(())
+    }
+
+    /// What all gateways have said so far.
+    pub fn logs(&self) -> String {
+        self.gateways.iter().map(|member| member.gateway.log()).collect::<Vec<_>>().join("\n\n")
     }
 
     fn flows(&self, flow: impl Fn(&Station, Family) -> ProbeFlow) -> Vec<ProbeFlow> {

@@ -1,11 +1,16 @@
 //! Routers learn the way into the overlays by OSPF, from FRR beside each gateway, as the documentation has it. Needs root.
 
+#[path = "common/documented.rs"]
+mod documented;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use cluster::assign::ShardCount;
-use lab::{Cluster, ClusterOptions, Failure, Family, Frr, Topology, wait_until};
+use lab::{Cluster, ClusterOptions, Failure, Family, Frr, Site, Topology, wait_until};
+
+use crate::documented::documented;
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -14,12 +19,6 @@ const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
 const DOCS: &str = include_str!("../../../docs/igp.md");
 const SHARDS: u16 = 16;
 const OVERLAYS: u32 = 20;
-
-/// A configuration of FRR, as the documentation has it.
-fn documented(name: &str) -> &'static str {
-    let text = DOCS.split(&format!("```frr {name}\n")).nth(1).and_then(|rest| rest.split("```").next());
-    text.unwrap_or_else(|| panic!("docs/igp.md has no {name}"))
-}
 
 fn id(number: u8) -> String {
     Topology::UPLINK.address(Family::V4, number).to_string()
@@ -80,11 +79,8 @@ fn told(router: &Frr) -> BTreeMap<(String, String), u32> {
 
 /// The prefixes of an overlay.
 fn prefixes(vni: u32) -> [String; 2] {
-    let number = vni - 1;
-    [
-        format!("10.0.{number}.0/24"),
-        if number == 0 { "fd00::/64".into() } else { format!("fd00:0:0:{number:x}::/64") },
-    ]
+    let site = Site::of_block(vni as u16 - 1);
+    [site.v4.to_string(), site.v6.to_string()]
 }
 
 fn shard_of(vni: u32) -> usize {
@@ -93,10 +89,8 @@ fn shard_of(vni: u32) -> usize {
 
 /// Waits until the router is told of all overlays by just these gateways: at 10 by the owner, and at more by others.
 fn wait_told(cluster: &Cluster, by: &[u8]) -> Vec<u8> {
-    let owners = cluster.wait_even(by, PATIENCE).unwrap_or_else(|error| {
-        let logs = cluster.gateways.iter().map(|member| member.gateway.log()).collect::<Vec<_>>();
-        panic!("{error}\n{}", logs.join("\n\n"))
-    });
+    let owners =
+        cluster.wait_even(by, PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", cluster.logs()));
     wait_until(&format!("routes of {by:?}"), PATIENCE, || {
         let told = told(&cluster.upstream);
         let wanted = |vni: u32, number: u8| {
@@ -149,7 +143,7 @@ fn the_way_is_by_ospf() {
     let mut daemons = Vec::new();
     for number in all {
         let namespace = cluster.gateway(number).namespace.clone();
-        let configs = ["zebra", "ospfd", "ospf6d"].map(|name| (name, documented(name)));
+        let configs = ["zebra", "ospfd", "ospf6d"].map(|name| (name, documented(DOCS, name)));
         daemons.push(Frr::start_daemons(&namespace, &configs).unwrap());
         let tables = Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS) + Cluster::SLOW_BFD;
         let config = cluster.config(number, "", &cluster.membership(number, Family::V4, &tables));

@@ -1,12 +1,20 @@
 //! Routers learn the way into the overlays by BGP alone: FRR as router, external and internal. Needs root.
 
+#[path = "common/documented.rs"]
+mod documented;
+#[path = "common/members.rs"]
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::assign::{GatewayId, Key, Member, Members, ShardCount, Weight};
-use lab::{Cluster, ClusterGateway, ClusterOptions, Failure, Family, Frr, Topology, wait_until};
+use cluster::assign::{Key, ShardCount};
+use lab::{Cluster, ClusterOptions, Failure, Family, Frr, Site, Topology, wait_until};
 use serde_json::Value;
+
+use crate::documented::documented;
+use crate::members::members;
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -17,17 +25,11 @@ const SHARDS: u16 = 16;
 const OVERLAYS: u32 = 20;
 const FLOOR: [&str; 2] = ["10.0.0.0/8", "fd00::/16"];
 
-/// A configuration of FRR, as the documentation has it.
-fn documented(name: &str) -> Vec<&'static str> {
-    let start = format!("```frr {name}\n");
-    let text = DOCS.split(&start).nth(1).and_then(|rest| rest.split("```").next());
-    text.unwrap_or_else(|| panic!("docs/ingress.md has no {name}")).lines().collect()
-}
-
-/// Gives the router this configuration in place of the lab's own.
+/// Gives the router this configuration of the documentation in place of the lab's own.
 fn configure(router: &Frr, name: &str) {
     let remove = format!("no router bgp {}", Cluster::UPSTREAM_ASN);
-    router.vtysh(&[&["configure terminal", &remove], &documented(name)[..]].concat()).unwrap();
+    let lines: Vec<_> = documented(DOCS, name).lines().collect();
+    router.vtysh(&[&["configure terminal", &remove], &lines[..]].concat()).unwrap();
 }
 
 /// One path of a route: whose, by which next hop, with which MED, and what else is of it.
@@ -59,20 +61,6 @@ fn told(router: &Frr) -> BTreeMap<String, Vec<PathOf>> {
     routes
 }
 
-/// Which gateway serves each shard, as they say.
-fn owners(cluster: &Cluster) -> Vec<Option<u8>> {
-    let rows = |member: &ClusterGateway| member.gateway.show("assignments").unwrap_or_default();
-    let mut owners = vec![None; SHARDS.into()];
-    for member in &cluster.gateways {
-        for (row, owner) in rows(member).as_array().into_iter().flatten().zip(&mut owners) {
-            if row["own"] == true {
-                *owner = Some(member.number);
-            }
-        }
-    }
-    owners
-}
-
 fn uplink(number: u8) -> String {
     Topology::UPLINK.address(Family::V4, number).to_string()
 }
@@ -99,11 +87,8 @@ fn tables() -> String {
 
 /// The prefixes of an overlay.
 fn prefixes(vni: u32) -> [String; 2] {
-    let number = vni - 1;
-    [
-        format!("10.0.{number}.0/24"),
-        if number == 0 { "fd00::/64".into() } else { format!("fd00:0:0:{number:x}::/64") },
-    ]
+    let site = Site::of_block(vni as u16 - 1);
+    [site.v4.to_string(), site.v6.to_string()]
 }
 
 fn shards_are_told_alike(name: &str, asn: u32) {
@@ -235,9 +220,7 @@ fn in_mode_announce_the_med_is_the_rank_among_those_that_serve() {
     let keys = format!("mode = \"announce\"\n\n{}", Cluster::SLOW_BFD);
     cluster.start_all(Family::V4, &keys).unwrap();
     let wait = |cluster: &Cluster, running: &[u8]| {
-        let member =
-            |&number: &u8| Member { id: GatewayId::new(number.into()).unwrap(), weight: Weight::default() };
-        let members = Members::new(running.iter().map(member)).unwrap();
+        let members = members(running);
         wait_until(&format!("MEDs by rank of {running:?}"), PATIENCE, || {
             let told = told(&cluster.upstream);
             for vni in 1..=OVERLAYS {
@@ -289,23 +272,25 @@ fn routers_of_the_underlay_are_told_of_shards_by_rank() {
         cluster.start_with(number, &config).unwrap();
     }
     // The best path of each address leads to its owner, and there is one of each gateway.
-    let wait = |cluster: &Cluster, running: usize| {
+    let wait = |cluster: &Cluster, running: &[u8]| {
         wait_until("host routes by rank", PATIENCE, || {
-            let (told, owners) = (told(&cluster.reflector), owners(cluster));
+            let (told, owners) = (told(&cluster.reflector), cluster.owners(running)?);
             if told.len() != 2 * usize::from(SHARDS) {
                 return Err(format!("{} routes", told.len()));
             }
             let rows = cluster.gateways[2].gateway.show("assignments").unwrap();
-            for (shard, owner) in owners.iter().enumerate() {
+            for (shard, &owner) in owners.iter().enumerate() {
                 for (n, (family, length)) in Family::BOTH.into_iter().zip([32, 128]).enumerate() {
                     let address = rows[shard]["vtep"][n].as_str().unwrap();
                     let paths = &told[&format!("{address}/{length}")];
                     let best: Vec<_> = paths.iter().filter(|path| path.best).collect();
-                    let by = owner.map(|number| underlay(family, number)).unwrap_or_default();
+                    let by = underlay(family, owner);
                     let first: Vec<_> = paths.iter().filter(|path| path.med == Some(100)).collect();
-                    if paths.len() != running || best != first || best.iter().any(|path| path.next_hop != by)
+                    if paths.len() != running.len()
+                        || best != first
+                        || best.iter().any(|path| path.next_hop != by)
                     {
-                        return Err(format!("shard {shard} of {owner:?}: {paths:?}"));
+                        return Err(format!("shard {shard} of {owner}: {paths:?}"));
                     }
                 }
             }
@@ -313,9 +298,8 @@ fn routers_of_the_underlay_are_told_of_shards_by_rank() {
         })
         .unwrap()
     };
-    let before = wait(&cluster, 3);
-    assert!((1..=3).all(|number| before.contains(&Some(number))), "{before:?}");
+    let before = wait(&cluster, &[1, 2, 3]);
+    assert!((1..=3).all(|number| before.contains(&number)), "{before:?}");
     cluster.gateway(1).fail(Failure::Killed).unwrap();
-    let during = wait(&cluster, 2);
-    assert!(during.iter().all(|owner| matches!(owner, Some(2 | 3))), "{during:?}");
+    wait(&cluster, &[2, 3]);
 }

@@ -1,14 +1,18 @@
 //! Three gateways in mode `announce`, with FRR as reflector and endpoint around them. Needs root.
 
 mod faults;
+#[path = "../common/members.rs"]
+mod members;
 mod split;
 
 use std::path::Path;
 use std::time::Duration;
 
-use cluster::assign::{GatewayId, Key, Member, Members, Weight};
+use cluster::assign::Key;
 use lab::{Cluster, ClusterOptions, Family, wait_until};
 use serde_json::Value;
+
+use crate::members::members;
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -41,9 +45,7 @@ fn stage() -> Cluster {
 
 /// The gateway that is to serve each overlay, of those that do.
 fn winners(running: &[u8]) -> Vec<u8> {
-    let id = |number: u8| GatewayId::new(number.into()).unwrap();
-    let members = running.iter().map(|&number| Member { id: id(number), weight: Weight::default() });
-    let members = Members::new(members).unwrap();
+    let members = members(running);
     (1..=OVERLAYS).map(|vni| members.winner(Key::overlay(vni)).unwrap().value() as u8).collect()
 }
 
@@ -53,10 +55,7 @@ fn wait_owned(cluster: &Cluster, running: &[u8]) {
         let owners = cluster.owners(running)?;
         if owners == winners(running) { Ok(()) } else { Err(format!("{owners:?}")) }
     });
-    outcome.unwrap_or_else(|error| {
-        let logs = cluster.gateways.iter().map(|member| member.gateway.log()).collect::<Vec<_>>();
-        panic!("{error}\n{}", logs.join("\n\n"))
-    })
+    outcome.unwrap_or_else(|error| panic!("{error}\n{}", cluster.logs()))
 }
 
 fn events(cluster: &Cluster, number: u8) -> Vec<Value> {

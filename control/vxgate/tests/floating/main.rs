@@ -55,8 +55,5 @@ fn shard_of(vni: u32) -> u16 {
 
 /// Waits until each shard has one owner of these gateways, and they have equally many: the owners.
 fn wait_even(cluster: &Cluster, running: &[u8]) -> Vec<u8> {
-    cluster.wait_even(running, PATIENCE).unwrap_or_else(|error| {
-        let logs = cluster.gateways.iter().map(|member| member.gateway.log()).collect::<Vec<_>>();
-        panic!("{error}\n{}", logs.join("\n\n"))
-    })
+    cluster.wait_even(running, PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", cluster.logs()))
 }
