@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lab::{Capture, Cluster, ClusterOptions, Failure, Family, Ping, wait_until};
 
-use crate::{ALL, GATEWAYS, PATIENCE, shard_of, start, victim, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, shard_of, start, victim, wait_even, wait_part};
 
 /// The stations' addresses that a gateway has MAC addresses of.
 fn known(cluster: &Cluster, number: u8) -> Vec<IpAddr> {
@@ -63,11 +63,7 @@ fn who_takes_over_asks_no_station_anew() {
 
     // Back: nothing is sent to stations meanwhile.
     cluster.gateway(victim).mend().unwrap();
-    wait_until(&format!("gateway {victim} to serve"), PATIENCE, || {
-        let rows = cluster.gateways[usize::from(victim) - 1].gateway.show("cluster").unwrap();
-        if rows[0]["part"] == "serving" { Ok(()) } else { Err(rows[0].to_string()) }
-    })
-    .unwrap();
+    wait_part(&cluster, victim, "serving", |_| true);
     assert_eq!(missing(&cluster, victim), [] as [IpAddr; 0]);
     assert_eq!(wait_even(&cluster, &ALL), before);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use lab::{Cluster, ClusterOptions, Failure, Family, Topology, wait_until};
 use serde_json::Value;
 
-use crate::{ALL, GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
+use crate::{ALL, GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even, wait_part};
 
 const OF_ANOTHER_CLUSTER: u8 = GATEWAYS + 1;
 const STRANGER: u8 = GATEWAYS + 2;
@@ -80,11 +80,7 @@ fn gateways_find_each_other_and_no_stranger_disturbs_them() {
         let members = events.iter().filter(|event| event["event"] == "cluster-member").count();
         assert_eq!(members, usize::from(GATEWAYS) - 1, "{events:#?}");
     }
-    wait_until("the other cluster to serve", PATIENCE, || {
-        let rows = cluster.gateways[usize::from(OF_ANOTHER_CLUSTER) - 1].gateway.show("cluster").unwrap();
-        if rows[0]["serves"] == SHARDS { Ok(()) } else { Err(rows.to_string()) }
-    })
-    .unwrap();
+    wait_part(&cluster, OF_ANOTHER_CLUSTER, "serving", |shards| shards == u64::from(SHARDS));
     assert_eq!(wait_even(&cluster, &ALL), before, "nothing has moved");
 
     // Without a reflector nothing moves, and who dies is taken over for, and is a member no more.

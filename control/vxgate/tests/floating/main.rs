@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cluster::assign::ShardCount;
-use lab::{Cluster, ClusterOptions, Family};
+use lab::{Cluster, ClusterOptions, Family, wait_until};
 use serde_json::Value;
 
 /// How long anything may take on a machine that others use too.
@@ -56,4 +56,15 @@ fn shard_of(vni: u32) -> u16 {
 /// Waits until each shard has one owner of these gateways, and they have equally many: the owners.
 fn wait_even(cluster: &Cluster, running: &[u8]) -> Vec<u8> {
     cluster.wait_even(running, PATIENCE).unwrap_or_else(|error| panic!("{error}\n{}", cluster.logs()))
+}
+
+/// Waits until a gateway says that it is this, and serves so many shards as will do.
+fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) -> bool) -> Value {
+    let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
+    wait_until(&format!("gateway {number} to be {part}"), PATIENCE, || {
+        let rows = gateway.show("cluster").unwrap();
+        let is_so = rows[0]["part"] == part && rows[0]["serves"].as_u64().is_some_and(&will_do);
+        if is_so { Ok(rows) } else { Err(rows.to_string()) }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()))
 }

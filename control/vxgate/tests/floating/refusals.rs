@@ -2,21 +2,10 @@
 
 use std::path::Path;
 
-use lab::{Cluster, ClusterOptions, Failure, Family, wait_until};
+use lab::{Cluster, ClusterOptions, Failure, Family};
 use serde_json::Value;
 
-use crate::{ALL, GATEWAYS, PATIENCE, SHARDS, VXGATE, events, tables, wait_even};
-
-/// Waits until a gateway says that it is this, and serves so many shards as will do.
-fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) -> bool) -> Value {
-    let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
-    wait_until(&format!("gateway {number} to be {part}"), PATIENCE, || {
-        let rows = gateway.show("cluster").unwrap();
-        let is_so = rows[0]["part"] == part && rows[0]["serves"].as_u64().is_some_and(&will_do);
-        if is_so { Ok(rows) } else { Err(rows.to_string()) }
-    })
-    .unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()))
-}
+use crate::{ALL, GATEWAYS, SHARDS, VXGATE, events, tables, wait_even, wait_part};
 
 #[test]
 fn of_two_with_other_settings_the_one_that_started_first_serves() {
