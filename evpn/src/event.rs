@@ -245,6 +245,14 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
+    /// Nothing has been heard of a peer for two thirds of the hold time, or something again: it may have given the session up
+    /// without our knowing.
+    Silence {
+        /// The peer.
+        peer: PeerId,
+        /// Whether it is silent.
+        silent: bool,
+    },
     /// A route is not used.
     Rejected {
         /// The peer that sent it.

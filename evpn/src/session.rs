@@ -74,6 +74,8 @@ pub(crate) enum Output {
     },
     /// An attempt came to nothing.
     Failed(DownReason),
+    /// Nothing has been heard for long, or something again.
+    Silent(bool),
 }
 
 /// A session with one peer.
@@ -92,6 +94,8 @@ pub(crate) struct Session {
     refusals: u32,
     next_id: u64,
     state: SessionState,
+    /// It was told that nothing has been heard for long.
+    silent: bool,
     outputs: VecDeque<Output>,
     random: fastrand::Rng,
 }
@@ -110,6 +114,7 @@ impl Session {
             refusals: 0,
             next_id: 0,
             state: SessionState::Idle,
+            silent: false,
             outputs: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
         }
@@ -263,7 +268,8 @@ impl Session {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.iter().filter_map(Connection::deadline);
         let dialling = self.dialling.map(|(_, due)| due);
-        connections.chain(dialling).chain(self.retry).min()
+        let silence = self.silence_due().filter(|_| !self.silent);
+        connections.chain(dialling).chain(self.retry).chain(silence).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

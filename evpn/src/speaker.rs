@@ -328,6 +328,7 @@ impl Speaker {
                     self.down(id, &retained, now + keep);
                     self.tell_down(id, reason);
                 }
+                session::Output::Silent(silent) => self.tell(Event::Silence { peer: id, silent }),
                 session::Output::Failed(reason) => {
                     // Stopped before it came up: nothing that the operator does not know.
                     if reason != DownReason::Stopped {

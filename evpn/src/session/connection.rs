@@ -211,6 +211,13 @@ impl Connection {
         }
     }
 
+    /// When nothing will have been heard for two thirds of the hold time, twice as long as between two KEEPALIVEs (RFC 4271
+    /// §4.4): by then the peer, if it has heard nothing either, may have given the session up.
+    pub(super) fn silence_due(&self) -> Option<Instant> {
+        let hold_time = Duration::from_secs(self.negotiated.as_ref()?.hold_time.into());
+        self.hold.filter(|_| self.state() == SessionState::Established)?.checked_sub(hold_time / 3)
+    }
+
     /// When [`timeout`](Self::expire) is to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.hold, self.keepalive, self.send_hold_deadline()].into_iter().flatten().min()

@@ -139,6 +139,20 @@ impl Session {
             self.retry = Some(now + pause.mul_f64(self.random.f64().mul_add(0.25, 0.75)));
         }
         self.note_state();
+        self.note_silence(now);
+    }
+
+    pub(super) fn silence_due(&self) -> Option<Instant> {
+        self.connections.iter().find_map(Connection::silence_due)
+    }
+
+    /// That of a session which is over is no news.
+    fn note_silence(&mut self, now: Instant) {
+        let due = self.silence_due();
+        let silent = due.is_some_and(|due| due <= now);
+        if std::mem::replace(&mut self.silent, silent) != silent && due.is_some() {
+            self.outputs.push_back(Output::Silent(silent));
+        }
     }
 
     pub(super) fn note_state(&mut self) {

@@ -119,6 +119,30 @@ fn silence_for_the_hold_time_ends_the_session() {
 }
 
 #[test]
+fn a_peer_that_is_silent_for_two_thirds_of_the_hold_time_may_be_gone() {
+    let mut scripted = Scripted::up(|config| config.hold_time = 30, |_| {});
+    let silence = |scripted: &Scripted| {
+        let of = |event: &Event| if let Event::Silence { silent, .. } = event { Some(*silent) } else { None };
+        scripted.events.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    for _ in 0..5 {
+        scripted.wait(seconds(19));
+        scripted.say(&Message::Keepalive);
+    }
+    assert_eq!(silence(&scripted), []);
+    scripted.wait(seconds(21));
+    assert_eq!((silence(&scripted), scripted.state()), (vec![true], SessionState::Established));
+    scripted.say(&Message::Keepalive);
+    assert_eq!(silence(&scripted), [true, false]);
+    // Its end is told as such.
+    scripted.wait(seconds(31));
+    assert_eq!(
+        (silence(&scripted), scripted.down()),
+        (vec![true, false, true], Some(&DownReason::HoldTimer))
+    );
+}
+
+#[test]
 fn a_peer_that_reads_nothing_is_given_up() {
     let mut scripted = Scripted::up(|_| {}, |_| {});
     // Its keepalives come, but nobody takes ours.

@@ -112,9 +112,10 @@ impl BgpEvents {
 
     fn tell_at(&self, event: Event, now: Instant) {
         let of = match event {
-            Event::Session { peer, .. } | Event::Down { peer, .. } | Event::EndOfRib { peer, .. } => {
-                (Some(peer), About::Sessions)
-            }
+            Event::Session { peer, .. }
+            | Event::Down { peer, .. }
+            | Event::Silence { peer, .. }
+            | Event::EndOfRib { peer, .. } => (Some(peer), About::Sessions),
             Event::Rejected { peer, .. } | Event::Malformed { peer, .. } => (Some(peer), About::Routes),
             Event::Duplicate { .. } | Event::Recovered { .. } => (None, About::Routes),
             // One a second at most.
@@ -152,6 +153,11 @@ impl BgpEvents {
                 of(peer, EventRow::now("session", format!("{state}{id}")))
             }
             Event::Down { peer, reason } => of(peer, EventRow::now("down", reason.to_string())),
+            Event::Silence { peer, silent } => {
+                let detail =
+                    if silent { "nothing heard for two thirds of the hold time" } else { "heard again" };
+                of(peer, EventRow::now("silence", detail.into()))
+            }
             Event::Rejected { peer, reason, route } => {
                 let row = EventRow::now("rejected", reason.to_string());
                 of(peer, EventRow { route: Some(route), ..row })

@@ -17,8 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Tracker {
     peers: HashSet<PeerId>,
-    /// Those with a session: since when, and whether all EVPN routes have been told.
-    sessions: BTreeMap<PeerId, (Instant, bool)>,
+    sessions: BTreeMap<PeerId, Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    since: Instant,
+    /// All EVPN routes have been told.
+    told: bool,
+    /// The peer may have given it up: after links were down about as long as the hold time, it looks alive for a moment and is
+    /// not.
+    silent: bool,
+}
+
+impl Session {
+    fn has_told(&self, now: Instant) -> bool {
+        !self.silent && (self.told || now.saturating_duration_since(self.since) >= PATIENCE)
+    }
 }
 
 /// Routers of the uplink that are alive for as long as their sessions are: their places in the outlook.
@@ -50,14 +65,19 @@ impl Tracker {
     pub(super) fn hear(&mut self, event: &Event, now: Instant) {
         match *event {
             Event::Session { peer, state: SessionState::Established, .. } if self.peers.contains(&peer) => {
-                self.sessions.insert(peer, (now, false));
+                self.sessions.insert(peer, Session { since: now, told: false, silent: false });
             }
             Event::Session { peer, .. } | Event::Down { peer, .. } => {
                 self.sessions.remove(&peer);
             }
             Event::EndOfRib { peer, family: Family::Evpn } => {
-                if let Some((_, told)) = self.sessions.get_mut(&peer) {
-                    *told = true;
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.told = true;
+                }
+            }
+            Event::Silence { peer, silent } => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.silent = silent;
                 }
             }
             _ => {}
@@ -66,9 +86,7 @@ impl Tracker {
 
     /// One peer that has told all is enough: reflectors of a fabric know the same.
     pub(super) fn state(&self, now: Instant) -> Reflectors {
-        let has_told =
-            |(since, told): &(Instant, bool)| *told || now.saturating_duration_since(*since) >= PATIENCE;
-        match self.sessions.values().any(has_told) {
+        match self.sessions.values().any(|session| session.has_told(now)) {
             true => Reflectors::Complete,
             false if self.sessions.is_empty() => Reflectors::Lost,
             false => Reflectors::Reached,
@@ -94,6 +112,10 @@ mod tests {
         assert_eq!(tracker.state(start + PATIENCE), Reflectors::Complete, "it never says so");
         tracker.hear(&up(other), start);
         tracker.hear(&Event::EndOfRib { peer: other, family: Family::Evpn }, start);
+        assert_eq!(tracker.state(start), Reflectors::Complete);
+        tracker.hear(&Event::Silence { peer: other, silent: true }, start);
+        assert_eq!(tracker.state(start), Reflectors::Reached, "it may be gone");
+        tracker.hear(&Event::Silence { peer: other, silent: false }, start);
         assert_eq!(tracker.state(start), Reflectors::Complete);
         tracker.hear(&Event::Down { peer: other, reason: DownReason::HoldTimer }, start);
         assert_eq!(tracker.state(start), Reflectors::Reached);
