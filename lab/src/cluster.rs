@@ -182,7 +182,15 @@ impl Cluster {
         })
     }
 
-    /// The gateway with this number.
+    /// The gateway with this number, to be asked.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn member(&self, number: u8) -> &ClusterGateway {
+        &self.gateways[usize::from(number) - 1]
+    }
+
+    /// The gateway with this number, to be changed.
     ///
     /// # Panics
     /// If there is none.

@@ -117,7 +117,7 @@ fn wait_told(cluster: &Cluster, by: &[u8]) -> Vec<u8> {
 
 /// What of ours is in the kernel of a gateway: netdevs, and routes other than blackholes.
 fn traces(cluster: &Cluster, number: u8) -> Vec<String> {
-    let namespace = &cluster.gateways[usize::from(number) - 1].namespace;
+    let namespace = &cluster.member(number).namespace;
     let mut traces = namespace.interfaces().unwrap();
     traces.retain(|name| name.starts_with("vxgate"));
     for family in ["-4", "-6"] {

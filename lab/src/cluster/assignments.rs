@@ -20,7 +20,7 @@ impl Cluster {
         let mut owners: Vec<u8> = Vec::new();
         let mut views = Vec::new();
         for &number in running {
-            let gateway = &self.gateways[usize::from(number) - 1].gateway;
+            let gateway = &self.member(number).gateway;
             let rows = gateway.show("assignments").map_err(|error| error.to_string())?;
             let rows = rows.as_array().ok_or("no rows")?;
             owners.resize(rows.len(), 0);

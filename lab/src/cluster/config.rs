@@ -41,7 +41,7 @@ impl Cluster {
     /// `block` are more keys of the block of overlays, a line each: `"owner = false\n"`; `tables` is what else there is:
     /// [`membership`](Self::membership).
     pub fn config(&self, number: u8, block: &str, tables: &str) -> String {
-        let member = &self.gateways[usize::from(number) - 1];
+        let member = self.member(number);
         let (asn, upstream, overlays) = (Self::ASN, Self::UPSTREAM_ASN, self.options.overlays);
         let bfd =
             self.options.bfd.map(|interval| format!("bfd = {{ interval = {} }}\n", interval.as_millis()));
@@ -71,7 +71,7 @@ impl Cluster {
     /// watched on underlay and uplink over both. `keys` are more keys of `[cluster]`, a line each: `"mode =
     /// \"announce\"\n"`.
     pub fn membership(&self, number: u8, session: Family, keys: &str) -> String {
-        let Credentials { key, certificate, .. } = &self.gateways[usize::from(number) - 1].credentials;
+        let Credentials { key, certificate, .. } = &self.member(number).credentials;
         let mut tables = format!(
             "[cluster]\nnumber = {}\nid = {number}\nkey = {key:?}\ncertificate = {certificate:?}\n{keys}\n",
             Self::NUMBER

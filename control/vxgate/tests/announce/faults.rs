@@ -83,7 +83,7 @@ fn overlays_have_one_owner_whoever_dies() {
     cluster.start(victim, "", &membership).unwrap();
     wait_owned(&cluster, &ALL);
     let own = format!("assignments --owner {victim}");
-    let rows = cluster.gateways[usize::from(rest[0]) - 1].gateway.show(&own).unwrap();
+    let rows = cluster.member(rest[0]).gateway.show(&own).unwrap();
     let vnis: Vec<u64> = rows.as_array().unwrap().iter().map(|row| row["vni"].as_u64().unwrap()).collect();
     let expected: Vec<u64> =
         (1..).zip(&before).filter(|(_, owner)| **owner == victim).map(|(vni, _)| vni).collect();

@@ -59,5 +59,5 @@ fn wait_owned(cluster: &Cluster, running: &[u8]) {
 }
 
 fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
-    cluster.gateways[usize::from(number) - 1].gateway.events().unwrap()
+    cluster.member(number).gateway.events().unwrap()
 }

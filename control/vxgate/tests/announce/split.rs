@@ -24,12 +24,12 @@ fn cut(cluster: &Cluster, [one, other]: [u8; 2], cut: bool) {
                 };
             }
         }
-        cluster.gateways[usize::from(here) - 1].namespace.ip(&lines).unwrap();
+        cluster.member(here).namespace.ip(&lines).unwrap();
     }
 }
 
 fn shown(cluster: &Cluster, number: u8) -> Value {
-    cluster.gateways[usize::from(number) - 1].gateway.show("cluster").unwrap()
+    cluster.member(number).gateway.show("cluster").unwrap()
 }
 
 fn wait_part(cluster: &Cluster, number: u8, of: u8, part: &str) {
@@ -48,7 +48,7 @@ fn moves(cluster: &Cluster, number: u8) -> usize {
 
 /// Overlays that a gateway says are its own.
 fn own(cluster: &Cluster, number: u8) -> Vec<bool> {
-    let rows = cluster.gateways[usize::from(number) - 1].gateway.show("assignments").unwrap();
+    let rows = cluster.member(number).gateway.show("assignments").unwrap();
     rows.as_array().unwrap().iter().map(|row| row["own"] == true).collect()
 }
 

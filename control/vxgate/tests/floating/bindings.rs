@@ -8,7 +8,7 @@ use crate::{ALL, GATEWAYS, PATIENCE, shard_of, start, victim, wait_even, wait_pa
 
 /// The stations' addresses that a gateway has MAC addresses of.
 fn known(cluster: &Cluster, number: u8) -> Vec<IpAddr> {
-    let rows = cluster.gateways[usize::from(number) - 1].gateway.show("neighbours").unwrap();
+    let rows = cluster.member(number).gateway.show("neighbours").unwrap();
     let rows = rows.as_array().unwrap().iter().filter(|row| row["mac"].is_string());
     rows.map(|row| row["address"].as_str().unwrap().parse().unwrap()).collect()
 }

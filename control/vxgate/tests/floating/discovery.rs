@@ -19,7 +19,7 @@ fn membership(cluster: &Cluster, number: u8, keys: &str, others: usize) -> Strin
 
 /// VTEPs of which there are type 4 routes of a cluster's segment at a gateway.
 fn announced(cluster: &Cluster, number: u8, of: u16) -> Vec<String> {
-    let rows = cluster.gateways[usize::from(number) - 1].gateway.show("bgp routes").unwrap();
+    let rows = cluster.member(number).gateway.show("bgp routes").unwrap();
     let segment = format!("[00:76:78:67:77:{:02x}:{:02x}:00:00:00]", of >> 8, of & 0xff);
     let routes = rows.as_array().unwrap().iter().map(|row| row["route"].as_str().unwrap());
     let routes = routes.filter(|route| route.starts_with("[4]") && route.contains(&segment));

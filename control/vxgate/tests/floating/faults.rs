@@ -26,7 +26,7 @@ fn shards_have_one_owner_whoever_dies() {
         let moved = events.iter().find(|event| event["event"] == "cluster-moved" && event["cause"] == *death);
         let moved = moved.unwrap_or_else(|| panic!("{events:#?}"));
         eprintln!("=== gateway {number}: {} in {} us ===", moved["detail"], moved["duration-us"]);
-        let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
+        let gateway = &cluster.member(number).gateway;
         let moves = gateway.show(&format!("moves --gateway {victim}")).unwrap();
         let taken = moves.as_array().unwrap().iter().find(|row| row["cause"] == *death);
         let taken = taken.unwrap_or_else(|| panic!("{moves}"));
@@ -37,7 +37,7 @@ fn shards_have_one_owner_whoever_dies() {
         assert!(taken["count"].as_u64() >= Some(1), "{moves}");
         let table = gateway.show_table("moves").unwrap();
         assert!(table.contains("DURATION") && table.contains(&death), "{table}");
-        let shown = cluster.gateways[usize::from(number) - 1].gateway.show("cluster").unwrap();
+        let shown = cluster.member(number).gateway.show("cluster").unwrap();
         let row = shown.as_array().unwrap().iter().find(|row| row["id"] == victim).unwrap();
         assert_eq!((&row["part"], &row["serves"]), (&"dead".into(), &0.into()), "{shown}");
     }

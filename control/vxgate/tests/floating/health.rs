@@ -10,7 +10,7 @@ use crate::{ALL, GATEWAYS, PATIENCE, VXGATE, tables, wait_even};
 
 /// Waits until the gateway says why it is unhealthy.
 fn wait_reason(cluster: &Cluster, number: u8, reason: &str) {
-    let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
+    let gateway = &cluster.member(number).gateway;
     wait_until(&format!("gateway {number} to say {reason:?}"), PATIENCE, || {
         let log = gateway.log();
         if log.contains(reason) { Ok(()) } else { Err(log) }

@@ -46,7 +46,7 @@ fn victim(cluster: &Cluster, owners: &[u8]) -> (u8, Vec<u8>) {
 }
 
 fn events(cluster: &Cluster, number: u8) -> Vec<Value> {
-    cluster.gateways[usize::from(number) - 1].gateway.events().unwrap()
+    cluster.member(number).gateway.events().unwrap()
 }
 
 fn shard_of(vni: u32) -> u16 {
@@ -60,7 +60,7 @@ fn wait_even(cluster: &Cluster, running: &[u8]) -> Vec<u8> {
 
 /// Waits until a gateway says that it is this, and serves so many shards as will do.
 fn wait_part(cluster: &Cluster, number: u8, part: &str, will_do: impl Fn(u64) -> bool) -> Value {
-    let gateway = &cluster.gateways[usize::from(number) - 1].gateway;
+    let gateway = &cluster.member(number).gateway;
     wait_until(&format!("gateway {number} to be {part}"), PATIENCE, || {
         let rows = gateway.show("cluster").unwrap();
         let is_so = rows[0]["part"] == part && rows[0]["serves"].as_u64().is_some_and(&will_do);
