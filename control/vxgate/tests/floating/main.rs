@@ -10,6 +10,7 @@ mod health;
 mod ipv6;
 mod keys;
 mod refusals;
+mod replays;
 mod soak;
 
 use std::path::Path;
