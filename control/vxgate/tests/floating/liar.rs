@@ -53,10 +53,10 @@ impl Liar {
         self.stream.flush()
     }
 
-    /// Ends the connection without a word.
+    /// Says no more, and not that it is so: the connection ends where it is.
     pub(crate) fn close(&mut self) {
         // The gateway may have done so already.
-        let _ = self.stream.sock.shutdown(Shutdown::Both);
+        let _ = self.stream.sock.shutdown(Shutdown::Write);
     }
 
     /// The next frame.
