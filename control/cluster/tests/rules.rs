@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cluster::assign::{GatewayId, ShardCount, Weight};
 use cluster::membership::Reflectors;
-use cluster::message::{Health, Message};
+use cluster::message::{Health, Message, Report};
 use cluster::{
     Action, Cause, Event, Group, Heard, Member, Mode, Move, Output, Presence, Refusal, Segment, Settings,
     Stage, Unfit,
@@ -336,6 +336,28 @@ fn a_member_has_its_configured_weight_until_it_says_another() {
     cluster.talk();
     assert_eq!(cluster.owned(0), 30);
     assert!(cluster.moved().is_empty());
+}
+
+#[test]
+fn a_weight_that_one_alone_has_heard_does_not_outlive_who_said_it() {
+    for heard in [Heard::Up, Heard::Down] {
+        let mut cluster = Cluster::new(3, floating());
+        cluster.add(2, 2);
+        cluster.hear_one(0, 2, Heard::Down);
+        cluster.hear_one(1, 2, Heard::Down);
+        cluster.talk();
+        cluster.assert_shared(&[0, 1]);
+        // It comes back with another weight, for a moment, or somebody has its key.
+        cluster.hear_one(0, 2, heard);
+        cluster.members[0].session_up(id(2), 2, Weight(1000), cluster.now);
+        let report = Report { joined: true, leaving: false, weight: 1000, health: Health::default() };
+        cluster.members[0].handle_message(id(2), Message::Report(report), cluster.now);
+        cluster.talk();
+        cluster.hear_one(0, 2, Heard::Down);
+        cluster.talk();
+        cluster.pass(Duration::from_secs(100));
+        cluster.assert_shared(&[0, 1]);
+    }
 }
 
 #[test]

@@ -16,11 +16,11 @@ impl Member {
         self.with_known(peer, configured, now, |peer| peer.configured = configured);
     }
 
-    /// The weight that the configuration gives a member. It counts until that one has said its own.
+    /// The weight that the configuration gives a member. It counts until that one has said its own, and while it is dead.
     pub fn expect_weight(&mut self, peer: GatewayId, weight: Weight, now: Instant) {
         self.advance(now);
-        if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.incarnation.is_none()) {
-            peer.weight = weight;
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.expected = weight;
             self.settle();
         }
     }
@@ -102,7 +102,7 @@ impl Member {
         }
         peer.connected = true;
         peer.refused = None;
-        peer.weight = weight;
+        peer.said = Some(weight);
         peer.out = Outbox { serves: whole, report: true, ..Outbox::default() };
         self.settle();
     }
@@ -148,7 +148,7 @@ impl Member {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.connected) else { return };
         match message {
             Message::Report(report) => {
-                peer.weight = Weight(report.weight);
+                peer.said = Some(Weight(report.weight));
                 peer.report = Some(report);
                 self.settle();
             }

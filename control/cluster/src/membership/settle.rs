@@ -198,7 +198,7 @@ impl Member {
 
     fn settle_members(&mut self) {
         let own = assign::Member { id: self.settings.id, weight: self.settings.weight };
-        let member = |(&id, peer): (&GatewayId, &super::Peer)| assign::Member { id, weight: peer.weight };
+        let member = |(&id, peer): (&GatewayId, &super::Peer)| assign::Member { id, weight: peer.weight() };
         let all = self.peers.iter().map(member).chain([own]);
         let serving = self.serving();
         // Ids are distinct, and no more than there may be.
@@ -211,7 +211,7 @@ impl Member {
     pub fn serving(&self) -> impl Iterator<Item = assign::Member> + '_ {
         let own = assign::Member { id: self.settings.id, weight: self.settings.weight };
         let others = self.peers.iter().filter(|(_, peer)| peer.presence == Presence::Serving);
-        let others = others.map(|(&id, peer)| assign::Member { id, weight: peer.weight });
+        let others = others.map(|(&id, peer)| assign::Member { id, weight: peer.weight() });
         others.chain((self.stage == Stage::Serving).then_some(own))
     }
 
