@@ -39,6 +39,10 @@ impl Member {
                     peer.connected = false;
                     peer.out = Outbox::default();
                     self.outputs.push_back(Output::CloseSession(id));
+                } else if died && peer.report.as_ref().is_some_and(|report| report.joined) {
+                    // It lets go of all, and may be back before it can tell us.
+                    peer.report = None;
+                    self.groups.forget(id);
                 }
                 if !peer.connected {
                     // Whoever comes back may be a new one.
