@@ -11,6 +11,8 @@ mod ipv6;
 mod keys;
 mod refusals;
 mod soak;
+#[path = "../common/stillness.rs"]
+mod stillness;
 
 use std::path::Path;
 use std::time::Duration;
