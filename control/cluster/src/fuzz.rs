@@ -36,6 +36,7 @@ pub fn peer_message(data: &[u8]) {
             assert_eq!(Message::decode(&encoded).as_ref(), Ok(&message));
             let of_bindings = matches!(message, Message::Bindings(_) | Message::BindingsApplied(_));
             assert_eq!(Message::is_about_bindings(body), of_bindings);
+            assert_eq!(Message::is_about_traffic(body), matches!(message, Message::Busiest(_)));
             if bindings.hear(&message) {
                 member.bindings_complete(peer, 1, now);
             }

@@ -10,6 +10,8 @@ use thiserror::Error;
 pub const MAX_BYTES: usize = 65_000;
 /// Most words of groups in a message: 131 072 groups, each word three times with ten bytes at most.
 pub const MAX_WORDS: usize = 2048;
+/// Most groups of which it is told that they carry most.
+pub const MAX_BUSIEST: usize = 4096;
 /// Most reasons in a report.
 pub const MAX_REASONS: usize = 8;
 /// Most bytes of a track's name.
@@ -36,6 +38,9 @@ pub enum Message {
     Bindings(crate::bindings::Batch),
     /// How far bindings have been applied.
     BindingsApplied(crate::bindings::Applied),
+    /// Which groups carry most traffic through the sender, those that carry most first; at most [`MAX_BUSIEST`]. Who takes them
+    /// over takes these first.
+    Busiest(Vec<u32>),
 }
 
 /// How a gateway is.
@@ -126,6 +131,11 @@ impl Message {
         matches!(bytes.first(), Some(4 | 5))
     }
 
+    /// Whether these bytes, if they are a message at all, are [`Busiest`](Self::Busiest).
+    pub fn is_about_traffic(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&6)
+    }
+
     /// The bytes of this message, at most [`MAX_BYTES`].
     pub fn encode(&self) -> Vec<u8> {
         // Writing into a vector, numbers, lists and strings: nothing can fail.
@@ -158,6 +168,7 @@ impl Message {
                 words.len() <= MAX_WORDS && fits(held) && fits(announced)
             }
             Self::Bindings(batch) => batch.is_bounded(),
+            Self::Busiest(groups) => groups.len() <= MAX_BUSIEST,
             Self::Applied { .. } | Self::Duplicate { .. } | Self::BindingsApplied(_) => true,
         };
         right.then_some(message).ok_or(MessageError::Length)

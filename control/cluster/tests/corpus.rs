@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cluster::bindings::{Applied, Batch, Binding, MAX_BATCH};
 use cluster::message::{
-    Health, MAX_BYTES, MAX_NAME, MAX_REASONS, MAX_WORDS, Message, MessageError, Reason, Report, Serves,
+    Health, MAX_BUSIEST, MAX_BYTES, MAX_NAME, MAX_REASONS, MAX_WORDS, Message, MessageError, Reason, Report,
+    Serves,
 };
 
 fn messages() -> Vec<Message> {
@@ -46,6 +47,8 @@ fn messages() -> Vec<Message> {
         Message::Bindings(Batch { first: 2, bindings: vec![binding(v6, [2; 6])], complete: false }),
         Message::BindingsApplied(Applied { next: 0, credit: 64 }),
         Message::BindingsApplied(Applied { next: 64, credit: 64 }),
+        Message::Busiest(Vec::new()),
+        Message::Busiest(vec![u32::MAX; MAX_BUSIEST]),
     ]
 }
 

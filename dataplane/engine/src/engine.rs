@@ -183,9 +183,9 @@ impl Engine {
         answered.recv().ok()
     }
 
-    /// These overlays, those first that have carried most packets through this gateway since they were last asked about.
+    /// These overlays, those first that have carried most packets through this gateway since they were last asked about, and how many.
     /// Those that are not configured are left out.
-    pub fn busiest_first(&self, overlays: &[Vni]) -> Vec<Vni> {
+    pub fn busiest_first(&self, overlays: &[Vni]) -> Vec<(Vni, u64)> {
         let tables = self.tables.load();
         let packets = overlays.iter().filter_map(|&vni| {
             let index = tables.overlays.by_vni(vni)?.0 as usize;

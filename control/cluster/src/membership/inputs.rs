@@ -166,7 +166,7 @@ impl Member {
             }
             Message::Applied { .. } => self.event(Event::BadMessage(id)),
             Message::Duplicate { incarnation } => self.duplicate(incarnation),
-            Message::Bindings(_) | Message::BindingsApplied(_) => {}
+            Message::Bindings(_) | Message::BindingsApplied(_) | Message::Busiest(_) => {}
         }
     }
 

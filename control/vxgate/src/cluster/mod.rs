@@ -42,6 +42,7 @@ use crate::mirror::Outlook;
 use bindings::{Complete, Exchange};
 use discovery::Discovery;
 use keys::Identity;
+use order::Order;
 use session::{Config, Event, Handle, PeerConfig, Running, Sessions, Timers, Tls};
 
 pub(crate) use inbox::Inbox;
@@ -183,8 +184,10 @@ impl Ready {
             }
             _ => None,
         };
+        let order = Arc::new(Order::new(Arc::clone(&inbox)));
         if let cluster::Mode::Announce(vnis) = &mode {
-            tasks.spawn(order::follow(Arc::clone(vnis), Arc::downgrade(engine), Arc::clone(&inbox)));
+            let engine = Arc::downgrade(engine);
+            tasks.spawn(order::follow(Arc::clone(vnis), engine, Arc::clone(&order), handle.clone()));
         }
         let (ask, asked) = std_mpsc::channel();
         let shards = if matches!(mode, cluster::Mode::Floating(_)) { mode.groups() } else { 0 };
@@ -228,10 +231,24 @@ impl Ready {
             runner: to_runner,
             inbox: Arc::clone(&inbox),
             exchange: to_exchange,
+            order: Arc::clone(&order),
             handle: handle.clone(),
         };
         tasks.spawn(follow(coming, events, followers));
-        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, ended, uplink, _tasks: tasks })
+        Ok(Cluster {
+            handle,
+            own,
+            pin,
+            settings,
+            mode,
+            inbox,
+            ways,
+            ask,
+            ended,
+            uplink,
+            order,
+            _tasks: tasks,
+        })
     }
 }
 
@@ -272,14 +289,22 @@ pub(crate) struct Cluster {
     /// Its thread has ended.
     ended: watch_channel::Receiver<bool>,
     uplink: Listener,
+    order: Arc<Order>,
     _tasks: JoinSet<()>,
 }
 
 impl Cluster {
     /// All gateways, this one first.
     pub(crate) async fn gateways(&self) -> Vec<GatewayRow> {
+        let busiest = |id| match &self.mode {
+            cluster::Mode::Announce(vnis) => vnis.get(self.order.busiest(id)?.0 as usize).copied(),
+            cluster::Mode::Floating(_) => None,
+        };
+        let ids = self.settings.gateways.iter().map(|gateway| gateway.id);
+        let busiest: Vec<_> = ids.filter_map(|id| Some((id, busiest(id)?))).collect();
+        // Asked for behind it, so that the rules follow what is shown.
         let view = self.view().await;
-        views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), view.as_ref())
+        views::rows(&self.own, self.pin, &self.settings, self.handle.statuses(), &busiest, view.as_ref())
     }
 
     /// Overlays or shards, and who serves each; `None` when this gateway has left.
@@ -344,6 +369,7 @@ struct Followers {
     runner: mpsc::Sender<Event>,
     inbox: Arc<Inbox>,
     exchange: mpsc::Sender<Event>,
+    order: Arc<Order>,
     handle: Handle,
 }
 
@@ -356,6 +382,17 @@ impl Followers {
                         "cluster: gateway {peer} tells more of bindings than it may; its session is begun anew"
                     );
                     self.handle.close(peer);
+                }
+                return;
+            }
+            Event::Message { peer, ref bytes } if Message::is_about_traffic(bytes) => {
+                match Message::decode(bytes) {
+                    Ok(Message::Busiest(groups)) => self.order.hear(peer, groups),
+                    Ok(_) => {}
+                    Err(error) => {
+                        warn!("cluster: gateway {peer}: {error}; its session is begun anew");
+                        self.handle.close(peer);
+                    }
                 }
                 return;
             }

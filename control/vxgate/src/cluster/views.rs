@@ -98,6 +98,8 @@ pub(crate) struct GatewayRow {
     pub(crate) part: Option<String>,
     /// How many overlays it serves in mode `announce`, how many shards in mode `floating`; `None`: this gateway has left.
     pub(crate) serves: Option<usize>,
+    /// The overlay that carries most through it, as it said last, in mode `announce`; of this gateway `None`.
+    pub(crate) busiest: Option<u32>,
     /// Where it listens; of this gateway `None`.
     pub(crate) address: Option<SocketAddr>,
     /// For how long the session has been so.
@@ -123,6 +125,7 @@ pub(super) fn rows(
     pin: Pin,
     settings: &ClusterSettings,
     statuses: Vec<Status>,
+    busiest: &[(u16, u32)],
     view: Option<&View>,
 ) -> Vec<GatewayRow> {
     let serves =
@@ -142,6 +145,7 @@ pub(super) fn rows(
         session: "self".into(),
         part: of_self,
         serves: serves(own.id),
+        busiest: None,
         address: None,
         since_ms: None,
         incarnation: Some(own.incarnation),
@@ -166,6 +170,7 @@ pub(super) fn rows(
             session: session.into(),
             part: of_peer(gateway.id),
             serves: serves(gateway.id),
+            busiest: busiest.iter().find(|(id, _)| *id == gateway.id).map(|&(_, vni)| vni),
             address: Some(gateway.session),
             since_ms: Some(status.since.elapsed().as_millis() as u64),
             incarnation: hello.map(|hello| hello.incarnation),

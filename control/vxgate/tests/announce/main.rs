@@ -3,6 +3,7 @@
 mod faults;
 #[path = "../common/members.rs"]
 mod members;
+mod order;
 mod split;
 
 use std::path::Path;

@@ -180,22 +180,22 @@ fn a_session_follows_an_interface_that_is_made_anew() {
         ["192.0.77.1", "2001:db8:77::1"].map(|address| address.parse().unwrap()),
         ["192.0.77.9", "2001:db8:77::9"].map(|address| address.parse().unwrap()),
     );
-    let tagged = |under: &str, [v4, v6]: [IpAddr; 2]| {
+    let stacked = |under: &str, [v4, v6]: [IpAddr; 2]| {
         format!(
-            "link add link {under} name tagged0 type vlan id 77\nlink set tagged0 up\n\
-             address add {v4}/24 dev tagged0\naddress add {v6}/64 dev tagged0 nodad"
+            "link add link {under} name stacked0 type macvlan mode bridge\nlink set stacked0 up\n\
+             address add {v4}/24 dev stacked0\naddress add {v6}/64 dev stacked0 nodad"
         )
     };
-    stage.peer.namespace.ip(&tagged("eth0", peer)).unwrap();
-    let here = tagged("underlay0", own);
+    stage.peer.namespace.ip(&stacked("eth0", peer)).unwrap();
+    let here = stacked("underlay0", own);
     stage.topology.gateway.ip(&here).unwrap();
-    let sessions = [0, 1].map(|family| single_hop(peer[family], own[family], "tagged0"));
+    let sessions = [0, 1].map(|family| single_hop(peer[family], own[family], "stacked0"));
     let _frr = stage.frr(&[("bfdd", &bfdd(sessions))]);
     let one = one_hop();
     stage.start(&peer.map(|peer| (peer, &*one)));
     peer.into_iter().for_each(|peer| drop(stage.wait_up(peer)));
 
-    stage.topology.gateway.ip(&format!("link delete tagged0\n{here}")).unwrap();
+    stage.topology.gateway.ip(&format!("link delete stacked0\n{here}")).unwrap();
     for peer in peer {
         wait_until("the end of the session", PATIENCE, || {
             let of_peer = |row: &&Value| row["peer"] == peer.to_string();

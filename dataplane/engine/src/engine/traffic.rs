@@ -11,17 +11,18 @@ pub(super) struct Seen(HashMap<Vni, u64>);
 
 impl Seen {
     /// The overlays by how many packets they have carried since they were last asked about, the most first, then since the
-    /// start. `packets` are those since the start.
-    pub(super) fn busiest_first(&mut self, packets: impl IntoIterator<Item = (Vni, u64)>) -> Vec<Vni> {
+    /// start; each with how many since then. `packets` are those since the start.
+    pub(super) fn busiest_first(&mut self, packets: impl IntoIterator<Item = (Vni, u64)>) -> Vec<(Vni, u64)> {
         let mut overlays: Vec<_> = packets
             .into_iter()
             .map(|(vni, packets)| {
                 let before = self.0.insert(vni, packets).unwrap_or(0);
-                (Reverse((packets.saturating_sub(before), packets)), vni)
+                let since = packets.saturating_sub(before);
+                (Reverse((since, packets)), vni)
             })
             .collect();
         overlays.sort_unstable();
-        overlays.into_iter().map(|(_, vni)| vni).collect()
+        overlays.into_iter().map(|(Reverse((since, _)), vni)| (vni, since)).collect()
     }
 }
 
@@ -35,10 +36,10 @@ mod tests {
         let mut seen = Seen::default();
         let mut order = |packets: [u64; 4]| {
             let order = seen.busiest_first((1..).map(vni).zip(packets));
-            order.into_iter().map(Vni::value).collect::<Vec<_>>()
+            order.into_iter().map(|(vni, since)| (vni.value(), since)).collect::<Vec<_>>()
         };
-        assert_eq!(order([5, 0, 100, 0]), [3, 1, 2, 4]);
-        assert_eq!(order([6, 30, 100, 0]), [2, 1, 3, 4]);
-        assert_eq!(order([6, 30, 100, 0]), [3, 2, 1, 4], "no traffic since");
+        assert_eq!(order([5, 0, 100, 0]), [(3, 100), (1, 5), (2, 0), (4, 0)]);
+        assert_eq!(order([6, 30, 100, 0]), [(2, 30), (1, 1), (3, 0), (4, 0)]);
+        assert_eq!(order([6, 30, 100, 0]), [(3, 0), (2, 0), (1, 0), (4, 0)], "no traffic since");
     }
 }
