@@ -149,14 +149,12 @@ impl Keeper {
     ) -> Result<SessionId, AddError> {
         let multihop = matches!(wanted.way, Way::MultiHop { .. });
         let v6 = wanted.local.is_ipv6();
-        let (sender, index) = Sender::open(wanted)?;
+        let sender = Sender::open(wanted)?;
         if !self.ports.iter().any(|port| port.is(v6, multihop)) {
             self.ports.push(Port::open(v6, multihop)?);
         }
         let (path, segment) = match &wanted.way {
-            Way::SingleHop { interface } => {
-                (Path::SingleHop { interface: index.unwrap_or(0) }, interface.clone())
-            }
+            Way::SingleHop { interface, index } => (Path::SingleHop { interface: *index }, interface.clone()),
             Way::MultiHop { min_ttl } => (Path::MultiHop { min_ttl: *min_ttl }, "multihop".into()),
         };
         let config = SessionConfig {
