@@ -178,9 +178,6 @@ fn routes_follow(mode: Mode, overlays: u32, bfd: &str) {
     println!("    alarms {:#?}", alarms(&cluster, rest));
     let (still, longest) = watcher.stop();
     println!("    the machine stood still: {still:?}, {longest:?} at most");
-    if std::env::var_os("SHOW_LOGS").is_some() {
-        println!("{}", cluster.logs())
-    }
 }
 
 #[test]
