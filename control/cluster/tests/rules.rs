@@ -369,6 +369,30 @@ fn members_are_bounded() {
 }
 
 #[test]
+fn what_was_said_before_admin_down_counts_no_more() {
+    for mode in [announce(60), floating()] {
+        let mut cluster = Cluster::new(2, mode);
+        // Nothing arrives any longer, and neither end has noticed.
+        cluster.sessions.clear();
+        let ill = Health { healthy: false, ..Health::default() };
+        cluster.members[1].set_health(ill, cluster.now);
+        cluster.hear_one(0, 1, Heard::AdminDown);
+        cluster.talk();
+        cluster.assert_shared(&[0]);
+        cluster.members[1].set_health(Health::default(), cluster.now);
+        cluster.hear_one(0, 1, Heard::Up);
+        cluster.talk();
+        cluster.assert_shared(&[0]);
+        cluster.hear_one(1, 0, Heard::Up);
+        cluster.disconnect(0, 1);
+        cluster.connect(0, 1, 1, 1);
+        cluster.talk();
+        cluster.assert_shared(&[0, 1]);
+        assert!(cluster.owned(1) > 10);
+    }
+}
+
+#[test]
 fn an_unhealthy_gateway_lets_go_of_all_and_comes_back() {
     let mut cluster = Cluster::new(3, floating());
     cluster.told();

@@ -52,15 +52,17 @@ impl Member {
 
     // What is heard of peers.
 
-    /// BFD hears a peer on a segment, or no longer.
+    /// BFD hears a peer on a segment, or no longer. To be told again and again changes nothing, and does when that begins
+    /// anew for this gateway.
     pub fn heard(&mut self, peer: GatewayId, segment: Segment, heard: Heard, now: Instant) {
         self.advance(now);
         if self.admin_down {
             // We say AdminDown ourselves: that our sessions are down tells nothing of peers.
             return;
         }
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.heard[segment as usize] = heard;
+        if let Some(peer) = self.peers.get_mut(&peer)
+            && std::mem::replace(&mut peer.heard[segment as usize], heard) != heard
+        {
             self.settle();
         }
     }
@@ -172,8 +174,9 @@ impl Member {
     pub fn bindings_complete(&mut self, peer: GatewayId, incarnation: u64, now: Instant) {
         self.advance(now);
         let peer = self.peers.get_mut(&peer);
-        if let Some(peer) = peer.filter(|peer| peer.connected && peer.incarnation == Some(incarnation)) {
-            peer.bindings_complete = true;
+        if let Some(peer) = peer.filter(|peer| peer.connected && peer.incarnation == Some(incarnation))
+            && !std::mem::replace(&mut peer.bindings_complete, true)
+        {
             self.settle();
         }
     }
@@ -193,8 +196,9 @@ impl Member {
     /// What is known of the reflectors. Losing them alone moves nothing.
     pub fn set_reflectors(&mut self, reflectors: Reflectors, now: Instant) {
         self.advance(now);
-        self.reflectors = reflectors;
-        self.settle();
+        if std::mem::replace(&mut self.reflectors, reflectors) != reflectors {
+            self.settle();
+        }
     }
 
     /// A route of the shared MAC has been seen, whoever's, with this mobility sequence. It is noted and never answered.

@@ -16,6 +16,8 @@ mod refusals;
 mod replays;
 mod soak;
 mod strangers;
+#[path = "../common/stillness.rs"]
+mod stillness;
 
 use std::path::Path;
 use std::time::Duration;
