@@ -15,9 +15,9 @@ mod liars;
 mod refusals;
 mod replays;
 mod soak;
-mod strangers;
 #[path = "../common/stillness.rs"]
 mod stillness;
+mod strangers;
 
 use std::path::Path;
 use std::time::Duration;
