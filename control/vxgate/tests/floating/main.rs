@@ -2,6 +2,7 @@
 
 mod back;
 mod bindings;
+mod cut_off;
 mod discovery;
 mod faults;
 #[path = "../common/forged.rs"]
