@@ -44,6 +44,9 @@ const PRIORITY: i32 = 39;
 /// How often health is looked at: a sleeping worker looks at its ports as often.
 const TURN: Duration = Duration::from_millis(4);
 
+/// After a stop as long as this sessions with reflectors may be over and not yet seem so.
+const LONG_STOP: Duration = Duration::from_secs(1);
+
 /// Events that may wait for being told; of more the oldest are left out.
 const ROWS: usize = 1024;
 
@@ -162,6 +165,10 @@ impl Runner {
                 // All is told anew.
                 self.heard.clear();
                 self.reflectors = Reflectors::Lost;
+                if late >= LONG_STOP {
+                    // Who tells of them has to look first.
+                    self.parts.inbox.set_reflectors(Reflectors::Lost);
+                }
             }
             last = now;
             self.turn(now);

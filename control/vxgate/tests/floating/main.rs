@@ -11,6 +11,7 @@ mod ipv6;
 mod keys;
 mod refusals;
 mod soak;
+mod stopped;
 
 use std::path::Path;
 use std::time::Duration;

@@ -24,6 +24,7 @@ const AFTERMATH: f64 = 0.040;
 
 /// Seconds since 1970.
 fn now() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "compared with events")]
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
