@@ -9,9 +9,15 @@ mod forged;
 mod health;
 mod ipv6;
 mod keys;
+mod liar;
+mod liars;
 mod refusals;
+mod replays;
 mod soak;
+#[path = "../common/stillness.rs"]
+mod stillness;
 mod stopped;
+mod strangers;
 
 use std::path::Path;
 use std::time::Duration;
