@@ -199,6 +199,7 @@ impl Population {
             rules: Vec::new(),
             punt_limits: engine::PuntLimits::default(),
             max_flows: engine::DEFAULT_MAX_FLOWS,
+            stale_after: None,
         }
     }
 

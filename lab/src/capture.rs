@@ -205,6 +205,7 @@ impl PcapWriter {
     }
 
     fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        #[expect(clippy::disallowed_methods, reason = "a capture's stamps")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let length = frame.len() as u32;
         for word in [now.as_secs() as u32, now.subsec_nanos(), length, length] {

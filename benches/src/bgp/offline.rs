@@ -302,6 +302,7 @@ fn tables() -> Intake {
         rules: Vec::new(),
         punt_limits: PuntLimits::default(),
         max_flows: 2 * ROUTES,
+        stale_after: None,
     })
 }
 

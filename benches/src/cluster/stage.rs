@@ -200,6 +200,7 @@ impl Stage {
         }
         let probe = GapProbe::start(&flows, INTERVAL)?;
         probe.wait_flowing(ENOUGH, PATIENCE)?;
+        #[expect(clippy::disallowed_methods, reason = "compared with events")]
         let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
         let begin = self.cluster.gateway(self.victim).fail(failure)?;
         let flowing = probe.wait_flowing(ENOUGH, PATIENCE);

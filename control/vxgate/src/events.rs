@@ -71,6 +71,7 @@ impl EventRow {
 
 /// The time of day so long ago.
 pub(crate) fn time_ago(ago: Duration) -> String {
+    #[expect(clippy::disallowed_methods, reason = "what the operator reads")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
     format!("{}.{:03}", now.as_secs(), now.subsec_millis())
 }

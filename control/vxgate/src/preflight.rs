@@ -14,7 +14,7 @@ use engine::{Config, Overlay, PortConfig, Role};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::config::{ConfigError, OverlayGroup, PortSettings, Settings};
+use crate::config::{ClusterSettings, ConfigError, OverlayGroup, PortSettings, Settings};
 use crate::mirror::kernel::{Link, RouteKind, Tables};
 use crate::mirror::netlink::blackhole_metric;
 
@@ -251,6 +251,7 @@ pub(crate) fn prepare(settings: &Settings, machine: &Machine) -> Result<Config, 
         rules: settings.rules.iter().map(|rule| rule.rule.clone()).collect(),
         punt_limits: settings.punt_limits,
         max_flows: settings.max_flows,
+        stale_after: settings.cluster.as_ref().map(ClusterSettings::detection),
     })
 }
 

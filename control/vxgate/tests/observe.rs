@@ -156,6 +156,7 @@ fn captures_hold_what_came_and_what_went() {
 /// They are now, to the nanosecond, and in order for each frame.
 fn times_are_right(file: &File) {
     let rows = file.fields("", &["frame.time_epoch"]);
+    #[expect(clippy::disallowed_methods, reason = "compared with a capture's stamps")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     for row in &rows {
         let (seconds, fraction) = row[0].split_once('.').unwrap();

@@ -100,6 +100,9 @@ pub struct Config {
     pub punt_limits: PuntLimits,
     /// Most entries of the flow table: one for a station, and one for each of its addresses.
     pub max_flows: u32,
+    /// What was received before a time as long as this in which nobody ran is dropped: another gateway may have taken over.
+    /// `None`: there is none.
+    pub stale_after: Option<Duration>,
 }
 
 /// Most ports of a gateway.

@@ -84,6 +84,8 @@ reasons! {
     /// IPv4, longer than the MTU of the way out, and to be cut.
     Fragmented Punted "fragmented"
 
+    /// Received or to be sent before a time in which this worker did not run, and in which another gateway may have taken over.
+    Stale Dropped "stale"
     /// Shorter than its headers, or than they say.
     Truncated Dropped "truncated"
     /// A header that its protocol does not allow.

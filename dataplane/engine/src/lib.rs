@@ -4,6 +4,7 @@
 //! tables' only writer and answers what stations ask of the router; control speaks to it by [`Update`]s and hears
 //! [`Event`]s. Nothing here knows BGP, netlink or tokio.
 
+mod absence;
 mod api;
 mod counters;
 mod engine;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use port::{Batch, Frame, FramePool, Idle, Polling, Port, Umem, Waker};
 
+use crate::absence::Absence;
 use crate::api::{PortIndex, PuntClass};
 use crate::counters::{Counters, Outcome, Reason};
 use crate::limit;
@@ -40,6 +41,7 @@ pub(crate) struct Worker {
     /// Whether there were punts in this round.
     pub(crate) punted: bool,
     pub(crate) answers: rtrb::Consumer<Answer>,
+    pub(crate) absence: Absence,
     pub(crate) taps: WorkerTaps,
     /// To be unparked when there are punts.
     pub(crate) slow_path: Thread,
@@ -77,6 +79,9 @@ impl Worker {
         let mut busy = false;
         self.counters.looked();
         self.taps.refresh();
+        if self.absence.ends(limit::now) {
+            self.discard();
+        }
         for port in 0..self.ports.len() {
             self.ports[port].reclaim(&mut self.pool);
             self.ports[port].refill(&mut self.pool);
@@ -95,6 +100,28 @@ impl Worker {
         }
         self.flows.quiesce();
         busy
+    }
+
+    /// Drops what waited while this worker did not run: what was received, and what the slow path had to send.
+    #[cold]
+    fn discard(&mut self) {
+        for port in 0..self.ports.len() {
+            // This ends: the port gets no frames back meanwhile.
+            loop {
+                let mut batch = Batch::new();
+                if self.ports[port].receive(&mut batch) == 0 {
+                    break;
+                }
+                let bytes = batch.iter().map(Frame::len).sum::<usize>();
+                self.counters.received(port, batch.len() as u64, bytes as u64);
+                for frame in batch {
+                    self.drop_frame(frame, Reason::Stale);
+                }
+            }
+        }
+        while self.answers.pop().is_ok() {
+            self.counters.count(Reason::Stale);
+        }
     }
 
     fn serve(&mut self, port: usize) -> bool {

@@ -39,10 +39,16 @@ pub(super) async fn run(
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut batch = Vec::with_capacity(BATCH);
     let mut second = tokio::time::interval(SECOND);
+    let mut ticked = Instant::now();
     loop {
         let count = tokio::select! {
             count = told.recv_many(&mut batch, BATCH) => count,
             _ = second.tick() => {
+                let (now, before) = (Instant::now(), ticked);
+                ticked = now;
+                if now.saturating_duration_since(before) >= 2 * SECOND {
+                    reflectors.resumed(now);
+                }
                 events.settle();
                 if let Some(rules) = rules {
                     rules.set_reflectors(reflectors.state(Instant::now()));

@@ -13,6 +13,10 @@ use crate::mirror::{Outlook, Routers};
 /// that offer graceful restart.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a session that is over may look alive after a stop of this process: control reads what came, and looks at the
+/// time, in its next turns.
+const PROOF: Duration = Duration::from_secs(1);
+
 /// The peers that EVPN is spoken with; a router of the uplink tells nothing of endpoints.
 #[derive(Debug)]
 pub(super) struct Tracker {
@@ -84,6 +88,15 @@ impl Tracker {
         }
     }
 
+    /// Nobody ran for a while, and a session that is there may be over already: what was told counts again only when that has
+    /// been found out.
+    pub(super) fn resumed(&mut self, now: Instant) {
+        let since = now.checked_sub(PATIENCE - PROOF).unwrap_or(now);
+        for session in self.sessions.values_mut() {
+            (session.since, session.told) = (since, false);
+        }
+    }
+
     /// One peer that has told all is enough: reflectors of a fabric know the same.
     pub(super) fn state(&self, now: Instant) -> Reflectors {
         match self.sessions.values().any(|session| session.has_told(now)) {
@@ -121,6 +134,13 @@ mod tests {
         assert_eq!(tracker.state(start), Reflectors::Reached);
         tracker.hear(&Event::Down { peer: one, reason: DownReason::HoldTimer }, start);
         assert_eq!(tracker.state(start + PATIENCE), Reflectors::Lost);
+        tracker.hear(&up(one), start);
+        tracker.hear(&Event::EndOfRib { peer: one, family: Family::Evpn }, start);
+        let later = start + 2 * PATIENCE;
+        tracker.resumed(later);
+        assert_eq!(tracker.state(later), Reflectors::Reached, "it may be over");
+        assert_eq!(tracker.state(later + PROOF), Reflectors::Complete);
+        tracker.hear(&Event::Down { peer: one, reason: DownReason::HoldTimer }, later);
         tracker.hear(&up(router), start);
         assert_eq!(tracker.state(start + PATIENCE), Reflectors::Lost, "it is no reflector");
     }

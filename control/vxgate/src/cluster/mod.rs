@@ -106,6 +106,7 @@ fn prepare(settings: &Settings, cluster: &ClusterSettings) -> Result<Prepared, C
         certificate: cluster.certificate.display().to_string(),
         source,
     })?;
+    #[expect(clippy::disallowed_methods, reason = "once, and only compared between processes of one id")]
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let own = Hello {
         versions: VERSIONS,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::assign::{self, GatewayId, Weight};
+use cluster::membership::Reflectors;
 use cluster::message::Message;
 use cluster::session::judge::Refusal as Judged;
 use cluster::{Action, Event, Group, Member, Mode, Output, Refusal, Settings, Unfit};
@@ -43,6 +44,9 @@ const PRIORITY: i32 = 39;
 
 /// How often health is looked at: a sleeping worker looks at its ports as often.
 const TURN: Duration = Duration::from_millis(4);
+
+/// After a stop as long as this sessions with reflectors may be over and not yet seem so.
+const LONG_STOP: Duration = Duration::from_secs(1);
 
 /// Events that may wait for being told; of more the oldest are left out.
 const ROWS: usize = 1024;
@@ -152,6 +156,10 @@ impl Runner {
             if Member::is_stop(late, self.parts.detection) {
                 debug!("cluster: the thread did not run for {} ms", late.as_millis());
                 self.member.resumed(now);
+                if late >= LONG_STOP {
+                    // Who tells of them has to look first.
+                    self.parts.inbox.set_reflectors(Reflectors::Lost);
+                }
             }
             last = now;
             self.turn(now);

@@ -169,6 +169,7 @@ impl Observation<'_> {
     fn end(&mut self) -> io::Result<()> {
         match self.wanted {
             Observe::Capture { .. } => {
+                #[expect(clippy::disallowed_methods, reason = "a capture's stamps")]
                 let now = nanoseconds(SystemTime::now());
                 for port in 0..self.interfaces.len() {
                     for direction in [Direction::Received, Direction::Transmitted] {

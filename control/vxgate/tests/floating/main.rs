@@ -17,6 +17,7 @@ mod replays;
 mod soak;
 #[path = "../common/stillness.rs"]
 mod stillness;
+mod stopped;
 mod strangers;
 
 use std::path::Path;

@@ -13,6 +13,7 @@ use port::{
 use thiserror::Error;
 
 use super::{AttachedPort, Engine, RunningWorker};
+use crate::absence::Absence;
 use crate::api::{Config, Event, MAX_PORTS, PortConfig, Role, Shard};
 use crate::counters::Counters;
 use crate::pipeline::Scratch;
@@ -110,6 +111,7 @@ impl Engine {
             links.push(link);
             rings.push((punts, answers, waker));
         }
+        let stale_after = config.stale_after;
         let (polling, limits, overlays) = (config.polling, config.punt_limits, config.overlays.len());
         let cores = config.workers.clone();
         // Beside the workers, `for_each_flow` and `explain` read.
@@ -118,7 +120,8 @@ impl Engine {
         let tables = Arc::clone(writer.published());
         let record_pages = writer.record_pages();
         let slow_path =
-            SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally));
+            SlowPath::new(writer, command_queue, links, events, Arc::clone(&stop), Arc::clone(&tally))
+                .with_stale_after(stale_after);
         let slow_path = spawn("slow-path", None, move || slow_path.run())?;
         let mut workers = Vec::new();
         for (
@@ -139,6 +142,7 @@ impl Engine {
                 police: Police::new(&limits, overlays),
                 punted: false,
                 answers,
+                absence: Absence::new(stale_after),
                 taps: WorkerTaps::new(Arc::clone(&taps), number),
                 slow_path: slow_path.thread().clone(),
                 waker: waker.clone(),

@@ -53,6 +53,7 @@ pub(crate) fn config() -> Config {
         rules: Vec::new(),
         punt_limits: PuntLimits::default(),
         max_flows: 1000,
+        stale_after: None,
     }
 }
 

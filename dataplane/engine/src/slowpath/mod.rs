@@ -27,11 +27,13 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
+use crate::absence::Absence;
 use crate::api::{
     AnnouncedStatistics, BindingCursor, BindingPage, Event, NeighbourStatistics, NeighbourStatus, PortIndex,
     Update,
 };
 use crate::counters::Reason;
+use crate::limit;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
 use crate::tables::{OverlayIndex, Writer};
@@ -142,6 +144,7 @@ pub(crate) struct SlowPath {
     advertiser: Advertiser,
     takeovers: Takeovers,
     learned: Learned,
+    absence: Absence,
 }
 
 impl SlowPath {
@@ -171,20 +174,44 @@ impl SlowPath {
             advertiser,
             takeovers: Takeovers::new(Instant::now()),
             learned: Learned::default(),
+            absence: Absence::new(None),
         }
+    }
+
+    /// After times as long as this in which the thread did not run, what it was asked before is not answered any more, and shards
+    /// are announced only after control had the time to let go of them.
+    pub(crate) fn with_stale_after(mut self, time: Option<Duration>) -> Self {
+        self.absence = Absence::new(time);
+        self
     }
 
     /// Runs until told to stop. Workers and control unpark the thread when they have given it something.
     pub(crate) fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
+            if self.absence.ends(limit::now) {
+                self.discard(Instant::now());
+            }
             let updated = self.obey();
             let punted = self.take_punts();
             self.poll(Instant::now());
             let maintained = self.writer.maintain();
             if !updated && !punted && !maintained {
-                std::thread::park_timeout(self.time_to_sleep(Instant::now()));
+                let sleep = self.time_to_sleep(Instant::now());
+                let nanos = u64::try_from(sleep.as_nanos()).unwrap_or(u64::MAX);
+                self.absence.sleeps_until(limit::now().saturating_add(nanos));
+                std::thread::park_timeout(sleep);
             }
         }
+    }
+
+    /// Drops what workers had handed over before a time in which nobody ran.
+    pub(crate) fn discard(&mut self, now: Instant) {
+        for worker in &mut self.workers {
+            while worker.punts.pop().is_ok() {
+                self.tally.count(Deed::Stale);
+            }
+        }
+        self.takeovers.hold_back(now);
     }
 
     /// Whether there was anything.

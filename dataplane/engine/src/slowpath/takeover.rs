@@ -35,6 +35,8 @@ const BATCH: usize = 128;
 /// Time between two batches: half a million frames in a second, so that a worker has sent one before the next comes, and
 /// the first round of 256 shards is out after two milliseconds.
 const PACE: Duration = Duration::from_micros(250);
+/// How long nothing is announced after nobody ran for a while. Control lets go of all shards meanwhile, if others have them.
+const HELD_BACK: Duration = Duration::from_millis(50);
 
 /// Which shard is to be announced when.
 #[derive(Debug)]
@@ -70,6 +72,11 @@ impl Takeovers {
         if let Some(takeover) = self.shards.remove(&shard) {
             self.queue.remove(&(takeover.due, shard));
         }
+    }
+
+    /// Announces nothing for a while.
+    pub(super) fn hold_back(&mut self, now: Instant) {
+        self.next_batch = now + HELD_BACK;
     }
 
     /// The next shard that is due, which counts as announced then.
@@ -275,6 +282,18 @@ mod tests {
         takeovers.poll(begin, |_| Vec::new());
         takeovers.begin(7, begin + Duration::from_millis(3));
         assert_eq!(run(&mut takeovers, begin), [3, 8, 23, 103, 1003].map(|at| (7, at)));
+    }
+
+    #[test]
+    fn what_is_let_go_of_while_held_back_is_not_announced() {
+        let begin = Instant::now();
+        let mut takeovers = Takeovers::new(begin);
+        [7, 8].into_iter().for_each(|shard| takeovers.begin(shard, begin));
+        let resumed = begin + Duration::from_secs(5);
+        takeovers.hold_back(resumed);
+        assert!(takeovers.poll(resumed, |_| panic!("too soon")).is_empty());
+        takeovers.cancel(8);
+        assert_eq!(run(&mut takeovers, begin)[0], (7, 5050), "nobody else has it");
     }
 
     #[test]

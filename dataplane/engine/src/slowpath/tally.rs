@@ -42,6 +42,8 @@ deeds! {
     SolicitationSent "solicitation_sent"
     /// Unicast probes of addresses that have aged, sent.
     ProbeSent "probe_sent"
+    /// What workers had handed over before a time in which nobody ran, dropped.
+    Stale "stale_punts"
     /// Addresses learned.
     Learned "learned"
     /// Claims to an address that another station has by configuration or announcement.

@@ -108,6 +108,7 @@ impl WorkerTaps {
     /// Frames that came in by `port`, before anything is done with them.
     #[cold]
     pub(crate) fn received(&mut self, port: PortIndex, batch: &Batch, umem: &Umem) {
+        #[expect(clippy::disallowed_methods, reason = "a capture's stamps")]
         let time = SystemTime::now();
         for (probe, inlet) in &mut self.served {
             if !probe.filter.is_for(port, Direction::Received) {
@@ -125,6 +126,7 @@ impl WorkerTaps {
     /// A frame that is about to be given to `port`.
     #[cold]
     pub(crate) fn leaving(&mut self, port: PortIndex, bytes: &[u8]) {
+        #[expect(clippy::disallowed_methods, reason = "a capture's stamps")]
         let time = SystemTime::now();
         for (probe, inlet) in &mut self.served {
             let is_wanted = probe.filter.is_for(port, Direction::Transmitted) && probe.filter.matches(bytes);

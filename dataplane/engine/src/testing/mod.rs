@@ -83,6 +83,7 @@ impl Harness {
             police,
             punted: false,
             answers,
+            absence: crate::absence::Absence::new(None),
             taps: WorkerTaps::new(Arc::clone(&taps), 0),
             slow_path: std::thread::current(),
             waker,

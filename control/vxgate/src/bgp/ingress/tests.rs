@@ -79,6 +79,7 @@ fn config(settings: &Settings) -> Config {
         rules: Vec::new(),
         punt_limits: settings.punt_limits,
         max_flows: 1,
+        stale_after: None,
     }
 }
 

@@ -53,6 +53,7 @@ fn config() -> Config {
         rules: Vec::new(),
         punt_limits: Default::default(),
         max_flows: 10,
+        stale_after: None,
     }
 }
 
