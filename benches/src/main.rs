@@ -35,14 +35,14 @@ fn main() -> ExitCode {
         ["veth", "--short"] => vxgate().and_then(|vxgate| veth::short(&vxgate)),
         ["bgp"] => bgp(None),
         ["bgp", part @ ("offline" | "reflector" | "forwarding")] => bgp(Some(part)),
-        ["cluster"] => cluster(cluster::RUNS),
-        ["cluster", runs] => match runs.parse() {
-            Ok(runs @ 1..) => cluster(runs),
+        ["cluster"] => cluster(cluster::RUNS, false),
+        ["cluster", runs] | ["cluster", runs, "announce"] => match runs.parse() {
+            Ok(runs @ 1..) => cluster(runs, arguments.len() > 2),
             _ => Err("cluster: RUNS is a number from 1".into()),
         },
         [startup::MEMORY] => startup::print_memory(),
         _ => {
-            Err("usage: vxgate-bench pipeline|table|rules|bgp [PART]|cluster [RUNS]|pktgen|veth [--short]"
+            Err("usage: vxgate-bench pipeline|table|rules|bgp [PART]|cluster [RUNS [announce]]|pktgen|veth [--short]"
                 .into())
         }
     };
@@ -96,10 +96,11 @@ fn veth() -> Result<(), Error> {
     Report::new(veth::CORE, veth::modes(), figures).publish("veth")
 }
 
-/// With this many runs of the first fault.
-fn cluster(runs: usize) -> Result<(), Error> {
-    let (figures, modes) = cluster::figures(&vxgate()?, runs)?;
-    Report::new(cores()?.own.id, modes, figures).publish("cluster")
+/// With this many runs of the first fault; all of it, or mode `announce` alone, in a file of its own.
+fn cluster(runs: usize, announce_alone: bool) -> Result<(), Error> {
+    let (figures, modes) = cluster::figures(&vxgate()?, runs, announce_alone)?;
+    let name = if announce_alone { "cluster-announce" } else { "cluster" };
+    Report::new(cores()?.own.id, modes, figures).publish(name)
 }
 
 /// The binary, beside this one.

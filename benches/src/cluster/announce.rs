@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use lab::Failure;
+use serde_json::{Map, Value};
 
 use super::stage::{Mode, Stage, Trial};
-use super::{FEW, ms};
+use super::{FEW, FEW_OVERLAYS, MANY_OVERLAYS, idle, ms};
 use crate::Error;
 use crate::figure::{Figure, Goal, median};
 
@@ -16,7 +17,7 @@ const BFD: Duration = Duration::from_millis(50);
 
 /// How many overlays there are; the goal is for the second.
 const OVERLAYS: [(u32, Option<Goal>); 4] =
-    [(100, None), (1000, Some(Goal::AtMost(300.0))), (10_000, None), (65_536, None)];
+    [(FEW_OVERLAYS, None), (1000, Some(Goal::AtMost(300.0))), (10_000, None), (MANY_OVERLAYS, None)];
 
 /// Milliseconds of one run.
 struct Outage {
@@ -31,11 +32,16 @@ struct Outage {
     still: f64,
 }
 
-pub(super) fn figures(vxgate: &Path, runs: usize) -> Result<Vec<Figure>, Error> {
-    let mut figures = Vec::new();
+/// Measures all, and how it was measured.
+pub(super) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Map<String, Value>), Error> {
+    let (mut figures, mut idle, mut modes) = (Vec::new(), Vec::new(), Map::new());
     for (overlays, goal) in OVERLAYS {
         let mut stage = Stage::new(vxgate, overlays, Mode::Announce(BFD))?;
         super::say_opened(&stage, overlays);
+        modes.insert(format!("announce, {overlays} overlays"), stage.modes()?);
+        if [FEW_OVERLAYS, MANY_OVERLAYS].contains(&overlays) {
+            idle.push(stage.idle()?);
+        }
         let name = format!("announce, {overlays} overlays");
         let mut outages = Vec::new();
         for run in 1..=FEW.min(runs) {
@@ -60,7 +66,10 @@ pub(super) fn figures(vxgate: &Path, runs: usize) -> Result<Vec<Figure>, Error> 
         let twice: u64 = outages.iter().map(|outage| outage.twice).sum();
         figures.push(Figure::new(format!("{name}: packets twice, from fault to takeover"), twice as f64, ""));
     }
-    Ok(figures)
+    if let [few, many] = idle[..] {
+        figures.extend(idle::figures("announce", few, many));
+    }
+    Ok((figures, modes))
 }
 
 fn outage(trial: &Trial, stage: &Stage) -> Result<Outage, Error> {

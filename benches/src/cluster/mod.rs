@@ -7,13 +7,14 @@
 //! ```
 
 mod announce;
+mod idle;
 mod stage;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lab::{Failure, GapWindow};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use self::stage::{Mode, Stage, Trial};
 use crate::Error;
@@ -46,9 +47,9 @@ const FAULTS: [(Failure, &str); 5] = [
 const WAYS: [&str; 4] = ["egress IPv4", "egress IPv6", "ingress IPv4", "ingress IPv6"];
 
 /// How it is measured, with so many `runs` of the first fault at most.
-fn modes(ports: &Value, runs: usize) -> Value {
+fn modes(really: &Map<String, Value>, runs: usize) -> Value {
     json!({
-        "mode": "floating; announce where it says so", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256, "ports": ports,
+        "mode": "floating; announce where it says so", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256, "really had": really,
         "scheduling": "SCHED_FIFO: BFD 40, cluster 39, worker 10, probe 1; all else ordinary",
         "repetitions": {"all down, at most": runs, "others": FEW.min(runs)},
         "probe": "1 ms, each way, both families, 8 overlays",
@@ -57,11 +58,26 @@ fn modes(ports: &Value, runs: usize) -> Value {
     })
 }
 
-/// Measures all, with so many `runs` of the first fault: figures, and how it was measured.
-pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value), Error> {
+/// Measures all, or mode `announce` alone, with so many `runs` of the first fault: figures, and how it was measured.
+pub(crate) fn figures(
+    vxgate: &Path,
+    runs: usize,
+    announce_alone: bool,
+) -> Result<(Vec<Figure>, Value), Error> {
+    let (mut figures, mut really) = if announce_alone { Default::default() } else { floating(vxgate, runs)? };
+    let (of_announce, had) = announce::figures(vxgate, runs)?;
+    figures.extend(of_announce);
+    really.extend(had);
+    Ok((figures, modes(&really, runs)))
+}
+
+/// The same of mode `floating`; of how, what was really had.
+fn floating(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Map<String, Value>), Error> {
     let mut stage = Stage::new(vxgate, FEW_OVERLAYS, Mode::Floating)?;
     say_opened(&stage, FEW_OVERLAYS);
-    let ports = stage.ports()?;
+    let mut really = Map::new();
+    really.insert(format!("floating, {FEW_OVERLAYS} overlays"), stage.modes()?);
+    let idle_few = stage.idle()?;
     let (few, mut figures) = series(&mut stage, Failure::AllDown, "all down", runs)?;
     let mut duplicates = few.duplicates;
     let goals = |figures: &mut [Figure], first: Goal, second: Goal| {
@@ -86,6 +102,8 @@ pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value)
 
     let mut stage = Stage::new(vxgate, MANY_OVERLAYS, Mode::Floating)?;
     say_opened(&stage, MANY_OVERLAYS);
+    really.insert(format!("floating, {MANY_OVERLAYS} overlays"), stage.modes()?);
+    let idle_many = stage.idle()?;
     let name = format!("all down, {MANY_OVERLAYS} overlays");
     let (many, more) = series(&mut stage, Failure::AllDown, &name, FEW.min(runs))?;
     figures.extend(more);
@@ -97,9 +115,8 @@ pub(crate) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Value)
         );
         figures.push(figure.goal(MANY));
     }
-    drop(stage);
-    figures.extend(announce::figures(vxgate, runs)?);
-    Ok((figures, modes(&ports, runs)))
+    figures.extend(idle::figures("floating", idle_few, idle_many));
+    Ok((figures, really))
 }
 
 fn say_opened(stage: &Stage, overlays: u32) {

@@ -1,5 +1,6 @@
 //! Three gateways, and one of them that fails under probes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -7,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::cluster::assign::{GatewayId, Key, Member, Members, ShardCount, Weight};
 use lab::{Cluster, ClusterGateway, ClusterOptions, Failure, Family, GapProbe, GapWindow, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::idle;
 use crate::Error;
 
 const ALL: [u8; 3] = [1, 2, 3];
@@ -150,17 +152,34 @@ impl Stage {
         Ok(wait_until("gateways to serve what they did", PATIENCE, as_before)?)
     }
 
-    /// How gateways are bound to their netdevs: what was really had.
-    pub(super) fn ports(&self) -> Result<Value, Error> {
-        let mut ports = serde_json::Map::new();
+    /// What the gateways say to each other while nothing happens.
+    pub(super) fn idle(&self) -> Result<idle::Rates, Error> {
+        let rates = idle::Rates::of(&self.cluster)?;
+        eprintln!("{}", rates.line());
+        Ok(rates)
+    }
+
+    /// How gateways are bound to their netdevs, and how soon BFD finds whom dead: what was really had.
+    pub(super) fn modes(&self) -> Result<Value, Error> {
+        let (mut ports, mut bfd) = (serde_json::Map::new(), BTreeMap::<_, u32>::new());
         for member in &self.cluster.gateways {
+            let sessions = member.gateway.show("bfd")?;
+            let scheduling = if sessions["real-time"] == true { "real-time" } else { "NOT real-time" };
+            for session in sessions["sessions"].as_array().into_iter().flatten() {
+                let (state, detection) = (&session["state"], &session["detection-ms"]);
+                let name = format!(
+                    "{}, detection {detection} ms, {scheduling}",
+                    state.as_str().unwrap_or("unknown")
+                );
+                *bfd.entry(name).or_default() += 1;
+            }
             for port in member.gateway.show("ports")?.as_array().into_iter().flatten() {
                 let text = |key: &str| port[key].as_str().unwrap_or("unknown").to_owned();
                 let name = format!("gateway {} {}", member.number, text("interface"));
                 ports.insert(name, format!("{}, {}", text("xdp"), text("bind")).into());
             }
         }
-        Ok(ports.into())
+        Ok(json!({"ports": ports, "bfd sessions": bfd}))
     }
 
     /// How many of the probed overlays the victim serves, and how many there are.

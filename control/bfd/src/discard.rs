@@ -41,13 +41,15 @@ pub enum Discard {
     AuthMissing,
     /// Authenticated where that is not agreed.
     AuthUnexpected,
+    /// Authenticated, and one of our own packets come back.
+    Reflected,
     /// The session is held down here.
     AdminDown,
 }
 
 impl Discard {
     /// All reasons, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Truncated,
         Self::Version,
         Self::Length,
@@ -66,6 +68,7 @@ impl Discard {
         Self::AuthSequence,
         Self::AuthMissing,
         Self::AuthUnexpected,
+        Self::Reflected,
         Self::AdminDown,
     ];
 
@@ -90,6 +93,7 @@ impl Discard {
             Self::AuthSequence => "auth-sequence",
             Self::AuthMissing => "auth-missing",
             Self::AuthUnexpected => "auth-unexpected",
+            Self::Reflected => "reflected",
             Self::AdminDown => "admin-down",
         }
     }

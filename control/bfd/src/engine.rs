@@ -209,6 +209,12 @@ impl Engine {
         if arrival.ttl < min_ttl {
             return Err((Some(id), Discard::Ttl));
         }
+        // Both ends have one key: without this our own packets, sent back, would pass for those of a peer that is dead. A peer
+        // that has one of our numbers by chance is heard as soon as one of the two has taken another.
+        let is_ours = !config.keys.is_empty() && self.by_discriminator.contains_key(&packet.my_discriminator);
+        if is_ours {
+            return Err((Some(id), Discard::Reflected));
+        }
         session.received(&packet, section, now).map_err(|reason| (Some(id), reason))
     }
 

@@ -445,6 +445,36 @@ fn what_was_recorded_of_a_session_does_not_bring_up_the_next() {
 }
 
 #[test]
+fn what_it_says_itself_is_no_peer() {
+    let [one, two] = ["192.0.2.2", "192.0.2.3"].map(|peer| {
+        let keys = vec![Key::new(3, b"secret").unwrap()];
+        let path = Path::SingleHop { interface: 4 };
+        SessionConfig { keys, ..config("192.0.2.1", peer, path) }
+    });
+    let mut stage = Stage::with(one);
+    let first = stage.session;
+    let second = stage.engine.add(two, stage.now).unwrap();
+    // Each packet comes back, as from the peer that it was for, and as from the other, which has the same key.
+    for _ in 0..20 {
+        stage.now = stage.engine.deadline().unwrap();
+        stage.engine.handle_timeout(stage.now);
+        let sent: Vec<_> = std::iter::from_fn(|| stage.engine.poll()).collect();
+        for output in sent {
+            let Output::Send { payload, .. } = output else { panic!("{output:?}") };
+            for session in [first, second] {
+                let peer = stage.engine.session(session).unwrap().config.peer;
+                stage.engine.received(&payload, &Arrival { peer, ..stage.arrival }, stage.now);
+            }
+        }
+    }
+    for session in [first, second] {
+        let view = stage.engine.session(session).unwrap();
+        assert_eq!((view.state, view.heard), (State::Down, None));
+        assert!(view.discards.of(Discard::Reflected) >= 20, "{:?}", view.discards);
+    }
+}
+
+#[test]
 fn keys_change_without_a_gap() {
     let mut stage = authenticated();
     let keys = [Key::new(4, b"new").unwrap(), Key::new(3, b"secret").unwrap()];

@@ -146,7 +146,8 @@ impl Member {
         }
         self.duplicate.map(|(until, other)| (left(until), other)).hash(hasher);
         for (id, peer) in &self.peers {
-            (id, peer.configured, peer.discovered, peer.weight, peer.heard, peer.connected).hash(hasher);
+            (id, peer.configured, peer.discovered, peer.expected, peer.said, peer.heard, peer.connected)
+                .hash(hasher);
             (peer.refused, peer.incarnation.is_some(), peer.restarted, &peer.report).hash(hasher);
             // Not the number of its next message.
             let out = &peer.out;

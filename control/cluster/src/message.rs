@@ -140,6 +140,10 @@ impl Message {
         if bytes.len() > MAX_BYTES {
             return Err(MessageError::TooLong(bytes.len()));
         }
+        // A number of a variant that takes more bytes than it needs: what a message is about is told by the first alone.
+        if bytes.first().is_some_and(|first| first & 0x80 != 0) {
+            return Err(MessageError::Malformed);
+        }
         let (message, rest) = postcard::take_from_bytes(bytes).map_err(|_| MessageError::Malformed)?;
         if !rest.is_empty() {
             return Err(MessageError::Trailing(rest.len()));

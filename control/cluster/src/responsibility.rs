@@ -144,6 +144,10 @@ impl Responsibility {
         self.owned.contains(group.0)
     }
 
+    pub(crate) fn serving(&self) -> &Members {
+        &self.serving
+    }
+
     pub(crate) fn set_order(&mut self, first: impl IntoIterator<Item = Group>) {
         self.review.set_order(first.into_iter().map(|group| group.0), self.groups);
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cluster::assign::{GatewayId, ShardCount, Weight};
 use cluster::membership::Reflectors;
-use cluster::message::{Health, Message};
+use cluster::message::{Health, Message, Report};
 use cluster::{
     Action, Cause, Event, Group, Heard, Member, Mode, Move, Output, Presence, Refusal, Segment, Settings,
     Stage, Unfit,
@@ -339,11 +339,57 @@ fn a_member_has_its_configured_weight_until_it_says_another() {
 }
 
 #[test]
+fn a_weight_that_one_alone_has_heard_does_not_outlive_who_said_it() {
+    for heard in [Heard::Up, Heard::Down] {
+        let mut cluster = Cluster::new(3, floating());
+        cluster.add(2, 2);
+        cluster.hear_one(0, 2, Heard::Down);
+        cluster.hear_one(1, 2, Heard::Down);
+        cluster.talk();
+        cluster.assert_shared(&[0, 1]);
+        // It comes back with another weight, for a moment, or somebody has its key.
+        cluster.hear_one(0, 2, heard);
+        cluster.members[0].session_up(id(2), 2, Weight(1000), cluster.now);
+        let report = Report { joined: true, leaving: false, weight: 1000, health: Health::default() };
+        cluster.members[0].handle_message(id(2), Message::Report(report), cluster.now);
+        cluster.talk();
+        cluster.hear_one(0, 2, Heard::Down);
+        cluster.talk();
+        cluster.pass(Duration::from_secs(100));
+        cluster.assert_shared(&[0, 1]);
+    }
+}
+
+#[test]
 fn members_are_bounded() {
     let mut cluster = Cluster::empty(floating());
     cluster.add(0, 1);
     (0..1000).for_each(|at| cluster.members[0].discover(id(at), true, cluster.now));
     assert_eq!(cluster.members[0].peers().count() + 1, cluster::assign::Members::MAX);
+}
+
+#[test]
+fn what_was_said_before_admin_down_counts_no_more() {
+    for mode in [announce(60), floating()] {
+        let mut cluster = Cluster::new(2, mode);
+        // Nothing arrives any longer, and neither end has noticed.
+        cluster.sessions.clear();
+        let ill = Health { healthy: false, ..Health::default() };
+        cluster.members[1].set_health(ill, cluster.now);
+        cluster.hear_one(0, 1, Heard::AdminDown);
+        cluster.talk();
+        cluster.assert_shared(&[0]);
+        cluster.members[1].set_health(Health::default(), cluster.now);
+        cluster.hear_one(0, 1, Heard::Up);
+        cluster.talk();
+        cluster.assert_shared(&[0]);
+        cluster.hear_one(1, 0, Heard::Up);
+        cluster.disconnect(0, 1);
+        cluster.connect(0, 1, 1, 1);
+        cluster.talk();
+        cluster.assert_shared(&[0, 1]);
+        assert!(cluster.owned(1) > 10);
+    }
 }
 
 #[test]

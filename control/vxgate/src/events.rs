@@ -21,10 +21,10 @@ const LONGEST_DETAIL: usize = 1024;
 pub(crate) struct EventRow {
     /// Seconds since 1970 in UTC, with milliseconds.
     pub(crate) time: String,
-    /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`, `suppressed`; of BFD `bfd`, `bfd-stolen`; of the
-    /// cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`,
-    /// `cluster-member`, `cluster-peer`, `cluster-stage`, `cluster-moved`, `cluster-no-part`, `cluster-duplicate-id`,
-    /// `cluster-bad-message`.
+    /// Of BGP `session`, `down`, `rejected`, `malformed`, `end-of-rib`, `duplicate`, `recovered`, `not-accepting`, `silence`, `suppressed`;
+    /// of BFD `bfd`, `bfd-stolen`; of the cluster `cluster-up`, `cluster-down`, `cluster-refused`, `cluster-stranger`,
+    /// `cluster-member`, `cluster-peer`, `cluster-stage`, `cluster-moved`, `cluster-announced`, `cluster-no-part`,
+    /// `cluster-duplicate-id`, `cluster-bad-message`.
     pub(crate) event: String,
     /// The peer of BGP that it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]

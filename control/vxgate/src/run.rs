@@ -184,10 +184,11 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
                 () = follow(feed.zip(bgp.as_ref()), &engine, cluster.as_ref(), routers) => Ok(()),
                 outcome = watch(bfd.as_ref().zip(news), settings.bgp.as_ref(), bgp.as_ref(), &events) => outcome,
                 () = watch_gateways(cluster.as_ref(), bfd.as_ref()) => Ok(()),
-                () = any(&mut signals) => Ok(()),
+                // Another gateway serves before this one does no longer, which may take a while: until then next hops and
+                // stations are followed, and the operator is answered.
+                () = leave(&mut signals, cluster.as_ref()) => Ok(()),
             };
-            info!("stopping");
-            // Another gateway serves before this one does no longer.
+            // Also when something else has ended it.
             if let Some(cluster) = cluster {
                 cluster.leave().await;
             }
@@ -264,10 +265,15 @@ fn refuse_if_running(settings: &Settings) -> Result<(), SocketError> {
     }
 }
 
-async fn any([one, other]: &mut [Signal; 2]) {
+/// Waits for a signal, and leaves the cluster.
+async fn leave([one, other]: &mut [Signal; 2], cluster: Option<&cluster::Cluster>) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}
+    }
+    info!("stopping");
+    if let Some(cluster) = cluster {
+        cluster.leave().await;
     }
 }
 

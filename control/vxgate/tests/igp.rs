@@ -2,15 +2,18 @@
 
 #[path = "common/documented.rs"]
 mod documented;
+#[path = "common/ospf.rs"]
+mod ospf;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use cluster::assign::ShardCount;
-use lab::{Cluster, ClusterOptions, Failure, Family, Frr, Site, Topology, wait_until};
+use lab::{Cluster, ClusterOptions, Failure, Family, Frr, Site, wait_until};
 
 use crate::documented::documented;
+use crate::ospf::{configure_router, id};
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -19,28 +22,6 @@ const VXGATE: &str = env!("CARGO_BIN_EXE_vxgate");
 const DOCS: &str = include_str!("../../../docs/igp.md");
 const SHARDS: u16 = 16;
 const OVERLAYS: u32 = 20;
-
-fn id(number: u8) -> String {
-    Topology::UPLINK.address(Family::V4, number).to_string()
-}
-
-/// OSPF for both families on the router's side of the uplink.
-fn configure_router(cluster: &mut Cluster) {
-    let id = id(Topology::ROUTER);
-    let timers = |protocol: &str| {
-        format!(" {protocol} area 0\n {protocol} hello-interval 1\n {protocol} dead-interval 3\nexit\n")
-    };
-    // The router has addresses of two subnets there, and the gateways of one.
-    let v4 = Topology::UPLINK.address(Family::V4, 0);
-    let ospfd = format!(
-        "interface uplink\n ip ospf hello-interval 1\n ip ospf dead-interval 3\nexit\n\
-         router ospf\n ospf router-id {id}\n network {v4}/24 area 0\nexit\n"
-    );
-    let ospf6d =
-        format!("interface uplink\n{}router ospf6\n ospf6 router-id {id}\nexit\n", timers("ipv6 ospf6"));
-    cluster.upstream.add("ospfd", &ospfd).unwrap();
-    cluster.upstream.add("ospf6d", &ospf6d).unwrap();
-}
 
 /// What the router has of external routes, both families, by prefix and who says it: the metric.
 fn told(router: &Frr) -> BTreeMap<(String, String), u32> {

@@ -16,11 +16,11 @@ impl Member {
         self.with_known(peer, configured, now, |peer| peer.configured = configured);
     }
 
-    /// The weight that the configuration gives a member. It counts until that one has said its own.
+    /// The weight that the configuration gives a member. It counts until that one has said its own, and while it is dead.
     pub fn expect_weight(&mut self, peer: GatewayId, weight: Weight, now: Instant) {
         self.advance(now);
-        if let Some(peer) = self.peers.get_mut(&peer).filter(|peer| peer.incarnation.is_none()) {
-            peer.weight = weight;
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.expected = weight;
             self.settle();
         }
     }
@@ -52,15 +52,17 @@ impl Member {
 
     // What is heard of peers.
 
-    /// BFD hears a peer on a segment, or no longer.
+    /// BFD hears a peer on a segment, or no longer. To be told again and again changes nothing, and does when that begins
+    /// anew for this gateway.
     pub fn heard(&mut self, peer: GatewayId, segment: Segment, heard: Heard, now: Instant) {
         self.advance(now);
         if self.admin_down {
             // We say AdminDown ourselves: that our sessions are down tells nothing of peers.
             return;
         }
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.heard[segment as usize] = heard;
+        if let Some(peer) = self.peers.get_mut(&peer)
+            && std::mem::replace(&mut peer.heard[segment as usize], heard) != heard
+        {
             self.settle();
         }
     }
@@ -102,7 +104,7 @@ impl Member {
         }
         peer.connected = true;
         peer.refused = None;
-        peer.weight = weight;
+        peer.said = Some(weight);
         peer.out = Outbox { serves: whole, report: true, ..Outbox::default() };
         self.settle();
     }
@@ -148,7 +150,7 @@ impl Member {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.connected) else { return };
         match message {
             Message::Report(report) => {
-                peer.weight = Weight(report.weight);
+                peer.said = Some(Weight(report.weight));
                 peer.report = Some(report);
                 self.settle();
             }
@@ -172,8 +174,9 @@ impl Member {
     pub fn bindings_complete(&mut self, peer: GatewayId, incarnation: u64, now: Instant) {
         self.advance(now);
         let peer = self.peers.get_mut(&peer);
-        if let Some(peer) = peer.filter(|peer| peer.connected && peer.incarnation == Some(incarnation)) {
-            peer.bindings_complete = true;
+        if let Some(peer) = peer.filter(|peer| peer.connected && peer.incarnation == Some(incarnation))
+            && !std::mem::replace(&mut peer.bindings_complete, true)
+        {
             self.settle();
         }
     }
@@ -193,8 +196,9 @@ impl Member {
     /// What is known of the reflectors. Losing them alone moves nothing.
     pub fn set_reflectors(&mut self, reflectors: Reflectors, now: Instant) {
         self.advance(now);
-        self.reflectors = reflectors;
-        self.settle();
+        if std::mem::replace(&mut self.reflectors, reflectors) != reflectors {
+            self.settle();
+        }
     }
 
     /// A route of the shared MAC has been seen, whoever's, with this mobility sequence. It is noted and never answered.

@@ -12,7 +12,9 @@ use crate::settings::Settings;
 pub(super) struct Peer {
     pub(super) configured: bool,
     pub(super) discovered: bool,
-    pub(super) weight: Weight,
+    /// As the configuration has it, and as it has said.
+    pub(super) expected: Weight,
+    pub(super) said: Option<Weight>,
     /// By [`Segment`](crate::Segment).
     pub(super) heard: [Heard; 2],
     pub(super) connected: bool,
@@ -51,7 +53,8 @@ impl Peer {
         Self {
             configured: false,
             discovered: false,
-            weight: Weight::default(),
+            expected: Weight::default(),
+            said: None,
             heard: [Heard::NotYet; 2],
             connected: false,
             refused: None,
@@ -65,6 +68,12 @@ impl Peer {
             presence: Presence::Unheard,
             out: Outbox::default(),
         }
+    }
+
+    /// How much of the work is to be its own. What it has said counts while it lives: others may not have heard it, and of one
+    /// that is dead they never will. With other weights than theirs two gateways would serve one shard for as long.
+    pub(super) fn weight(&self) -> Weight {
+        self.said.filter(|_| self.is_alive()).unwrap_or(self.expected)
     }
 
     /// BFD says that it is dead: one session says AdminDown, or all that have been up are down.

@@ -7,7 +7,6 @@ use super::peer::Outbox;
 use super::{Member, Reflectors};
 use crate::assign::{self, GatewayId, Members};
 use crate::event::{Cause, Event, Heard, Output, Presence, Stage, Unfit};
-use crate::settings::Mode;
 
 impl Member {
     pub(super) fn settle(&mut self) {
@@ -40,6 +39,10 @@ impl Member {
                     peer.connected = false;
                     peer.out = Outbox::default();
                     self.outputs.push_back(Output::CloseSession(id));
+                } else if died && peer.report.as_ref().is_some_and(|report| report.joined) {
+                    // It lets go of all, and may be back before it can tell us.
+                    peer.report = None;
+                    self.groups.forget(id);
                 }
                 if !peer.connected {
                     // Whoever comes back may be a new one.
@@ -194,25 +197,24 @@ impl Member {
 
     fn settle_members(&mut self) {
         let own = assign::Member { id: self.settings.id, weight: self.settings.weight };
-        let member = |(&id, peer): (&GatewayId, &super::Peer)| assign::Member { id, weight: peer.weight };
+        let member = |(&id, peer): (&GatewayId, &super::Peer)| assign::Member { id, weight: peer.weight() };
         let all = self.peers.iter().map(member).chain([own]);
-        let serving = self.serving();
+        let serving = self.who_serves();
         // Ids are distinct, and no more than there may be.
         if let (Ok(all), Ok(serving)) = (Members::new(all), Members::new(serving)) {
             self.groups.set_members(all, serving, self.now);
         }
     }
 
-    /// The gateways that serve as far as is known here, this one among them.
-    pub fn serving(&self) -> impl Iterator<Item = assign::Member> + '_ {
+    fn who_serves(&self) -> impl Iterator<Item = assign::Member> + '_ {
         let own = assign::Member { id: self.settings.id, weight: self.settings.weight };
         let others = self.peers.iter().filter(|(_, peer)| peer.presence == Presence::Serving);
-        let others = others.map(|(&id, peer)| assign::Member { id, weight: peer.weight });
+        let others = others.map(|(&id, peer)| assign::Member { id, weight: peer.weight() });
         others.chain((self.stage == Stage::Serving).then_some(own))
     }
 
-    /// What groups there are, and how they are shared.
-    pub fn mode(&self) -> &Mode {
-        &self.settings.mode
+    /// The gateways that serve as far as is known here, this one among them if it does.
+    pub fn serving(&self) -> &Members {
+        self.groups.serving()
     }
 }

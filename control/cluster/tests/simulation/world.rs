@@ -14,6 +14,8 @@ use crate::neighbours::Neighbours;
 pub(crate) const SEGMENTS: [Segment; 2] = [Segment::Underlay, Segment::Uplink];
 /// BFD finds a death within this.
 pub(crate) const DETECTION: u64 = 45_000;
+/// What a stream loses is sent again after this (RFC 6298, with Linux's least).
+const RETRANSMISSION: u64 = 200_000;
 
 /// What is to happen. Times are microseconds.
 #[derive(Debug)]
@@ -107,6 +109,8 @@ pub(crate) struct Link {
     pub(crate) epoch: Option<u64>,
     in_flight: u32,
     last_arrival: u64,
+    /// Until when nothing arrives of what is under way.
+    stalled: u64,
 }
 
 pub(crate) struct World {
@@ -159,10 +163,10 @@ impl World {
     /// a group for the other, as their messages cross: then it is nobody's until these have arrived.
     pub(crate) fn bound(&self) -> u64 {
         match self.mode {
-            Mode::Announce(_) => DETECTION + 150_000 + 6 * self.slowest,
+            Mode::Announce(_) => DETECTION + RETRANSMISSION + 150_000 + 6 * self.slowest,
             // Shards that nobody takes wait for each in turn.
             Mode::Floating(_) => {
-                DETECTION + 150_000 + 200_000 * self.gateways.len() as u64 + 6 * self.slowest
+                DETECTION + RETRANSMISSION + 150_000 + 200_000 * self.gateways.len() as u64 + 6 * self.slowest
             }
         }
     }
@@ -445,6 +449,7 @@ impl World {
         for (at, of) in [(a, b), (b, a)] {
             self.links[at][of].epoch = Some(self.epochs);
             self.links[at][of].in_flight = 0;
+            self.links[at][of].stalled = 0;
         }
         self.note(|| format!("{a} and {b} connect"));
         for (at, of) in [(a, b), (b, a)] {
@@ -472,6 +477,15 @@ impl World {
 
     fn deliver(&mut self, from: usize, to: usize, epoch: u64, bytes: &[u8]) {
         if self.links[from][to].epoch == Some(epoch) {
+            // A stream loses nothing: it is sent again, and what follows waits for it.
+            if !self.can_talk(from, to) {
+                self.links[from][to].stalled = self.now + RETRANSMISSION;
+            }
+            let stalled = self.links[from][to].stalled;
+            if stalled > self.now {
+                let bytes = bytes.to_vec();
+                return self.at(stalled, Event::Deliver { from, to, epoch, bytes });
+            }
             self.links[from][to].in_flight -= 1;
         }
         if self.links[to][from].epoch == Some(epoch) && self.can_talk(from, to) {
@@ -497,7 +511,7 @@ impl World {
             let link = &mut self.links[from][to];
             link.in_flight += 1;
             // In order.
-            link.last_arrival = link.last_arrival.max(self.now + delay);
+            link.last_arrival = link.last_arrival.max(self.now + delay).max(link.stalled);
             let arrival = link.last_arrival;
             self.at(arrival, Event::Deliver { from, to, epoch, bytes: message.encode() });
         }

@@ -1,4 +1,7 @@
 //! The thread: waits, takes all packets, lets time pass, sends.
+//!
+//! As long as sessions stay as they are it allocates nothing: the allocator's locks are shared with threads of ordinary
+//! priority, which may have to wait for a processor while they hold them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
 use bfd::{Engine, Output, Path, SessionConfig, SessionId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
@@ -18,10 +22,13 @@ use super::{AddError, Call, Client, News, Wanted, Way};
 /// Below the kernel's interrupt threads (50), above all else of this program.
 const PRIORITY: i32 = 40;
 
+/// Ports that there can be: of IPv4 and IPv6, for a single hop and for several.
+const PORTS: usize = 4;
+
 /// What the thread owns.
 pub(super) struct Keeper {
     engine: Engine,
-    ports: Vec<Port>,
+    ports: ArrayVec<Port, PORTS>,
     sessions: BTreeMap<SessionId, Kept>,
     told: mpsc::Sender<News>,
     /// What could not be told at once: the last of each session.
@@ -44,7 +51,7 @@ impl Keeper {
     pub(super) fn new(told: mpsc::Sender<News>) -> Self {
         Self {
             engine: Engine::new(fastrand::u64(..)),
-            ports: Vec::new(),
+            ports: ArrayVec::new(),
             sessions: BTreeMap::new(),
             told,
             untold: BTreeMap::new(),
@@ -89,8 +96,9 @@ impl Keeper {
             tv_nsec: left.subsec_nanos().into(),
         });
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds: Vec<PollFd<'_>> = self.ports.iter().map(|port| readable(port.as_fd())).collect();
-        fds.push(readable(wake.as_fd()));
+        let ports = self.ports.iter().map(|port| port.as_fd());
+        let mut fds: ArrayVec<PollFd<'_>, { PORTS + 1 }> =
+            ports.chain([wake.as_fd()]).map(readable).collect();
         // Interrupted: the turn finds nothing, and waits again.
         let _ = poll(&mut fds, left.as_ref());
     }
@@ -141,14 +149,12 @@ impl Keeper {
     ) -> Result<SessionId, AddError> {
         let multihop = matches!(wanted.way, Way::MultiHop { .. });
         let v6 = wanted.local.is_ipv6();
-        let (sender, index) = Sender::open(wanted)?;
+        let sender = Sender::open(wanted)?;
         if !self.ports.iter().any(|port| port.is(v6, multihop)) {
             self.ports.push(Port::open(v6, multihop)?);
         }
         let (path, segment) = match &wanted.way {
-            Way::SingleHop { interface } => {
-                (Path::SingleHop { interface: index.unwrap_or(0) }, interface.clone())
-            }
+            Way::SingleHop { interface, index } => (Path::SingleHop { interface: *index }, interface.clone()),
             Way::MultiHop { min_ttl } => (Path::MultiHop { min_ttl: *min_ttl }, "multihop".into()),
         };
         let config = SessionConfig {

@@ -40,8 +40,9 @@ const TOLD: usize = 1024;
 /// How a session's packets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Through this interface, to a neighbour on it (RFC 5881).
-    SingleHop { interface: String },
+    /// Through this interface, to a neighbour on it (RFC 5881). One that is made anew under its name has another index: the
+    /// session is to be begun anew on it.
+    SingleHop { interface: String, index: u32 },
     /// By the kernel's routes (RFC 5883); with a lower TTL they are not taken.
     MultiHop { min_ttl: u8 },
 }

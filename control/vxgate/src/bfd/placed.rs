@@ -59,7 +59,7 @@ pub(crate) async fn way_to(
     let local = way.source.ok_or("its route has no source address")?;
     let way = match multihop.unwrap_or(way.gateway.is_some()) {
         true => Way::MultiHop { min_ttl },
-        false => Way::SingleHop { interface: name(link)? },
+        false => Way::SingleHop { interface: name(link)?, index: link },
     };
     Ok(Wanted { peer, local, way, timing, keys: Vec::new() })
 }

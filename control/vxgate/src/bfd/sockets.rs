@@ -1,12 +1,11 @@
 //! The sockets of BFD: one a port and IP version to receive, one a session to send.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use bfd::{Arrival, MULTI_HOP_PORT, SINGLE_HOP_PORT, SOURCE_PORTS};
-use rustix::net::netdevice::name_to_index;
 use rustix::net::sockopt::{set_ip_tos, set_ipv6_tclass, set_ipv6_unicast_hops};
 use sys::datagram::{Receiver, bind_to_interface};
 
@@ -95,17 +94,17 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Opens it, on a port of its own; and the index of the interface, for a single hop.
-    pub(super) fn open(wanted: &Wanted) -> io::Result<(Self, Option<u32>)> {
+    /// Opens it, on a port of its own.
+    pub(super) fn open(wanted: &Wanted) -> io::Result<Self> {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("send from {}: {error}", wanted.local));
-        let index = match &wanted.way {
-            Way::SingleHop { interface } => Some(interface_index(interface, wanted.local).map_err(named)?),
-            Way::MultiHop { .. } => None,
+        let index = match wanted.way {
+            Way::SingleHop { index, .. } => index,
+            Way::MultiHop { .. } => 0,
         };
         let scoped = |address: IpAddr, port| match address {
             IpAddr::V6(v6) if v6.is_unicast_link_local() => {
-                SocketAddr::V6(SocketAddrV6::new(v6, port, 0, index.unwrap_or(0)))
+                SocketAddr::V6(SocketAddrV6::new(v6, port, 0, index))
             }
             _ => SocketAddr::new(address, port),
         };
@@ -120,14 +119,14 @@ impl Sender {
             set_ipv6_tclass(&socket, CS6.into())?;
         }
         let port = match &wanted.way {
-            Way::SingleHop { interface } => {
+            Way::SingleHop { interface, .. } => {
                 bind_to_interface(&socket, interface).map_err(named)?;
                 SINGLE_HOP_PORT
             }
             Way::MultiHop { .. } => MULTI_HOP_PORT,
         };
         let target = scoped(wanted.peer, port);
-        Ok((Self { socket, target, refused: 0, refusal: None }, index))
+        Ok(Self { socket, target, refused: 0, refusal: None })
     }
 
     /// Sends; what the kernel does not take is lost, as on a bad link.
@@ -152,10 +151,4 @@ fn bind(address: impl Fn(u16) -> SocketAddr) -> io::Result<UdpSocket> {
         }
     }
     Err(last)
-}
-
-fn interface_index(interface: &str, local: IpAddr) -> io::Result<u32> {
-    let any: IpAddr = if local.is_ipv4() { [0; 4].into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0))?;
-    Ok(name_to_index(&socket, interface)?)
 }

@@ -37,7 +37,9 @@ use tracing::warn;
 use wire::MacAddr;
 
 use crate::cluster::{Inbox, Listener};
-use crate::config::{BgpProblem, BgpSettings, ClusterSettings, PasswordError, any_of_families, own_mac};
+use crate::config::{
+    BgpProblem, BgpSettings, ClusterSettings, GatewaySettings, PasswordError, any_of_families, own_mac,
+};
 use crate::events::Events;
 pub(crate) use events::BgpEvents;
 use ingress::Ingress;
@@ -250,12 +252,7 @@ impl Others {
     fn of(cluster: &ClusterSettings) -> Self {
         Self {
             macs: cluster.gateways.iter().map(|gateway| own_mac(gateway.id)).collect(),
-            // A VTEP that is not watched is most likely where the session goes.
-            vteps: cluster
-                .gateways
-                .iter()
-                .flat_map(|gateway| gateway.underlay.iter().copied().chain([gateway.session.ip()]))
-                .collect(),
+            vteps: cluster.gateways.iter().flat_map(GatewaySettings::vteps).collect(),
         }
     }
 }

@@ -13,11 +13,9 @@ use crate::config::ClusterSettings;
 pub(super) struct Discovery(Vec<(GatewayId, Vec<IpAddr>, AtomicU32)>);
 
 impl Discovery {
-    /// A gateway is known by where it is watched on the underlay and by where its session goes.
     pub(super) fn of(settings: &ClusterSettings) -> Self {
         let of_gateway = |gateway: &crate::config::GatewaySettings| {
-            let addresses = gateway.underlay.iter().copied().chain([gateway.session.ip()]).collect();
-            Some((GatewayId::new(gateway.id)?, addresses, AtomicU32::new(0)))
+            Some((GatewayId::new(gateway.id)?, gateway.vteps().collect(), AtomicU32::new(0)))
         };
         Self(settings.gateways.iter().filter_map(of_gateway).collect())
     }

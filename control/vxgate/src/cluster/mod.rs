@@ -28,7 +28,7 @@ use cluster::message::Message;
 use cluster::session::hello::{Hello, VERSIONS};
 use engine::Engine;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -217,11 +217,11 @@ impl Ready {
             uplink: publisher,
             detection: settings.detection(),
         });
-        let (ended, end) = oneshot::channel();
+        let (end, ended) = watch_channel::channel(false);
         let run = move || {
             runner.run();
             // Nobody may wait.
-            let _ = ended.send(());
+            let _ = end.send(true);
         };
         thread::Builder::new().name("cluster".into()).spawn(run).map_err(ClusterError::Thread)?;
         let followers = Followers {
@@ -231,7 +231,7 @@ impl Ready {
             handle: handle.clone(),
         };
         tasks.spawn(follow(coming, events, followers));
-        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, end, uplink, _tasks: tasks })
+        Ok(Cluster { handle, own, pin, settings, mode, inbox, ways, ask, ended, uplink, _tasks: tasks })
     }
 }
 
@@ -269,7 +269,8 @@ pub(crate) struct Cluster {
     inbox: Arc<Inbox>,
     ways: Ways,
     ask: std_mpsc::Sender<Asker>,
-    end: oneshot::Receiver<()>,
+    /// Its thread has ended.
+    ended: watch_channel::Receiver<bool>,
     uplink: Listener,
     _tasks: JoinSet<()>,
 }
@@ -322,10 +323,11 @@ impl Cluster {
         std::future::pending().await
     }
 
-    /// Leaves the cluster: others take over, and only then this gateway lets go.
-    pub(crate) async fn leave(self) {
+    /// Leaves the cluster: others take over, and only then this gateway lets go. Until then it serves: all else is to go on.
+    /// Once it has left, there is nothing to do.
+    pub(crate) async fn leave(&self) {
         self.inbox.leave();
-        if timeout(LEAVING, self.end).await.is_err() {
+        if timeout(LEAVING, self.ended.clone().wait_for(|&ended| ended)).await.is_err() {
             warn!("cluster: nobody took over in {} s", LEAVING.as_secs());
         }
     }

@@ -9,22 +9,22 @@
 //!                                                          └─▶ events, `vxgate show`
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::assign::{self, GatewayId, Weight};
-use cluster::membership::Reflectors;
 use cluster::message::Message;
 use cluster::session::judge::Refusal as Judged;
-use cluster::{Action, Event, Group, Heard, Member, Mode, Output, Refusal, Segment, Settings, Unfit};
+use cluster::{Action, Event, Group, Member, Mode, Output, Refusal, Settings, Unfit};
 use engine::{Engine, Responsibility, Update};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 use wire::Vni;
 
+use super::EVENTS;
 use super::bindings::Complete;
 use super::health::Watch;
 use super::inbox::Inbox;
@@ -90,13 +90,9 @@ pub(super) struct Runner {
     /// The engine's names of the groups.
     groups: Vec<engine::Group>,
     health: Watch,
-    /// What the member was told last.
-    heard: HashMap<(GatewayId, Segment), Heard>,
-    complete: HashMap<GatewayId, u64>,
     /// Who has a session, and who was found last.
     connected: BTreeSet<GatewayId>,
     found: BTreeSet<GatewayId>,
-    reflectors: Reflectors,
     /// What a session could not take yet.
     waiting: BTreeMap<GatewayId, Bytes>,
     /// What the operator is not told yet.
@@ -121,11 +117,8 @@ impl Runner {
             member,
             groups: groups(&parts.settings.mode),
             health: Watch::new(parts.detection),
-            heard: HashMap::new(),
-            complete: HashMap::new(),
             connected: BTreeSet::new(),
             found: BTreeSet::new(),
-            reflectors: Reflectors::default(),
             waiting: BTreeMap::new(),
             rows: VecDeque::new(),
             moves: moves::Log::default(),
@@ -159,9 +152,6 @@ impl Runner {
             if Member::is_stop(late, self.parts.detection) {
                 debug!("cluster: the thread did not run for {} ms", late.as_millis());
                 self.member.resumed(now);
-                // All is told anew.
-                self.heard.clear();
-                self.reflectors = Reflectors::Lost;
             }
             last = now;
             self.turn(now);
@@ -190,8 +180,8 @@ impl Runner {
         if !self.parts.discover {
             return;
         }
-        let announced: Vec<_> = self.parts.inbox.discovered().collect();
-        for (id, announced) in announced {
+        let inbox = Arc::clone(&self.parts.inbox);
+        for (id, announced) in inbox.discovered() {
             let is_there = announced || self.connected.contains(&id);
             if is_there == self.found.contains(&id) {
                 continue;
@@ -202,8 +192,6 @@ impl Runner {
                 if let Some(peer) = self.parts.peers.iter().find(|peer| peer.id == id) {
                     self.member.expect_weight(id, peer.weight, now);
                 }
-                // What BFD said before was of no member.
-                self.heard.retain(|(peer, _), _| *peer != id);
             } else {
                 self.found.remove(&id);
             }
@@ -212,18 +200,17 @@ impl Runner {
 
     fn hear(&mut self, now: Instant) {
         self.discover(now);
-        for (of, heard) in self.parts.inbox.heard() {
-            if self.heard.insert(of, heard).unwrap_or_default() != heard {
-                self.member.heard(of.0, of.1, heard, now);
-            }
+        // What the member knows already costs nothing.
+        for ((peer, segment), heard) in self.parts.inbox.heard() {
+            self.member.heard(peer, segment, heard, now);
         }
-        while let Ok(event) = self.parts.sessions.try_recv() {
+        // No more than wait: whoever sends without end holds up no takeover. Who fills the queue wakes this thread again.
+        for _ in 0..EVENTS {
+            let Ok(event) = self.parts.sessions.try_recv() else { break };
             self.hear_session(event, now);
         }
         for (peer, incarnation) in self.parts.bindings.all() {
-            if self.complete.insert(peer, incarnation) != Some(incarnation) {
-                self.member.bindings_complete(peer, incarnation, now);
-            }
+            self.member.bindings_complete(peer, incarnation, now);
         }
         let reflectors = self.parts.inbox.reflectors();
         for (vni, sequence) in self.parts.inbox.take_sequences() {
@@ -234,10 +221,7 @@ impl Runner {
         if let Some(order) = self.parts.inbox.take_order() {
             self.member.set_order(order);
         }
-        if reflectors != self.reflectors {
-            self.reflectors = reflectors;
-            self.member.set_reflectors(reflectors, now);
-        }
+        self.member.set_reflectors(reflectors, now);
         let engine = &self.parts.engine;
         let health = self.health.look(&engine.rounds(), &engine.ports_up(), &self.parts.outlook, now);
         self.member.set_health(health, now);
@@ -256,10 +240,7 @@ impl Runner {
                 self.discover(now);
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
                 match self.member.admit(id, hello.incarnation, now) {
-                    Ok(()) => {
-                        self.complete.remove(&id);
-                        self.member.session_up(id, hello.incarnation, weight, now);
-                    }
+                    Ok(()) => self.member.session_up(id, hello.incarnation, weight, now),
                     Err(_) => self.parts.handle.close(peer),
                 }
             }
@@ -310,8 +291,6 @@ impl Runner {
                     if let Some(holder) = &self.parts.holder {
                         holder.hold(down);
                     }
-                    // After it each session is one that was not up yet.
-                    self.heard.clear();
                 }
                 Output::UplinkRoutes(routes) => self.parts.uplink.set_routes(routes),
                 Output::CloseSession(peer) => self.parts.handle.close(peer.value()),

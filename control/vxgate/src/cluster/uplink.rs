@@ -68,12 +68,10 @@ impl Publisher {
 
     /// Tells what is new. To be called at each turn: it looks at little if nothing is.
     pub(super) fn publish(&mut self, member: &Member) {
-        // Ids are distinct, and no more than there may be.
-        let Ok(serving) = Members::new(member.serving()) else { return };
-        if !std::mem::take(&mut self.moved) && serving == self.last.serving {
+        if !std::mem::take(&mut self.moved) && *member.serving() == self.last.serving {
             return;
         }
-        self.last.serving = serving;
+        self.last.serving = member.serving().clone();
         self.last.owned = (0..self.shards).map(|shard| member.owns(Group(shard))).collect();
         let last = self.last.clone();
         self.sender.send_if_modified(|told| {

@@ -1,5 +1,7 @@
 //! What `[cluster]` says.
 
+mod problem;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
@@ -10,7 +12,6 @@ use bfd::Timing;
 use cluster::MoveLimit;
 use cluster::assign::{GatewayId, Member, Weight};
 use ipnet::IpNet;
-use thiserror::Error;
 use toml::Spanned;
 use wire::MacAddr;
 
@@ -20,8 +21,9 @@ use super::file;
 use super::health::{self, Evidence, HealthSettings, UplinkRouter};
 use super::shards::own_mac;
 use super::validate::{Placed, fail, is_routable};
-use super::{Fault, Lines, Place, Problem};
+use super::{Fault, Lines, Place};
 use crate::cluster::Pin;
+pub(crate) use problem::ClusterProblem;
 
 /// TCP port of sessions. IANA has assigned it to nothing.
 pub(crate) const DEFAULT_PORT: u16 = 4795;
@@ -145,95 +147,6 @@ impl AddressRange {
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
-/// What `[cluster]` says that cannot be. The messages end with the remedy.
-#[derive(Debug, Error, PartialEq)]
-pub(crate) enum ClusterProblem {
-    #[error("there is no other gateway: add a [[cluster.gateway]] for each, or remove [cluster]")]
-    NoGateways,
-    #[error("gateway {id} is this gateway ({place}): list the others only, each with its own id")]
-    OwnId { id: u16, place: Place },
-    #[error("gateway {id} is there twice, also on {place}: keep one, or correct the id")]
-    IdTwice { id: u16, place: Place },
-    #[error(
-        "gateway {id} has the pin of gateway {other} ({place}): each has a key of its own; correct one of them"
-    )]
-    PinTwice { id: u16, other: u16, place: Place },
-    #[error(
-        "{address} cannot be the address of a gateway: it must be unicast, neither loopback nor link-local"
-    )]
-    Address { address: IpAddr },
-    #[error("{address} lies in block {block}: gateways and overlays cannot share address space")]
-    AddressInBlock { address: IpAddr, block: IpNet },
-    #[error("{address} is this gateway's own address: give that of the other gateway")]
-    AddressIsOwn { address: IpAddr },
-    #[error("{address} is an address of gateway {id} ({place}) too: give each gateway its own")]
-    AddressTwice { address: IpAddr, id: u16, place: Place },
-    #[error(
-        "hold-time {hold_time} s leaves no room for a lost keepalive ({keepalive} s): make it 2 × keepalive or more"
-    )]
-    HoldTime { hold_time: u32, keepalive: u32 },
-    #[error("discover finds gateways by EVPN: add [bgp], or remove discover")]
-    DiscoverWithoutBgp,
-    #[error("mode = \"floating\" needs the shards' addresses: add [cluster.floating] with vtep and uplink")]
-    FloatingMissing,
-    #[error("[cluster.floating] is for mode = \"floating\" ({place}): set that, or remove this table")]
-    FloatingUnused { place: Place },
-    #[error(
-        "move-limit is for mode = \"announce\" ({place}): the moves of a shard change no route; remove it"
-    )]
-    MoveLimitUnused { place: Place },
-    #[error("{shards} shards: take 1 to {MAX_SHARDS}")]
-    Shards { shards: u16 },
-    #[error("{key} is empty: name as many addresses as there are shards, IPv4, IPv6 or both")]
-    NoRanges { key: &'static str },
-    #[error(
-        "{key} has {available} {family} addresses, too few for {shards} shards: widen the ranges, or take fewer shards"
-    )]
-    RangesTooSmall { key: &'static str, family: &'static str, available: u128, shards: u16 },
-    #[error("range {range} has addresses that are never routed: take private or global unicast space")]
-    RangeReserved { range: AddressRange },
-    #[error("range {range} overlaps block {block}: shards and overlays cannot share address space")]
-    RangeInBlock { range: AddressRange, block: IpNet },
-    #[error("range {range} holds {address}, which is a gateway's own: shards' addresses are nobody else's")]
-    RangeHoldsAddress { range: AddressRange, address: IpAddr },
-    #[error(
-        "router-mac {mac} is what gateway {id} has as its own in overlays: take another router-mac, or another id"
-    )]
-    RouterMac { mac: MacAddr, id: u16 },
-    #[error("bfd: {0}; see interval (in milliseconds) and multiplier")]
-    Bfd(#[from] bfd::ConfigError),
-    #[error("BFD key {id} is there twice, also on {place}: give each an id of its own")]
-    BfdKeyTwice { id: u8, place: Place },
-    #[error("BFD key {id} needs a secret or a file, and one of them alone")]
-    BfdKey { id: u8 },
-    #[error("the secret of BFD key {id} must have 1 to {} bytes", bfd::MAX_SECRET)]
-    BfdSecret { id: u8 },
-    #[error("uplink router {address} is there twice, also on {place}: keep one")]
-    RouterTwice { address: IpAddr, place: Place },
-    #[error(
-        "uplink router {address} has interval or multiplier, which are for by = \"bfd\": remove them, or set that"
-    )]
-    RouterTiming { address: IpAddr },
-    #[error(
-        "uplink router {address} has a BFD session as a peer of [bgp], and two cannot be: set by = \"bgp\", which ends with it"
-    )]
-    RouterHasBfd { address: IpAddr },
-    #[error(
-        "uplink router {address} is no peer of [bgp]: add a [[bgp.peer]] with this address, or watch it by = \"bfd\" or \
-         \"neighbour\""
-    )]
-    RouterIsNoPeer { address: IpAddr },
-    #[error("range {range} overlaps {other} ({place}): each shard needs addresses of its own")]
-    RangesOverlap { range: AddressRange, other: AddressRange, place: Place },
-}
-
-impl From<ClusterProblem> for Problem {
-    fn from(problem: ClusterProblem) -> Self {
-        // It would be the largest by far.
-        Self::Cluster(Box::new(problem))
     }
 }
 
@@ -523,10 +436,12 @@ impl GatewaySettings {
         GatewayId::new(self.id).map(|id| Member { id, weight: Weight(self.weight) })
     }
 
+    /// Its VTEP is one of these: one that is not watched is most likely where the session goes.
+    pub(crate) fn vteps(&self) -> impl Iterator<Item = IpAddr> {
+        self.underlay.iter().copied().chain([self.session.ip()])
+    }
+
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        [self.session.ip()]
-            .into_iter()
-            .chain(self.underlay.iter().copied())
-            .chain(self.uplink.iter().copied())
+        self.vteps().chain(self.uplink.iter().copied())
     }
 }

@@ -172,6 +172,43 @@ fn forgers_are_not_heard_and_counted() {
     }
 }
 
+/// A netdev's name may stay while its index, which packets are told apart by, is another.
+#[test]
+fn a_session_follows_an_interface_that_is_made_anew() {
+    let mut stage = Stage::new();
+    let (own, peer): ([IpAddr; 2], [IpAddr; 2]) = (
+        ["192.0.77.1", "2001:db8:77::1"].map(|address| address.parse().unwrap()),
+        ["192.0.77.9", "2001:db8:77::9"].map(|address| address.parse().unwrap()),
+    );
+    let tagged = |under: &str, [v4, v6]: [IpAddr; 2]| {
+        format!(
+            "link add link {under} name tagged0 type vlan id 77\nlink set tagged0 up\n\
+             address add {v4}/24 dev tagged0\naddress add {v6}/64 dev tagged0 nodad"
+        )
+    };
+    stage.peer.namespace.ip(&tagged("eth0", peer)).unwrap();
+    let here = tagged("underlay0", own);
+    stage.topology.gateway.ip(&here).unwrap();
+    let sessions = [0, 1].map(|family| single_hop(peer[family], own[family], "tagged0"));
+    let _frr = stage.frr(&[("bfdd", &bfdd(sessions))]);
+    let one = one_hop();
+    stage.start(&peer.map(|peer| (peer, &*one)));
+    peer.into_iter().for_each(|peer| drop(stage.wait_up(peer)));
+
+    stage.topology.gateway.ip(&format!("link delete tagged0\n{here}")).unwrap();
+    for peer in peer {
+        wait_until("the end of the session", PATIENCE, || {
+            let of_peer = |row: &&Value| row["peer"] == peer.to_string();
+            let events = stage.events();
+            let is_down = |row: &Value| row["cause"] == "nothing heard for the detection time";
+            let ended = events.iter().filter(of_peer).any(is_down);
+            if ended { Ok(()) } else { Err(format!("{events:?}")) }
+        })
+        .unwrap();
+        stage.wait_up(peer);
+    }
+}
+
 #[test]
 fn a_stopped_gateway_accuses_nobody() {
     let mut stage = Stage::new();

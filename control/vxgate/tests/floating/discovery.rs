@@ -18,7 +18,7 @@ fn membership(cluster: &Cluster, number: u8, keys: &str, others: usize) -> Strin
 }
 
 /// VTEPs of which there are type 4 routes of a cluster's segment at a gateway.
-fn announced(cluster: &Cluster, number: u8, of: u16) -> Vec<String> {
+pub(crate) fn announced(cluster: &Cluster, number: u8, of: u16) -> Vec<String> {
     let rows = cluster.member(number).gateway.show("bgp routes").unwrap();
     let segment = format!("[00:76:78:67:77:{:02x}:{:02x}:00:00:00]", of >> 8, of & 0xff);
     let routes = rows.as_array().unwrap().iter().map(|row| row["route"].as_str().unwrap());

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use lab::{
     Attach, Cluster, ClusterOptions, Endpoint, Failure, Family, GoBgp, Overlay, ROUTER_MAC, Scene, Site,
-    Station, Topology,
+    Station, Topology, wait_until,
 };
 
-use crate::{ALL, GATEWAYS, PATIENCE, VXGATE, shard_of, tables, victim, wait_even};
+use crate::discovery::announced;
+use crate::{ALL, GATEWAYS, PATIENCE, VXGATE, events, shard_of, tables, victim, wait_even};
 
 /// Beside those that [`Cluster`] uses.
 const REFLECTOR: u8 = 120;
@@ -41,9 +42,11 @@ fn reflector(cluster: &Cluster) -> GoBgp {
 }
 
 /// A gateway without any IPv4 address on the underlay, whose one peer for EVPN is GoBGP, over IPv6.
-fn start(cluster: &mut Cluster, number: u8) {
+/// `keys` are more of `[cluster]`, a line each.
+fn start(cluster: &mut Cluster, number: u8, keys: &str) {
     let address = underlay(Family::V4, number);
-    let membership = cluster.membership(number, Family::V6, &tables(&Cluster::SHARD_VTEPS[1..]));
+    let keys = format!("{keys}{}", tables(&Cluster::SHARD_VTEPS[1..]));
+    let membership = cluster.membership(number, Family::V6, &keys);
     // GoBGP 3 takes routes with communities of RFC 9047 for withdrawn.
     let peer = format!(
         "address = \"{}\"\nannounce-ipv6-vtep = true\nannounce-router-flag = false\n",
@@ -113,7 +116,7 @@ fn an_endpoint_with_static_entries_is_served_whoever_dies() {
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
     let reflector = reflector(&cluster);
     let endpoint = cluster.topology.endpoint("six", ENDPOINT, Family::V6).unwrap();
-    ALL.into_iter().for_each(|number| start(&mut cluster, number));
+    ALL.into_iter().for_each(|number| start(&mut cluster, number, ""));
     let before = wait_even(&cluster, &ALL);
     cluster.stations = stations(&cluster, &endpoint, &reflector);
     cluster.route_shards(cluster.stations.iter().map(|station| &station.site), shard_of).unwrap();
@@ -132,4 +135,47 @@ fn an_endpoint_with_static_entries_is_served_whoever_dies() {
     let rows = rows.as_array().unwrap();
     let is_there = |row: &serde_json::Value| row["endpoint"] == endpoint.vtep.to_string();
     assert!(rows.len() == usize::from(OVERLAYS) && rows.iter().all(is_there), "{rows:?}");
+}
+
+#[test]
+fn gateways_find_each_other() {
+    let options = ClusterOptions {
+        gateways: GATEWAYS,
+        overlays: OVERLAYS.into(),
+        probed: 0,
+        ..ClusterOptions::default()
+    };
+    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let reflector = reflector(&cluster);
+    ALL.into_iter().for_each(|number| start(&mut cluster, number, "discover = true\n"));
+    wait_even(&cluster, &ALL);
+    // GoBGP itself has read the originators, of 128 bits (RFC 7432 §7.4).
+    let rib = reflector.run("global rib -a evpn").unwrap();
+    for number in ALL {
+        let vtep = underlay(Family::V6, number).to_string();
+        assert!(rib.lines().any(|line| line.contains("esi") && line.contains(&vtep)), "{rib}");
+        let others = ALL.into_iter().filter(|&other| other != number);
+        let expected: Vec<_> = others.map(|other| underlay(Family::V6, other).to_string()).collect();
+        wait_until(&format!("gateway {number} to hear of the others"), PATIENCE, || {
+            let mut found = announced(&cluster, number, Cluster::NUMBER);
+            found.sort();
+            if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .unwrap();
+    }
+
+    // Who is withdrawn, and dead to BFD, is a member no longer.
+    cluster.gateway(1).fail(Failure::Killed).unwrap();
+    let rest = &ALL[1..];
+    wait_even(&cluster, rest);
+    for &number in rest {
+        wait_until(&format!("gateway {number} to remove the dead one"), PATIENCE, || {
+            let events = events(&cluster, number);
+            let is_removal = |event: &serde_json::Value| {
+                event["event"] == "cluster-member" && event["detail"] == "removed" && event["gateway"] == 1
+            };
+            if events.iter().any(is_removal) { Ok(()) } else { Err(format!("{events:?}")) }
+        })
+        .unwrap();
+    }
 }

@@ -17,7 +17,12 @@ fn session(cluster: &Cluster, other: u8, family: Family) -> Result<Value, String
     row.cloned().ok_or_else(|| view.to_string())
 }
 
-fn wait_session(cluster: &Cluster, other: u8, family: Family, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn wait_session(
+    cluster: &Cluster,
+    other: u8,
+    family: Family,
+    is: impl Fn(&Value) -> bool,
+) -> Value {
     wait_until(&format!("the session with gateway {other}, {family:?}"), PATIENCE, || {
         let row = session(cluster, other, family)?;
         if is(&row) { Ok(row) } else { Err(row.to_string()) }
@@ -25,7 +30,7 @@ fn wait_session(cluster: &Cluster, other: u8, family: Family, is: impl Fn(&Value
     .unwrap()
 }
 
-fn dropped(row: &Value, reason: &str) -> u64 {
+pub(crate) fn dropped(row: &Value, reason: &str) -> u64 {
     row["dropped"][reason].as_u64().unwrap_or(0)
 }
 

@@ -9,8 +9,14 @@ mod forged;
 mod health;
 mod ipv6;
 mod keys;
+mod liar;
+mod liars;
 mod refusals;
+mod replays;
 mod soak;
+mod strangers;
+#[path = "../common/stillness.rs"]
+mod stillness;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,77 +1,18 @@
 //! False alarms: BFD at its default, 10 ms × 3, for long, on a machine all of whose cores are busy with something else.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::Duration;
 
 use lab::{Cluster, ClusterOptions, Family};
 use serde_json::Value;
 
+use crate::stillness::{STILL, Watcher, now, prefer_workers};
 use crate::{ALL, GATEWAYS, VXGATE, wait_even};
 
-/// Above the threads of BFD (40), and below the kernel's interrupt threads.
-const WATCH_PRIORITY: i32 = 49;
-/// How often watchers look at the clock.
-const LOOK: Duration = Duration::from_millis(1);
-/// The machine stands still when whoever comes before all others is late by more.
-const STILL: Duration = Duration::from_millis(10);
 /// For so long after the machine stood still a session may end because of it: the detection time, and one packet's more.
 const AFTERMATH: f64 = 0.040;
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
-}
-
-/// From when to when the machine stood still, and the longest that a watcher was late.
-type Seen = (Vec<(f64, f64)>, Duration);
-
-/// One thread a core, which is late when nothing runs there.
-struct Watcher {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Seen>>,
-}
-
-impl Watcher {
-    fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let watch = |core: core_affinity::CoreId| {
-            let stop = Arc::clone(&stop);
-            thread::spawn(move || {
-                assert!(core_affinity::set_for_current(core));
-                sys::scheduling::set_realtime(WATCH_PRIORITY).unwrap();
-                let (mut still, mut longest) = (Vec::new(), Duration::ZERO);
-                while !stop.load(Ordering::Relaxed) {
-                    let (begin, start) = (now(), Instant::now());
-                    thread::sleep(LOOK);
-                    let late = start.elapsed().saturating_sub(LOOK);
-                    longest = longest.max(late);
-                    if late > STILL {
-                        still.push((begin, now()));
-                    }
-                }
-                (still, longest)
-            })
-        };
-        let threads = core_affinity::get_core_ids().unwrap().into_iter().map(watch).collect();
-        Self { stop, threads }
-    }
-
-    fn stop(self) -> Seen {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = (Vec::new(), Duration::ZERO);
-        for thread in self.threads {
-            let (still, longest) = thread.join().unwrap();
-            all.0.extend(still);
-            all.1 = all.1.max(longest);
-        }
-        all
-    }
-}
 
 /// Busy processes, which end with it.
 struct Load(Vec<Child>);
@@ -90,17 +31,6 @@ impl Drop for Load {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
-        }
-    }
-}
-
-/// Has the gateway's workers run before ordinary threads, as where they have cores of their own.
-fn prefer_workers(pid: u32) {
-    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-        let task = task.unwrap();
-        if fs::read_to_string(task.path().join("comm")).unwrap_or_default().starts_with("worker-") {
-            let number = task.file_name().into_string().unwrap();
-            assert!(Command::new("chrt").args(["-f", "-p", "10", &number]).status().unwrap().success());
         }
     }
 }
