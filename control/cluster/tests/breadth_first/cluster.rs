@@ -26,6 +26,13 @@ pub(crate) enum Step {
     Time,
 }
 
+/// What may happen next, and how much of its limits it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) step: Step,
+    swaps: u8,
+}
+
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -33,6 +40,18 @@ pub(crate) struct Limits {
     pub(crate) faults: u8,
     /// How often the network may do another than the first of its steps; [`Limits::ALL`]: always.
     pub(crate) swaps: u8,
+    pub(crate) ends: Ends,
+}
+
+/// When faults end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// At any moment.
+    AnyMoment,
+    /// When all is told of what happened until then.
+    Told,
+    /// The same, and nothing else goes wrong until all is told of the end.
+    Alone,
 }
 
 impl Limits {
@@ -56,6 +75,11 @@ impl Pairs {
     fn set(&mut self, at: u8, of: u8, on: bool) {
         self.0 = self.0 & !(1 << place(at, of)) | u8::from(on) << place(at, of);
     }
+}
+
+/// Nothing is left to happen but with time.
+fn told(steps: &[Step]) -> bool {
+    steps.iter().all(|&step| step == Step::Time)
 }
 
 /// A state of the cluster. Small, as there are millions.
@@ -85,6 +109,8 @@ pub(crate) struct State {
     hasty: bool,
     /// How often more the network may do another than its first step.
     swaps: u8,
+    /// A fault has ended, and not all is told of that; in [`Ends::Alone`].
+    ending: bool,
 }
 
 impl State {
@@ -104,6 +130,7 @@ impl State {
             nobody: [0; SHARDS as usize],
             hasty: false,
             swaps: limits.swaps,
+            ending: false,
         };
         for at in 0..GATEWAYS {
             state.take(gateways, Step::Start(at))?;
@@ -176,49 +203,66 @@ impl State {
     }
 
     /// All that may happen next, and whether it is at rest: nothing happens by itself.
-    pub(crate) fn choices(&self, gateways: &Gateways, limits: Limits) -> (Vec<(Step, u8)>, bool) {
+    pub(crate) fn choices(&self, gateways: &Gateways, limits: Limits) -> (Vec<Choice>, bool) {
         let steps = self.steps(gateways);
         let rest = steps.is_empty();
+        let told = told(&steps);
         let swap = |place: usize| u8::from(place > 0 && limits.swaps != Limits::ALL);
-        let own = steps.into_iter().enumerate().map(|(place, step)| (step, swap(place)));
-        let own = own.filter(|&(_, swaps)| swaps <= self.swaps);
-        (own.chain(self.faults().into_iter().map(|step| (step, 0))).collect(), rest)
+        let own = steps.into_iter().enumerate().map(|(place, step)| Choice { step, swaps: swap(place) });
+        let mut choices: Vec<_> = own.filter(|choice| choice.swaps <= self.swaps).collect();
+        let mut add =
+            |steps: Vec<Step>| choices.extend(steps.into_iter().map(|step| Choice { step, swaps: 0 }));
+        if !self.ending {
+            add(self.faults());
+        }
+        if told || limits.ends == Ends::AnyMoment {
+            add(self.ends());
+        }
+        (choices, rest)
     }
 
-    /// The state after a step that takes so many swaps.
+    /// The state after one of them.
     pub(crate) fn after(
         mut self,
         gateways: &mut Gateways,
-        (step, swaps): (Step, u8),
+        limits: Limits,
+        Choice { step, swaps }: Choice,
     ) -> Result<Self, String> {
         self.swaps -= swaps;
         if matches!(step, Step::Kill(_) | Step::Cut(..) | Step::Sicken(_)) {
-            self.hasty |= self.steps(gateways).iter().any(|&step| step != Step::Time);
+            self.hasty |= !told(&self.steps(gateways));
         }
+        let end = matches!(step, Step::Start(_) | Step::Heal(_) | Step::Mend(..));
         self.take(gateways, step)?;
+        self.ending |= end && limits.ends == Ends::Alone;
+        self.ending = self.ending && !told(&self.steps(gateways));
         Ok(self)
     }
 
-    /// What may go wrong, and what may be mended.
+    /// What may go wrong.
     fn faults(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.faults > 0 {
+            let well = |&at: &u8| self.members[usize::from(at)].is_some() && self.is_healthy(at);
+            steps.extend((0..GATEWAYS).filter(well).flat_map(|at| [Step::Sicken(at), Step::Kill(at)]));
+            let whole = PAIRS.into_iter().filter(|&(a, b)| !self.is_cut(a, b));
+            steps.extend(whole.map(|(a, b)| Step::Cut(a, b)));
+        }
+        steps
+    }
+
+    /// What may be mended.
+    fn ends(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for at in 0..GATEWAYS {
             match (self.members[usize::from(at)].is_some(), self.is_healthy(at)) {
                 (false, _) => steps.push(Step::Start(at)),
                 (true, false) => steps.push(Step::Heal(at)),
-                (true, true) if self.faults > 0 => {
-                    steps.extend([Step::Sicken(at), Step::Kill(at)]);
-                }
                 (true, true) => {}
             }
         }
-        for (a, b) in PAIRS {
-            match self.is_cut(a, b) {
-                true => steps.push(Step::Mend(a, b)),
-                false if self.faults > 0 => steps.push(Step::Cut(a, b)),
-                false => {}
-            }
-        }
+        let cut = PAIRS.into_iter().filter(|&(a, b)| self.is_cut(a, b));
+        steps.extend(cut.map(|(a, b)| Step::Mend(a, b)));
         steps
     }
 
@@ -347,7 +391,9 @@ impl State {
 
     fn send(&mut self, gateways: &mut Gateways, at: u8) -> Result<(), String> {
         for to in (0..GATEWAYS).filter(|&to| to != at) {
-            if self.has_session(at, to) && self.slots[place(at, to)].is_none() {
+            // What is sent on a session that the other side has closed is lost with it, and told again on the next one.
+            let session = self.has_session(at, to) && self.has_session(to, at);
+            if session && self.slots[place(at, to)].is_none() {
                 self.slots[place(at, to)] = self.poll(gateways, at, to)?;
             }
         }

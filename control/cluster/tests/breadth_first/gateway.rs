@@ -214,10 +214,22 @@ impl Messages {
 struct State {
     at: u8,
     view: View,
-    gateway: Gateway,
-    /// Another history that led to it.
+    origin: Origin,
+    /// Another history that led to it; of some.
     other: Option<Box<Gateway>>,
 }
+
+/// Where a state comes from. A gateway takes kilobytes, and there are many: most are made anew when asked.
+enum Origin {
+    Kept(Box<Gateway>),
+    /// What happened in which state, so many steps behind one that is kept.
+    After(Number, Input, u8),
+}
+
+/// A gateway is kept after so many steps.
+const KEPT: u8 = 6;
+/// So many states keep another history.
+const OTHERS: usize = 50_000;
 
 /// All states of gateways that have been seen.
 pub(crate) struct Gateways {
@@ -267,21 +279,38 @@ impl Gateways {
     }
 
     pub(crate) fn start(&mut self, at: u8, healthy: bool) -> Result<Number, String> {
-        self.number(at, Gateway::new(at, healthy, self.begin))
+        self.number(at, Gateway::new(at, healthy, self.begin), None)
     }
 
     pub(crate) fn take(&mut self, at: u8, state: Number, input: Input) -> Result<(Number, Outcome), String> {
         if let Some(&outcome) = self.outcomes.get(&(state, input)) {
             return Ok(outcome);
         }
-        let mut gateway = self.states[state.get() as usize - 1].gateway.clone();
+        let mut gateway = self.gateway(state);
         let outcome = gateway.take(input, &mut self.messages);
-        let next = self.number(at, gateway)?;
+        let next = self.number(at, gateway, Some((state, input)))?;
         self.outcomes.insert((state, input), (next, outcome));
         Ok((next, outcome))
     }
 
-    fn number(&mut self, at: u8, mut gateway: Gateway) -> Result<Number, String> {
+    /// The first history that led to a state.
+    fn gateway(&mut self, state: Number) -> Gateway {
+        match self.states[state.get() as usize - 1].origin {
+            Origin::Kept(ref gateway) => (**gateway).clone(),
+            Origin::After(before, input, _) => {
+                let mut gateway = self.gateway(before);
+                gateway.take(input, &mut self.messages);
+                gateway
+            }
+        }
+    }
+
+    fn number(
+        &mut self,
+        at: u8,
+        mut gateway: Gateway,
+        from: Option<(Number, Input)>,
+    ) -> Result<Number, String> {
         if let Some(wrong) = gateway.wrong.take() {
             return Err(format!("{at}: {wrong}"));
         }
@@ -289,10 +318,19 @@ impl Gateways {
         let new = NonZeroU32::new(self.states.len() as u32 + 1).unwrap();
         let number = *self.by_digest.entry(gateway.digest(at)).or_insert(new);
         match self.states.get_mut(number.get() as usize - 1) {
-            None => self.states.push(State { at, view, gateway, other: None }),
+            None => {
+                let steps = |before: Number| match self.states[before.get() as usize - 1].origin {
+                    Origin::Kept(_) => 1,
+                    Origin::After(_, _, steps) => steps + 1,
+                };
+                let origin = from.map(|(before, input)| Origin::After(before, input, steps(before)));
+                let origin = origin.filter(|origin| matches!(origin, Origin::After(_, _, 1..KEPT)));
+                let origin = origin.unwrap_or_else(|| Origin::Kept(Box::new(gateway)));
+                self.states.push(State { at, view, origin, other: None });
+            }
             Some(known) => {
                 assert_eq!(known.view, view, "two states with one digest");
-                if known.other.is_none() {
+                if known.other.is_none() && number.get() as usize <= OTHERS {
                     known.other = Some(Box::new(gateway));
                 }
             }

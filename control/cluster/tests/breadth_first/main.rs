@@ -1,6 +1,6 @@
 //! All that can happen to a small cluster, breadth first and to its end: three gateways in mode `floating`, two shards, and
 //! one message under way at most from each to each. What BFD tells is an event. Time passes when nothing else is left to
-//! happen. Faults, and their ends, come at any moment.
+//! happen. Faults come at any moment, and their ends when [`cluster::Ends`] says.
 
 mod cluster;
 mod gateway;
@@ -9,7 +9,7 @@ mod hash;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 
-use crate::cluster::{Limits, State, Step};
+use crate::cluster::{Ends, Limits, State, Step};
 use crate::gateway::Gateways;
 use crate::hash::{Same, hash};
 
@@ -45,11 +45,11 @@ fn explore(limits: Limits) -> (usize, usize) {
                     .unwrap_or_else(|error| panic!("{error} after {:?}", path(&ways, way)));
             }
             for choice in choices {
-                let next = state.after(&mut gateways, choice).unwrap_or_else(|error| {
-                    panic!("{error} after {:?} and {:?}", path(&ways, way), choice.0)
+                let next = state.after(&mut gateways, limits, choice).unwrap_or_else(|error| {
+                    panic!("{error} after {:?} and {:?}", path(&ways, way), choice.step)
                 });
                 if seen.insert(hash(&next)) {
-                    ways.push((way, Some(choice.0)));
+                    ways.push((way, Some(choice.step)));
                     next_level.push(next);
                 }
             }
@@ -69,19 +69,32 @@ fn explore(limits: Limits) -> (usize, usize) {
 
 #[test]
 fn one_fault_ends_well_in_every_order() {
-    let (_, rests) = explore(Limits { faults: 1, swaps: Limits::ALL });
+    let (_, rests) = explore(Limits { faults: 1, swaps: Limits::ALL, ends: Ends::AnyMoment });
+    assert!(rests > 5);
+}
+
+#[test]
+fn two_faults_end_well_in_every_order() {
+    let (_, rests) = explore(Limits { faults: 2, swaps: Limits::ALL, ends: Ends::Alone });
     assert!(rests > 5);
 }
 
 #[test]
 fn two_faults_at_any_moment_end_well_in_order() {
-    let (_, rests) = explore(Limits { faults: 2, swaps: 1 });
+    let (_, rests) = explore(Limits { faults: 2, swaps: 1, ends: Ends::AnyMoment });
     assert!(rests > 5);
 }
 
 #[test]
 #[ignore = "long; part of scripts/test --long"]
 fn two_faults_end_well_but_for_two_steps_in_order() {
-    let (_, rests) = explore(Limits { faults: 2, swaps: 2 });
+    let (_, rests) = explore(Limits { faults: 2, swaps: 2, ends: Ends::AnyMoment });
+    assert!(rests > 5);
+}
+
+#[test]
+#[ignore = "long; part of scripts/test --long"]
+fn two_faults_with_ends_when_all_is_told_end_well_but_for_four_steps_in_order() {
+    let (_, rests) = explore(Limits { faults: 2, swaps: 4, ends: Ends::Told });
     assert!(rests > 5);
 }
