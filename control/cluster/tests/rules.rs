@@ -628,6 +628,17 @@ fn a_leaving_gateway_serves_until_all_is_taken() {
 }
 
 #[test]
+fn a_leaving_gateway_waits_for_nobody_who_does_not_hear_of_it() {
+    let mut cluster = Cluster::new(2, floating());
+    cluster.disconnect(0, 1);
+    cluster.told();
+    cluster.members[0].leave(cluster.now);
+    cluster.talk();
+    let told = cluster.told();
+    assert!(told.contains(&(0, Output::AdminDown(true))) && told.contains(&(0, Output::Left)), "{told:?}");
+}
+
+#[test]
 fn the_death_of_65_536_overlays_is_no_burst_and_the_busiest_come_first() {
     let mut cluster = Cluster::new(2, announce(65_536));
     let busy: Vec<Group> =

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::peer::Outbox;
+use super::peer::{Outbox, Peer};
 use super::{Member, Reflectors};
 use crate::assign::{self, GatewayId, Members};
 use crate::event::{Cause, Event, Heard, Output, Presence, Stage, Unfit};
@@ -151,8 +151,10 @@ impl Member {
         match self.stage {
             Stage::Joining => self.join_if_ready(),
             Stage::Leaving => {
-                let served = self.peers.values().any(|peer| peer.presence == Presence::Serving);
-                if self.groups.owned() == 0 || !served || self.stage_time <= self.now {
+                // Who has no session with us learns of it by AdminDown alone.
+                let takes = |peer: &Peer| peer.connected && peer.presence == Presence::Serving;
+                let awaited = self.peers.values().any(takes);
+                if self.groups.owned() == 0 || !awaited || self.stage_time <= self.now {
                     if self.groups.release_all() {
                         self.outputs.push_back(Output::ReleaseAll { cause: Cause::Operator });
                     }
@@ -197,7 +199,7 @@ impl Member {
 
     fn settle_members(&mut self) {
         let own = assign::Member { id: self.settings.id, weight: self.settings.weight };
-        let member = |(&id, peer): (&GatewayId, &super::Peer)| assign::Member { id, weight: peer.weight() };
+        let member = |(&id, peer): (&GatewayId, &Peer)| assign::Member { id, weight: peer.weight() };
         let all = self.peers.iter().map(member).chain([own]);
         let serving = self.who_serves();
         // Ids are distinct, and no more than there may be.

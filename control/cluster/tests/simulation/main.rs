@@ -1,7 +1,7 @@
 //! Clusters in virtual time, with everything that can go wrong.
 //!
 //! `VXGATE_SEED=n` replays one seed and prints what happened; `VXGATE_SEEDS=n` says how many are run of
-//! each kind of cluster (500).
+//! each kind of cluster (1000).
 
 mod check;
 mod faults;
@@ -81,7 +81,7 @@ fn many(mode: fn() -> Mode, gateways: usize, faults: usize, seeds: u64) {
 }
 
 fn seeds() -> u64 {
-    std::env::var("VXGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(500)
+    std::env::var("VXGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1000)
 }
 
 #[test]
