@@ -68,7 +68,7 @@ impl Stage {
         let (bfd, keys) = match mode {
             // As often as they are made to fail.
             Mode::Announce(bfd) => {
-                (Some(bfd), "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n".into())
+                (Some(bfd), "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n\n".to_owned())
             }
             Mode::Floating => (None, Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS)),
         };
@@ -81,7 +81,7 @@ impl Stage {
         };
         let mut cluster = Cluster::build(vxgate, options)?;
         let begin = Instant::now();
-        cluster.start_all(Family::V4, &keys)?;
+        cluster.start_all(Family::V4, &(keys + Cluster::SIGNED_BFD))?;
         let mut stage = Self {
             mode,
             serves: Vec::new(),

@@ -246,9 +246,14 @@ fn in_mode_announce_the_med_is_the_rank_among_those_that_serve() {
     };
     wait(&cluster, &[1, 2, 3]);
     cluster.wait_open(PATIENCE).unwrap();
-    cluster.gateway(2).fail(Failure::Killed).unwrap();
-    wait(&cluster, &[1, 3]);
-    cluster.wait_open(PATIENCE).unwrap();
+    for failure in Failure::ALL {
+        cluster.gateway(2).fail(failure).unwrap();
+        wait(&cluster, &[1, 3]);
+        cluster.wait_open(PATIENCE).unwrap();
+        cluster.gateway(2).mend().unwrap();
+        wait(&cluster, &[1, 2, 3]);
+        cluster.wait_open(PATIENCE).unwrap();
+    }
 }
 
 #[test]

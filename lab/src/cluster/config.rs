@@ -95,6 +95,9 @@ impl Cluster {
     /// BFD between gateways that is slow: for what is not about time, on a machine that may be busy.
     pub const SLOW_BFD: &str = "[cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
 
+    /// BFD between gateways at its default pace, signed.
+    pub const SIGNED_BFD: &str = "[cluster.bfd]\nkeys = [{ id = 1, secret = \"known to all gateways\" }]\n";
+
     /// Mode `floating` with so many shards, which have their VTEP addresses in these ranges: a key, and a table after it.
     pub fn floating(shards: u16, vteps: &[&str]) -> String {
         format!(

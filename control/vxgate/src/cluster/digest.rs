@@ -31,10 +31,19 @@ pub(super) fn sections(
         sections.insert(section, keys::digest(canon.0.finish()));
     };
     section(Section::MODE, &|canon| {
-        canon.byte(match cluster.mode {
-            Mode::Announce => 1,
-            Mode::Floating => 2,
-        });
+        match cluster.mode {
+            Mode::Announce => {
+                canon.byte(1);
+                canon.number(cluster.move_limit.moves.into());
+                canon.number(u32::try_from(cluster.move_limit.window.as_secs()).unwrap_or(u32::MAX));
+                // Routers compare what the gateways say.
+                if let Some(bgp) = &settings.bgp {
+                    canon.number(bgp.ingress.med.base);
+                    canon.number(bgp.ingress.med.step);
+                }
+            }
+            Mode::Floating => canon.byte(2),
+        }
     });
     section(Section::SHARDS, &|canon| {
         if let Some(floating) = &cluster.floating {
@@ -82,6 +91,8 @@ pub(super) fn sections(
             canon.number(id.into());
             canon.0.update(&pin.0);
         });
+        // With it a dead gateway leaves the list, and layouts of shards change.
+        canon.byte(cluster.discover.into());
     });
     sections
 }
@@ -228,6 +239,20 @@ uplink = ["198.19.1.0/31"]
             bgp.replace("[[bgp.peer]]", "ingress = { communities = [\"65000:7\"] }\n[[bgp.peer]]");
         let (before, after) = (of(&bgp, 1), of(&communities, 1));
         assert!(before.keys().filter(|of| before[of] != after[of]).eq([&Section::SHARDS]));
+        // Each of these counts in mode `announce` alone, or with BGP.
+        let between = |before: &str, after: &str| -> Vec<Section> {
+            let (before, after) = (of(before, 1), of(after, 1));
+            before.keys().filter(|section| before[section] != after[section]).copied().collect()
+        };
+        let discover = bgp.replace("mode = ", "discover = true\nmode = ");
+        assert_eq!(between(&bgp, &discover), [Section::GATEWAYS]);
+        let start = bgp.find("[cluster.floating]").unwrap();
+        let end = bgp.find("[bgp]").unwrap();
+        let announce = format!("{}{}", &bgp[..start].replace("floating", "announce"), &bgp[end..]);
+        let limit = announce.replace("mode = ", "move-limit = { moves = 6, window = 180 }\nmode = ");
+        assert_eq!(between(&announce, &limit), [Section::MODE]);
+        let med = announce.replace("[[bgp.peer]]", "ingress = { med = { base = 7 } }\n[[bgp.peer]]");
+        assert_eq!(between(&announce, &med), [Section::MODE]);
         let none: [Section; 0] = [];
         assert_eq!(with("[\"10.0.0.0/8\", \"fd00::/16\"]", "[\"fd00::/16\", \"10.0.0.0/8\"]"), none);
         assert_eq!(with("mode = ", "weight = 7\nmode = "), none);
@@ -245,6 +270,6 @@ uplink = ["198.19.1.0/31"]
         (Section::BLOCKS, "be2cca89e16a67eccaee4300d90e71d9ef46f32206f5138ee2390c069b0a6c31"),
         (Section::OVERLAYS, "153e277686b9df438ce3fbb8d72e36b563e2da1f73136e2a4d70e246b64f1a27"),
         (Section::ROUTE_TARGETS, "23f0e3df86e52882ea1440ef5706cff6a3e62672b5440f13bb5f672f8f2822b8"),
-        (Section::GATEWAYS, "47a325d06f21cd2991c4e78ad2a737aec5a6ad7298db2e6fb302d1342f17725e"),
+        (Section::GATEWAYS, "4a4d116d9b4599d7cef5c91cba65f65a566ab50a412c12bb21361a2e6683d13d"),
     ];
 }

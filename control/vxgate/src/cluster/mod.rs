@@ -172,6 +172,11 @@ impl Ready {
             }
         });
         outlook::watch_files(&settings.health.tracks, &outlook).map_err(ClusterError::Thread)?;
+        if bfd_keys.is_empty() && settings.is_watched() {
+            warn!(
+                "cluster: BFD is not authenticated, and whoever is on a link of the gateways can forge it: give [cluster.bfd] keys"
+            );
+        }
         let ways = Ways::of(&settings, bfd_keys, Arc::clone(&outlook));
         let inbox = ways.inbox(Discovery::of(&settings));
         let reflectors = bgp.as_ref().is_some_and(|bgp| bgp.has_reflectors());

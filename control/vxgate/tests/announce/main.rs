@@ -4,6 +4,8 @@ mod faults;
 #[path = "../common/members.rs"]
 mod members;
 mod order;
+#[path = "../common/sight.rs"]
+mod sight;
 mod split;
 
 use std::path::Path;

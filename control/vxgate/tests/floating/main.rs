@@ -14,7 +14,10 @@ mod liar;
 mod liars;
 mod refusals;
 mod replays;
+#[path = "../common/sight.rs"]
+mod sight;
 mod soak;
+mod split;
 #[path = "../common/stillness.rs"]
 mod stillness;
 mod stopped;

@@ -59,7 +59,9 @@ fn nobody_is_taken_for_dead_on_a_busy_machine() {
     let seconds = std::env::var("VXGATE_SOAK_SECONDS").map_or(1800, |text| text.parse().unwrap());
     let options = ClusterOptions { gateways: GATEWAYS, probed: 1, ..ClusterOptions::default() };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    cluster.start_all(Family::V4, &Cluster::floating(256, &Cluster::SHARD_VTEPS)).unwrap();
+    cluster
+        .start_all(Family::V4, &(Cluster::floating(256, &Cluster::SHARD_VTEPS) + Cluster::SIGNED_BFD))
+        .unwrap();
     for number in ALL {
         prefer_workers(cluster.gateway(number).gateway.process().unwrap().pid());
     }

@@ -31,10 +31,11 @@ pub(crate) struct Mode {
 impl Mode {
     /// Both.
     pub(crate) fn all() -> [Self; 2] {
-        let floating = Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS);
+        let signed = Cluster::SIGNED_BFD;
+        let floating = Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS) + signed;
         [
             Self { name: "floating", tables: floating, groups: "shards" },
-            Self { name: "announce", tables: "mode = \"announce\"\n\n".into(), groups: "overlays" },
+            Self { name: "announce", tables: format!("mode = \"announce\"\n\n{signed}"), groups: "overlays" },
         ]
     }
 }
