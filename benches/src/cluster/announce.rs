@@ -21,7 +21,8 @@ const OVERLAYS: [(u32, Option<Goal>); 4] =
 
 /// Milliseconds of one run.
 struct Outage {
-    /// Of the probed overlay that came back first, and of the one that came back last; of both families.
+    /// Of the probed overlay that came back first, and of the one that came back last; of both families. They carry traffic, and
+    /// so they are announced before all others: of those, `ours` tells.
     first: f64,
     last: f64,
     /// From the fault until our last route was given to the connection, and from then until the last overlay was back.
@@ -59,10 +60,10 @@ pub(super) fn figures(vxgate: &Path, runs: usize) -> Result<(Vec<Figure>, Map<St
             Figure::new(format!("{name}, egress: {what}, median"), median(outages.iter().map(of)), "ms")
                 .note(format!("worst {worst:.0} of {} runs; BFD of the reflector 50 ms x 3", outages.len()))
         };
-        figures.push(figure("first overlay", |outage| outage.first).goal(goal));
-        figures.push(figure("last overlay", |outage| outage.last).goal(goal));
-        figures.push(figure("ours, until our last route is written", |outage| outage.ours));
-        figures.push(figure("FRR's, from then until the last overlay is back", |outage| outage.frr));
+        figures.push(figure("first probed overlay", |outage| outage.first).goal(goal));
+        figures.push(figure("last probed overlay", |outage| outage.last).goal(goal));
+        figures.push(figure("ours, until the last route of all overlays is written", |outage| outage.ours));
+        figures.push(figure("FRR's, from then until the last probed overlay is back", |outage| outage.frr));
         let twice: u64 = outages.iter().map(|outage| outage.twice).sum();
         figures.push(Figure::new(format!("{name}: packets twice, from fault to takeover"), twice as f64, ""));
     }

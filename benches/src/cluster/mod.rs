@@ -23,7 +23,7 @@ use crate::figure::{Figure, Goal, median};
 /// How often all interfaces go down, unless told otherwise: as often as there is time for.
 pub(crate) const RUNS: usize = 30;
 /// Longest time for them.
-const TIME: Duration = Duration::from_secs(100);
+const TIME: Duration = Duration::from_secs(300);
 /// How often with many overlays, and each other fault.
 const FEW: usize = 5;
 const FEW_OVERLAYS: u32 = 100;
