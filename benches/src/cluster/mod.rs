@@ -49,7 +49,7 @@ const WAYS: [&str; 4] = ["egress IPv4", "egress IPv6", "ingress IPv4", "ingress 
 /// How it is measured, with so many `runs` of the first fault at most.
 fn modes(really: &Map<String, Value>, runs: usize) -> Value {
     json!({
-        "mode": "floating; announce where it says so", "bfd": "10 ms x 3", "polling": "adaptive", "workers": 1, "shards": 256, "really had": really,
+        "mode": "floating; announce where it says so", "bfd": "10 ms x 3, signed", "polling": "adaptive", "workers": 1, "shards": 256, "really had": really,
         "scheduling": "SCHED_FIFO: BFD 40, cluster 39, worker 10, probe 1; all else ordinary",
         "repetitions": {"all down, at most": runs, "others": FEW.min(runs)},
         "probe": "1 ms, each way, both families, 8 overlays",
