@@ -96,7 +96,7 @@ impl Cluster {
     pub const SLOW_BFD: &str = "[cluster.bfd]\ninterval = 200\nmultiplier = 5\n";
 
     /// BFD between gateways at its default pace, signed.
-    pub const SIGNED_BFD: &str = "[cluster.bfd]\nkeys = [{ id = 1, secret = \"known to all gateways\" }]\n";
+    pub const SIGNED_BFD: &str = "[cluster.bfd]\nkeys = [{ id = 1, secret = \"known to all\" }]\n";
 
     /// Mode `floating` with so many shards, which have their VTEP addresses in these ranges: a key, and a table after it.
     pub fn floating(shards: u16, vteps: &[&str]) -> String {
