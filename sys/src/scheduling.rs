@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::zeroed;
+use std::time::Duration;
 
 /// Has the calling thread run before all ordinary ones (SCHED_FIFO), until it sleeps. `priority` is from 1 to 99; the
 /// kernel's own interrupt threads have 50.
@@ -20,9 +21,33 @@ pub fn set_realtime(priority: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// For how long the calling thread has run since it began (CLOCK_THREAD_CPUTIME_ID): what else passed is time in which it slept,
+/// was stopped, or had no core.
+pub fn own_time() -> Duration {
+    // SAFETY: `timespec` is integers; all zeros is a value of it.
+    let mut time: libc::timespec = unsafe { zeroed() };
+    // SAFETY: the pointer is to our own value. It cannot fail: Linux has this clock, and the pointer is good.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sleep_is_no_time_of_ones_own() {
+        let times = || {
+            std::thread::spawn(|| {
+                let before = own_time();
+                std::thread::sleep(Duration::from_millis(50));
+                let slept = own_time() - before;
+                while own_time() - before < Duration::from_millis(5) {}
+                slept
+            })
+        };
+        assert!(times().join().unwrap() < Duration::from_millis(50));
+    }
 
     #[test]
     fn the_calling_thread_alone_gets_it() {

@@ -140,7 +140,11 @@ impl Member {
         (&self.health, self.reflectors, self.stage, self.unfit).hash(hasher);
         (self.admin_down, self.uplink_routes, settings.weight, self.wake.map(left)).hash(hasher);
         match self.stage {
-            Stage::Joining => left(self.stage_time + settings.join_wait).hash(hasher),
+            Stage::Joining => {
+                [settings.join_wait, settings.revive_wait]
+                    .map(|wait| left(self.stage_time + wait))
+                    .hash(hasher);
+            }
             Stage::Leaving => left(self.stage_time).hash(hasher),
             Stage::Serving | Stage::Left | Stage::Unfit => {}
         }
@@ -148,7 +152,8 @@ impl Member {
         for (id, peer) in &self.peers {
             (id, peer.configured, peer.discovered, peer.expected, peer.said, peer.heard, peer.connected)
                 .hash(hasher);
-            (peer.refused, peer.incarnation.is_some(), peer.restarted, &peer.report).hash(hasher);
+            (peer.refused, peer.incarnation.is_some(), peer.restarted, &peer.report, peer.unsaid)
+                .hash(hasher);
             // Not the number of its next message.
             let out = &peer.out;
             (out.serves, out.told_all, out.in_flight, out.report, out.applied.is_some(), out.duplicate)

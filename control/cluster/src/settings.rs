@@ -57,6 +57,8 @@ pub struct Settings {
     pub join_wait: Duration,
     /// How long for those that live and have no session with it.
     pub session_wait: Duration,
+    /// How long for those that BFD finds dead, which may be because they had found it dead.
+    pub revive_wait: Duration,
     /// How long a shard may be nobody's before another than its winner takes it.
     pub claim_wait: Duration,
     /// How long a former owner forwards.
@@ -79,6 +81,7 @@ impl Settings {
             reflectors: true,
             join_wait: Duration::from_secs(3),
             session_wait: Duration::from_secs(30),
+            revive_wait: Duration::from_secs(1),
             claim_wait: Duration::from_millis(200),
             grace: Duration::from_secs(2),
             leave_wait: Duration::from_secs(10),

@@ -392,6 +392,42 @@ fn what_was_said_before_admin_down_counts_no_more() {
     }
 }
 
+/// Somebody else said it, or it was heard of a session that was moved: the peer knows nothing of it.
+#[test]
+fn who_never_said_admin_down_is_asked_for_all_again() {
+    for mode in [announce(60), floating()] {
+        let mut cluster = Cluster::new(2, mode);
+        cluster.hear_one(0, 1, Heard::AdminDown);
+        cluster.talk();
+        assert_eq!((cluster.owned(0), cluster.owned(1) > 10), (60, true));
+        cluster.told();
+        cluster.hear_one(0, 1, Heard::Up);
+        cluster.talk();
+        assert!(cluster.told().contains(&(0, Output::CloseSession(id(1)))));
+        cluster.connect(0, 1, 1, 1);
+        cluster.talk();
+        cluster.assert_shared(&[0, 1]);
+    }
+}
+
+/// Peers that had found it dead say Down until their sessions are up again.
+#[test]
+fn who_was_stopped_for_a_moment_takes_nothing_from_those_that_took_over() {
+    let mut cluster = Cluster::new(3, floating());
+    cluster.hear_one(1, 0, Heard::Down);
+    cluster.hear_one(2, 0, Heard::Down);
+    cluster.talk();
+    cluster.members[0].resumed(cluster.now);
+    cluster.hear_one(0, 1, Heard::Down);
+    cluster.hear_one(0, 2, Heard::Down);
+    cluster.members[0].set_reflectors(Reflectors::Complete, cluster.now);
+    cluster.talk();
+    cluster.pass(Duration::from_millis(999));
+    assert_eq!(cluster.owned(0), 0);
+    cluster.pass(Duration::from_millis(1));
+    assert_eq!(cluster.owned(0), 60, "both may be dead");
+}
+
 #[test]
 fn an_unhealthy_gateway_lets_go_of_all_and_comes_back() {
     let mut cluster = Cluster::new(3, floating());

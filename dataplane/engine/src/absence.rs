@@ -11,7 +11,7 @@ const SHORTEST: Duration = Duration::from_millis(20);
 pub(crate) struct Absence {
     /// In nanoseconds; `None`: nobody else takes over.
     limit: Option<u64>,
-    /// When it ran last, or is to run next if that is later, by [`limit::now`](crate::limit::now).
+    /// When it ran last, or is to run next if that is later, by [`limit::now`](crate::limit::now) or [`idle_time`].
     last: u64,
 }
 
@@ -35,6 +35,12 @@ impl Absence {
     pub(crate) fn sleeps_until(&mut self, time: u64) {
         self.last = time;
     }
+}
+
+/// Nanoseconds, of which none pass while the calling thread runs: by this clock long work is no absence.
+pub(crate) fn idle_time() -> u64 {
+    let own = u64::try_from(sys::scheduling::own_time().as_nanos()).unwrap_or(u64::MAX);
+    crate::limit::now().saturating_sub(own)
 }
 
 #[cfg(test)]

@@ -103,6 +103,7 @@ impl Member {
             self.groups.forget(id);
         }
         peer.connected = true;
+        peer.unsaid = false;
         peer.refused = None;
         peer.said = Some(weight);
         peer.out = Outbox { serves: whole, report: true, ..Outbox::default() };
@@ -113,8 +114,7 @@ impl Member {
     pub fn session_down(&mut self, peer: GatewayId, now: Instant) {
         self.advance(now);
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.connected = false;
-            peer.out = Outbox::default();
+            peer.close();
             self.settle();
         }
     }
@@ -126,8 +126,7 @@ impl Member {
             self.duplicate(incarnation);
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.connected = false;
-        peer.out = Outbox::default();
+        peer.close();
         if peer.refused.replace(refusal) != Some(refusal) {
             self.event(Event::Refused { peer: id, refusal });
         }
@@ -152,6 +151,7 @@ impl Member {
             Message::Report(report) => {
                 peer.said = Some(Weight(report.weight));
                 peer.report = Some(report);
+                peer.unsaid = false;
                 self.settle();
             }
             Message::Serves(serves) => {
@@ -236,8 +236,7 @@ impl Member {
             if peer.connected {
                 closed.push(Output::CloseSession(id));
             }
-            peer.connected = false;
-            peer.out = Outbox::default();
+            peer.close();
             peer.heard = [Heard::NotYet; 2];
             peer.alive_since = None;
             peer.forget();

@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) restarted: bool,
     /// The last of its incarnation.
     pub(super) report: Option<Report>,
+    /// What it had said counts no more since it was heard to say AdminDown, and it has said nothing since.
+    pub(super) unsaid: bool,
     pub(super) bindings_complete: bool,
     pub(super) known_since: Instant,
     pub(super) alive_since: Option<Instant>,
@@ -62,6 +64,7 @@ impl Peer {
             duplicate: None,
             restarted: false,
             report: None,
+            unsaid: false,
             bindings_complete: false,
             known_since: now,
             alive_since: None,
@@ -112,8 +115,12 @@ impl Peer {
 
     /// Until when a gateway that joins, and began to at `joining`, waits for this one; `Err`: as long as things are so.
     pub(super) fn waits(&self, settings: &Settings, id: u16, joining: Instant) -> Result<Instant, ()> {
-        if self.is_dead() {
+        if self.heard.contains(&Heard::AdminDown) {
             return Ok(joining);
+        }
+        if self.is_dead() {
+            // Or it says so because we were: then it is heard again as soon as its sessions are up.
+            return Ok(joining + settings.revive_wait);
         }
         let unheard = self.known_since.max(joining) + settings.join_wait;
         let heard = self.heard.contains(&Heard::Up);
@@ -127,6 +134,12 @@ impl Peer {
             }
             _ => Ok(self.alive_since.unwrap_or(joining).max(joining) + settings.session_wait),
         }
+    }
+
+    /// There is no session.
+    pub(super) fn close(&mut self) {
+        self.connected = false;
+        self.out = Outbox::default();
     }
 
     /// What it has said counts no more.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::peer::{Outbox, Peer};
+use super::peer::Peer;
 use super::{Member, Reflectors};
 use crate::assign::{self, GatewayId, Members};
 use crate::event::{Cause, Event, Heard, Output, Presence, Stage, Unfit};
@@ -36,12 +36,12 @@ impl Member {
                 let died = peer.alive_since.take().is_some();
                 if died && peer.connected && !peer.heard.contains(&Heard::AdminDown) {
                     // The session may be that of a process which is no more.
-                    peer.connected = false;
-                    peer.out = Outbox::default();
+                    peer.close();
                     self.outputs.push_back(Output::CloseSession(id));
                 } else if died && peer.report.as_ref().is_some_and(|report| report.joined) {
                     // It lets go of all, and may be back before it can tell us.
                     peer.report = None;
+                    peer.unsaid = true;
                     self.groups.forget(id);
                 }
                 if !peer.connected {
@@ -54,6 +54,11 @@ impl Member {
                 }
             } else if peer.alive_since.is_none() {
                 peer.alive_since = Some(now);
+                if peer.connected && peer.unsaid {
+                    // It has told nothing since: its session hangs, or it knows of no AdminDown. In a new one it tells all.
+                    peer.close();
+                    self.outputs.push_back(Output::CloseSession(id));
+                }
             }
             if peer.report.is_none() {
                 wakes.extend(peer.alive_since.map(|since| since + self.settings.session_wait));

@@ -93,7 +93,7 @@ impl Tracker {
     pub(super) fn resumed(&mut self, now: Instant) {
         let since = now.checked_sub(PATIENCE - PROOF).unwrap_or(now);
         for session in self.sessions.values_mut() {
-            (session.since, session.told) = (since, false);
+            (session.since, session.told) = (session.since.max(since), false);
         }
     }
 

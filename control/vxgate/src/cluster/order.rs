@@ -41,7 +41,8 @@ impl Order {
 
     /// Hears of a configured peer what it carries.
     pub(super) fn hear(&self, peer: u16, groups: Vec<u32>) {
-        self.change(|known| _ = known.peers.insert(peer, groups.into_iter().map(Group).collect()));
+        let groups: Vec<Group> = groups.into_iter().map(Group).collect();
+        self.change(|known| known.peers.insert(peer, groups.clone()).is_none_or(|before| before != groups));
     }
 
     /// What carries most through a peer, as it said last.
@@ -50,11 +51,13 @@ impl Order {
         known.peers.get(&peer)?.first().copied()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Known)) {
+    /// What is no news costs nobody anything.
+    fn change(&self, change: impl FnOnce(&mut Known) -> bool) {
         // A panic while it was held cannot have left it half-changed.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut known);
-        self.inbox.set_order(known.merged());
+        if change(&mut known) {
+            self.inbox.set_order(known.merged());
+        }
     }
 }
 
@@ -73,7 +76,7 @@ impl Known {
 pub(super) async fn follow(vnis: Arc<[u32]>, engine: Weak<Engine>, order: Arc<Order>, handle: Handle) {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut known, mut busiest) = (Vec::new(), Vec::new());
+    let mut busiest = Vec::new();
     let mut told = BTreeMap::new();
     loop {
         look.tick().await;
@@ -82,10 +85,7 @@ pub(super) async fn follow(vnis: Arc<[u32]>, engine: Weak<Engine>, order: Arc<Or
         // Not where sessions wait for it.
         let Ok(Some(carried)) = spawn_blocking(sort).await else { return };
         let own: Vec<Group> = carried.iter().map(|&(group, _)| Group(group)).collect();
-        if own != known {
-            known.clone_from(&own);
-            order.change(|known| known.own = own);
-        }
+        order.change(|known| std::mem::replace(&mut known.own, own.clone()) != own);
         let now = classes(&carried);
         // In silence the last order is the best that is known.
         if !now.is_empty() {

@@ -27,13 +27,12 @@ use crossbeam_channel::{Receiver, Sender};
 use port::MAX_FRAME;
 use wire::Vni;
 
-use crate::absence::Absence;
+use crate::absence::{Absence, idle_time};
 use crate::api::{
     AnnouncedStatistics, BindingCursor, BindingPage, Event, NeighbourStatistics, NeighbourStatus, PortIndex,
     Update,
 };
 use crate::counters::Reason;
-use crate::limit;
 use crate::pipeline::ip::IpHeader;
 use crate::tables::flow::FlowKey;
 use crate::tables::{OverlayIndex, Writer};
@@ -188,7 +187,7 @@ impl SlowPath {
     /// Runs until told to stop. Workers and control unpark the thread when they have given it something.
     pub(crate) fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
-            if self.absence.ends(limit::now) {
+            if self.absence.ends(idle_time) {
                 self.discard(Instant::now());
             }
             let updated = self.obey();
@@ -198,7 +197,7 @@ impl SlowPath {
             if !updated && !punted && !maintained {
                 let sleep = self.time_to_sleep(Instant::now());
                 let nanos = u64::try_from(sleep.as_nanos()).unwrap_or(u64::MAX);
-                self.absence.sleeps_until(limit::now().saturating_add(nanos));
+                self.absence.sleeps_until(idle_time().saturating_add(nanos));
                 std::thread::park_timeout(sleep);
             }
         }

@@ -35,7 +35,7 @@ const BATCH: usize = 128;
 /// Time between two batches: half a million frames in a second, so that a worker has sent one before the next comes, and
 /// the first round of 256 shards is out after two milliseconds.
 const PACE: Duration = Duration::from_micros(250);
-/// How long nothing is announced after nobody ran for a while. Control lets go of all shards meanwhile, if others have them.
+/// How long what was to be announced waits after nobody ran for a while. Control lets go of all shards meanwhile, if others have them.
 const HELD_BACK: Duration = Duration::from_millis(50);
 
 /// Which shard is to be announced when.
@@ -74,9 +74,19 @@ impl Takeovers {
         }
     }
 
-    /// Announces nothing for a while.
+    /// What is to be announced now waits for a while. What is taken over from now on does not.
     pub(super) fn hold_back(&mut self, now: Instant) {
-        self.next_batch = now + HELD_BACK;
+        let until = now + HELD_BACK;
+        while let Some((due, shard)) = self.queue.pop_first() {
+            if due >= until {
+                self.queue.insert((due, shard));
+                break;
+            }
+            if let Some(takeover) = self.shards.get_mut(&shard) {
+                takeover.due = until;
+            }
+            self.queue.insert((until, shard));
+        }
     }
 
     /// The next shard that is due, which counts as announced then.
