@@ -48,6 +48,11 @@ impl Neighbours {
         }
     }
 
+    /// A new process of a gateway has not said anything yet.
+    pub(crate) fn begin(&mut self, at: usize) {
+        self.sent[at].fill(None);
+    }
+
     /// By mobility sequence, then the lowest next hop (RFC 7432 §7.7, and as FRR does it).
     fn best(&self, group: u32) -> Option<(u32, usize)> {
         let routes = self.routes.iter().enumerate();
@@ -165,7 +170,7 @@ impl World {
         }
         let seen = (0..groups).filter_map(|group| Some((group, self.neighbours.best(group)?.0))).collect();
         if self.stage(at) == Some(Stage::Joining) {
-            // A new process has not said anything yet.
+            // It has let go of all, and may not have said so.
             let owned = |group: &u32| self.checks.owns(at, *group);
             let stale: Vec<_> = (0..groups).filter(|group| !owned(group)).collect();
             stale.into_iter().for_each(|group| self.neighbours.sent[at][group as usize] = None);

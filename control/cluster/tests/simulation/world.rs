@@ -268,6 +268,7 @@ impl World {
 
     pub(crate) fn start(&mut self, at: usize) {
         let time = self.time();
+        self.neighbours.begin(at);
         let gateway = &mut self.gateways[at];
         gateway.generation += 1;
         gateway.begun += 1;
@@ -395,9 +396,7 @@ impl World {
         if heard == told {
             return;
         }
-        if heard == Heard::Up {
-            self.links[at][of].heard_begun = begun;
-        } else if up && heard == Heard::Down {
+        if up && another && matches!(heard, Heard::Up | Heard::Down) {
             // Its sessions on both ways hear that, and come up again.
             let other = 1 - segment;
             if self.links[at][of].told[other] == Heard::Up {
@@ -406,10 +405,15 @@ impl World {
                 self.with(at, generation, |member, now| {
                     member.heard(id(of), SEGMENTS[other], Heard::Down, now)
                 });
-            }
-            for segment in 0..2 {
+                for segment in 0..2 {
+                    self.after(20_000, Event::Bfd { at, of, segment });
+                }
+            } else if heard == Heard::Down {
                 self.after(20_000, Event::Bfd { at, of, segment });
             }
+        }
+        if heard == Heard::Up {
+            self.links[at][of].heard_begun = begun;
         }
         self.links[at][of].told[segment] = heard;
         self.note(|| format!("{at} hears {of} {:?}: {heard:?}", SEGMENTS[segment]));
