@@ -479,6 +479,8 @@ fn cut_off_is_who_hears_neither_peers_nor_reflectors() {
     assert!(told.contains(&(0, Output::ReleaseAll { cause: Cause::Unfit(Unfit::CutOff) })), "{told:?}");
     cluster.members[0].set_reflectors(Reflectors::Complete, cluster.now);
     cluster.talk();
+    assert_eq!(cluster.owned(0), 0, "its peers may be heard again in a moment");
+    cluster.pass(Duration::from_secs(1));
     assert_eq!(cluster.owned(0), 60);
 }
 
