@@ -66,10 +66,7 @@ pub(super) struct Trial {
 impl Stage {
     pub(super) fn new(vxgate: &Path, overlays: u32, mode: Mode) -> Result<Self, Error> {
         let (bfd, keys) = match mode {
-            // As often as they are made to fail.
-            Mode::Announce(bfd) => {
-                (Some(bfd), "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n\n".to_owned())
-            }
+            Mode::Announce(bfd) => (Some(bfd), Cluster::ANNOUNCE.to_owned()),
             Mode::Floating => (None, Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS)),
         };
         let options = ClusterOptions {

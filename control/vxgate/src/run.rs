@@ -178,6 +178,7 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
                 cluster: cluster.as_ref(),
                 events: &events,
             };
+            let mut asked = false;
             let outcome = tokio::select! {
                 outcome = driver.run(&mut questions) => outcome,
                 () = server.serve(&served) => Ok(()),
@@ -186,10 +187,13 @@ async fn serve(settings: &Settings, start: Instant) -> Result<(), RunError> {
                 () = watch_gateways(cluster.as_ref(), bfd.as_ref()) => Ok(()),
                 // Another gateway serves before this one does no longer, which may take a while: until then next hops and
                 // stations are followed, and the operator is answered.
-                () = leave(&mut signals, cluster.as_ref()) => Ok(()),
+                () = leave(&mut signals, cluster.as_ref()) => {
+                    asked = true;
+                    Ok(())
+                }
             };
-            // Also when something else has ended it.
-            if let Some(cluster) = cluster {
+            // Something else has ended it.
+            if let Some(cluster) = cluster.filter(|_| !asked) {
                 cluster.leave().await;
             }
             // Its devices go, and all routes by them.
@@ -265,15 +269,21 @@ fn refuse_if_running(settings: &Settings) -> Result<(), SocketError> {
     }
 }
 
-/// Waits for a signal, and leaves the cluster.
-async fn leave([one, other]: &mut [Signal; 2], cluster: Option<&cluster::Cluster>) {
+async fn any([one, other]: &mut [Signal; 2]) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}
     }
+}
+
+/// Waits for a signal, and leaves the cluster, unless another signal comes.
+async fn leave(signals: &mut [Signal; 2], cluster: Option<&cluster::Cluster>) {
+    any(signals).await;
     info!("stopping");
-    if let Some(cluster) = cluster {
-        cluster.leave().await;
+    let Some(cluster) = cluster else { return };
+    tokio::select! {
+        () = cluster.leave() => {}
+        () = any(signals) => warn!("stopping at once, whoever serves"),
     }
 }
 

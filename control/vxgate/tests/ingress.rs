@@ -217,7 +217,7 @@ fn without_shards_the_way_is_by_rank() {
 fn in_mode_announce_the_med_is_the_rank_among_those_that_serve() {
     let options = ClusterOptions { overlays: OVERLAYS, probed: 2, ..ClusterOptions::default() };
     let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    let keys = format!("mode = \"announce\"\n\n{}", Cluster::SLOW_BFD);
+    let keys = [Cluster::ANNOUNCE, Cluster::SLOW_BFD].concat();
     cluster.start_all(Family::V4, &keys).unwrap();
     let wait = |cluster: &Cluster, running: &[u8]| {
         let members = members(running);

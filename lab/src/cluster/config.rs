@@ -98,6 +98,9 @@ impl Cluster {
     /// BFD between gateways at its default pace, signed.
     pub const SIGNED_BFD: &str = "[cluster.bfd]\nkeys = [{ id = 1, secret = \"known to all\" }]\n";
 
+    /// Mode `announce`, in which overlays may move as often as gateways come and go: a key, before any table.
+    pub const ANNOUNCE: &str = "mode = \"announce\"\nmove-limit = { moves = 255, window = 1 }\n\n";
+
     /// Mode `floating` with so many shards, which have their VTEP addresses in these ranges: a key, and a table after it.
     pub fn floating(shards: u16, vteps: &[&str]) -> String {
         format!(

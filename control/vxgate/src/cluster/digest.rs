@@ -202,10 +202,14 @@ uplink = ["198.19.1.0/31"]
     }
 
     /// The sections that are not alike.
+    fn between(one: &str, other: &str) -> Vec<Section> {
+        assert_ne!(one, other, "nothing was replaced");
+        let (one, other) = (of(one, 1), of(other, 1));
+        one.keys().filter(|section| one[section] != other[section]).copied().collect()
+    }
+
     fn changed(text: &str) -> Vec<Section> {
-        assert_ne!(text, TEXT, "nothing was replaced");
-        let (before, after) = (of(TEXT, 1), of(text, 1));
-        before.keys().filter(|section| before[section] != after[section]).copied().collect()
+        between(TEXT, text)
     }
 
     /// Worked out by another program (Python's hashlib) from the description above.
@@ -237,13 +241,8 @@ uplink = ["198.19.1.0/31"]
         assert_eq!(changed(&bgp), [Section::SHARDS, Section::ROUTE_TARGETS]);
         let communities =
             bgp.replace("[[bgp.peer]]", "ingress = { communities = [\"65000:7\"] }\n[[bgp.peer]]");
-        let (before, after) = (of(&bgp, 1), of(&communities, 1));
-        assert!(before.keys().filter(|of| before[of] != after[of]).eq([&Section::SHARDS]));
+        assert_eq!(between(&bgp, &communities), [Section::SHARDS]);
         // Each of these counts in mode `announce` alone, or with BGP.
-        let between = |before: &str, after: &str| -> Vec<Section> {
-            let (before, after) = (of(before, 1), of(after, 1));
-            before.keys().filter(|section| before[section] != after[section]).copied().collect()
-        };
         let discover = bgp.replace("mode = ", "discover = true\nmode = ");
         assert_eq!(between(&bgp, &discover), [Section::GATEWAYS]);
         let start = bgp.find("[cluster.floating]").unwrap();

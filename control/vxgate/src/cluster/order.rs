@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::Group;
 use cluster::message::{MAX_BUSIEST, Message};
@@ -41,8 +41,8 @@ impl Order {
 
     /// Hears of a configured peer what it carries.
     pub(super) fn hear(&self, peer: u16, groups: Vec<u32>) {
-        let groups: Vec<Group> = groups.into_iter().map(Group).collect();
-        self.change(|known| known.peers.insert(peer, groups.clone()).is_none_or(|before| before != groups));
+        let groups = groups.into_iter().map(Group).collect();
+        self.change(|known| replace(known.peers.entry(peer).or_default(), groups));
     }
 
     /// What carries most through a peer, as it said last.
@@ -72,6 +72,13 @@ impl Known {
     }
 }
 
+/// Whether it is another now.
+fn replace(known: &mut Vec<Group>, now: Vec<Group>) -> bool {
+    let is_news = *known != now;
+    *known = now;
+    is_news
+}
+
 /// Tells the rules and the peers again and again, until the engine is gone. `vnis` are those of the groups, in their order.
 pub(super) async fn follow(vnis: Arc<[u32]>, engine: Weak<Engine>, order: Arc<Order>, handle: Handle) {
     let mut look = interval(LOOK);
@@ -85,7 +92,7 @@ pub(super) async fn follow(vnis: Arc<[u32]>, engine: Weak<Engine>, order: Arc<Or
         // Not where sessions wait for it.
         let Ok(Some(carried)) = spawn_blocking(sort).await else { return };
         let own: Vec<Group> = carried.iter().map(|&(group, _)| Group(group)).collect();
-        order.change(|known| std::mem::replace(&mut known.own, own.clone()) != own);
+        order.change(|known| replace(&mut known.own, own));
         let now = classes(&carried);
         // In silence the last order is the best that is known.
         if !now.is_empty() {
@@ -95,20 +102,18 @@ pub(super) async fn follow(vnis: Arc<[u32]>, engine: Weak<Engine>, order: Arc<Or
     }
 }
 
-/// Tells peers what they have not been told: nothing while nothing changes. `told` has each one's incarnation, which keeps what it
-/// heard.
-fn tell(handle: &Handle, busiest: &[u32], told: &mut BTreeMap<u16, (u64, Vec<u32>)>) {
-    for status in handle.statuses() {
-        let State::Up(hello) = status.state else { continue };
-        let is_told = told
-            .get(&status.id)
-            .is_some_and(|(incarnation, list)| *incarnation == hello.incarnation && list == busiest);
+/// Tells peers what they have not been told in their sessions: nothing while nothing changes. `told` has since when each one's
+/// session has been up.
+fn tell(handle: &Handle, busiest: &[u32], told: &mut BTreeMap<u16, (Instant, Vec<u32>)>) {
+    if busiest.is_empty() {
+        return;
+    }
+    for status in handle.statuses().into_iter().filter(|status| matches!(status.state, State::Up(_))) {
+        let is_told =
+            told.get(&status.id).is_some_and(|(since, list)| *since == status.since && list == busiest);
         // A session that is full, or gone meanwhile, is tried again at the next look.
-        if !busiest.is_empty()
-            && !is_told
-            && handle.send(status.id, Message::Busiest(busiest.to_vec()).encode().into()).is_ok()
-        {
-            told.insert(status.id, (hello.incarnation, busiest.to_vec()));
+        if !is_told && handle.send(status.id, Message::Busiest(busiest.to_vec()).encode().into()).is_ok() {
+            told.insert(status.id, (status.since, busiest.to_vec()));
         }
     }
 }

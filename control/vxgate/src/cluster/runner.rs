@@ -250,6 +250,15 @@ impl Runner {
                 self.connected.insert(id);
                 self.discover(now);
                 let weight = Weight(hello.weight.try_into().unwrap_or(u16::MAX));
+                if let Some(member) =
+                    self.parts.peers.iter().find(|member| member.id == id && member.weight != weight)
+                {
+                    warn!(
+                        "cluster: gateway {peer} has weight {}, and its [[cluster.gateway]] here says {}, which counts while it is \
+                         dead: make them alike on all gateways",
+                        weight.0, member.weight.0
+                    );
+                }
                 match self.member.admit(id, hello.incarnation, now) {
                     Ok(()) => self.member.session_up(id, hello.incarnation, weight, now),
                     Err(_) => self.parts.handle.close(peer),

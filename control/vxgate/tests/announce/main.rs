@@ -4,9 +4,9 @@ mod faults;
 #[path = "../common/members.rs"]
 mod members;
 mod order;
-#[path = "../common/sight.rs"]
-mod sight;
 mod split;
+#[path = "../common/split_brain.rs"]
+mod split_brain;
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,10 +25,9 @@ const GATEWAYS: u8 = 3;
 const OVERLAYS: u32 = 100;
 const ALL: [u8; 3] = [1, 2, 3];
 
-/// Slow BFD, also with the reflector: here it is not about time, and the machine may be busy. Overlays may move as often as
-/// gateways come and go.
+/// Slow BFD, also with the reflector: here it is not about time, and the machine may be busy.
 fn keys() -> String {
-    format!("mode = \"announce\"\nmove-limit = {{ moves = 255, window = 1 }}\n\n{}", Cluster::SLOW_BFD)
+    [Cluster::ANNOUNCE, Cluster::SLOW_BFD].concat()
 }
 
 /// All gateways, at work.

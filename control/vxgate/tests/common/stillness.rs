@@ -20,13 +20,30 @@ pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// From when to when the machine stood still, and the longest that a watcher was late.
-pub(crate) type Seen = (Vec<(f64, f64)>, Duration);
+/// For so long after the machine stood still a session may end because of it: the detection time of 10 ms × 3, and one packet's
+/// more.
+const AFTERMATH: f64 = 0.040;
+
+/// What watchers saw.
+#[derive(Debug, Default)]
+pub(crate) struct Stillness {
+    /// From when to when the machine stood still, in seconds since 1970.
+    pub(crate) times: Vec<(f64, f64)>,
+    /// The longest that a watcher was late.
+    pub(crate) longest: Duration,
+}
+
+impl Stillness {
+    /// Whether it may be why something happened then.
+    pub(crate) fn excuses(&self, time: f64) -> bool {
+        self.times.iter().any(|&(from, to)| (from..to + AFTERMATH).contains(&time))
+    }
+}
 
 /// One thread a core, which is late when nothing runs there.
 pub(crate) struct Watcher {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Seen>>,
+    threads: Vec<JoinHandle<Stillness>>,
 }
 
 impl Watcher {
@@ -37,30 +54,30 @@ impl Watcher {
             thread::spawn(move || {
                 assert!(core_affinity::set_for_current(core));
                 sys::scheduling::set_realtime(WATCH_PRIORITY).unwrap();
-                let (mut still, mut longest) = (Vec::new(), Duration::ZERO);
+                let mut seen = Stillness::default();
                 while !stop.load(Ordering::Relaxed) {
                     let (begin, start) = (now(), Instant::now());
                     thread::sleep(LOOK);
                     let late = start.elapsed().saturating_sub(LOOK);
-                    longest = longest.max(late);
+                    seen.longest = seen.longest.max(late);
                     if late > STILL {
-                        still.push((begin, now()));
+                        seen.times.push((begin, now()));
                     }
                 }
-                (still, longest)
+                seen
             })
         };
         let threads = core_affinity::get_core_ids().unwrap().into_iter().map(watch).collect();
         Self { stop, threads }
     }
 
-    pub(crate) fn stop(self) -> Seen {
+    pub(crate) fn stop(self) -> Stillness {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = (Vec::new(), Duration::ZERO);
+        let mut all = Stillness::default();
         for thread in self.threads {
-            let (still, longest) = thread.join().unwrap();
-            all.0.extend(still);
-            all.1 = all.1.max(longest);
+            let Stillness { times, longest } = thread.join().unwrap();
+            all.times.extend(times);
+            all.longest = all.longest.max(longest);
         }
         all
     }

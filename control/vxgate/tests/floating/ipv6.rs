@@ -41,6 +41,19 @@ fn reflector(cluster: &Cluster) -> GoBgp {
     GoBgp::start(&host.namespace, &config).unwrap()
 }
 
+/// Gateways that are not started yet, and the reflector.
+fn build() -> (Cluster, GoBgp) {
+    let options = ClusterOptions {
+        gateways: GATEWAYS,
+        overlays: OVERLAYS.into(),
+        probed: 0,
+        ..ClusterOptions::default()
+    };
+    let cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
+    let reflector = reflector(&cluster);
+    (cluster, reflector)
+}
+
 /// A gateway without any IPv4 address on the underlay, whose one peer for EVPN is GoBGP, over IPv6.
 /// `keys` are more of `[cluster]`, a line each.
 fn start(cluster: &mut Cluster, number: u8, keys: &str) {
@@ -107,14 +120,7 @@ fn stations(cluster: &Cluster, endpoint: &Endpoint, reflector: &GoBgp) -> Vec<St
 
 #[test]
 fn an_endpoint_with_static_entries_is_served_whoever_dies() {
-    let options = ClusterOptions {
-        gateways: GATEWAYS,
-        overlays: OVERLAYS.into(),
-        probed: 0,
-        ..ClusterOptions::default()
-    };
-    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    let reflector = reflector(&cluster);
+    let (mut cluster, reflector) = build();
     let endpoint = cluster.topology.endpoint("six", ENDPOINT, Family::V6).unwrap();
     ALL.into_iter().for_each(|number| start(&mut cluster, number, ""));
     let before = wait_even(&cluster, &ALL);
@@ -139,14 +145,7 @@ fn an_endpoint_with_static_entries_is_served_whoever_dies() {
 
 #[test]
 fn gateways_find_each_other() {
-    let options = ClusterOptions {
-        gateways: GATEWAYS,
-        overlays: OVERLAYS.into(),
-        probed: 0,
-        ..ClusterOptions::default()
-    };
-    let mut cluster = Cluster::build(Path::new(VXGATE), options).unwrap();
-    let reflector = reflector(&cluster);
+    let (mut cluster, reflector) = build();
     ALL.into_iter().for_each(|number| start(&mut cluster, number, "discover = true\n"));
     wait_even(&cluster, &ALL);
     // GoBGP itself has read the originators, of 128 bits (RFC 7432 §7.4).

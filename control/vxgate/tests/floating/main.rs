@@ -14,14 +14,16 @@ mod liar;
 mod liars;
 mod refusals;
 mod replays;
-#[path = "../common/sight.rs"]
-mod sight;
 mod soak;
 mod split;
+#[path = "../common/split_brain.rs"]
+mod split_brain;
 #[path = "../common/stillness.rs"]
 mod stillness;
 mod stopped;
 mod strangers;
+#[path = "../common/trusting.rs"]
+mod trusting;
 
 use std::path::Path;
 use std::time::Duration;

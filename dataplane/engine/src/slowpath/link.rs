@@ -46,6 +46,14 @@ impl WorkerLink {
         has_room
     }
 
+    /// Drops what came from the worker and what has not been given to it yet: how much.
+    pub(super) fn discard(&mut self) -> usize {
+        let punts = std::iter::from_fn(|| self.punts.pop().ok()).count();
+        let backlog = self.backlog.len();
+        self.backlog.clear();
+        punts + backlog
+    }
+
     /// Whether something waits for room.
     pub(super) fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()

@@ -203,13 +203,12 @@ impl SlowPath {
         }
     }
 
-    /// Drops what workers had handed over before a time in which nobody ran.
-    pub(crate) fn discard(&mut self, now: Instant) {
-        for worker in &mut self.workers {
-            while worker.punts.pop().is_ok() {
-                self.tally.count(Deed::Stale);
-            }
-        }
+    /// Drops what waited over a time in which nobody ran: what workers had handed over and what was for them, and packets for
+    /// neighbours.
+    fn discard(&mut self, now: Instant) {
+        let dropped =
+            self.workers.iter_mut().map(WorkerLink::discard).sum::<usize>() + self.waiting.discard();
+        (0..dropped).for_each(|_| self.tally.count(Deed::Stale));
         self.takeovers.hold_back(now);
     }
 

@@ -42,7 +42,7 @@ deeds! {
     SolicitationSent "solicitation_sent"
     /// Unicast probes of addresses that have aged, sent.
     ProbeSent "probe_sent"
-    /// What workers had handed over before a time in which nobody ran, dropped.
+    /// What waited over a time in which nobody ran, dropped: frames of workers and for them, and packets for neighbours.
     Stale "stale_punts"
     /// Addresses learned.
     Learned "learned"

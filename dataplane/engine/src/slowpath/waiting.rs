@@ -62,6 +62,11 @@ impl WaitingPackets {
         released
     }
 
+    /// Drops all: how many there were.
+    pub(super) fn discard(&mut self) -> usize {
+        std::mem::take(&mut self.0).len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -102,6 +107,8 @@ mod tests {
             }
         }
         assert_eq!(waiting.0.len(), IN_ALL);
+        assert_eq!((waiting.discard(), waiting.is_empty()), (IN_ALL, true));
+        waiting.keep(hop(1), FrameCopy::of(&[1]), now);
         assert!(waiting.release(now + PATIENCE, |_| Some(MacAddr::ZERO)).is_empty());
         assert!(waiting.is_empty());
     }

@@ -35,7 +35,7 @@ impl Mode {
         let floating = Cluster::floating(SHARDS, &Cluster::SHARD_VTEPS) + signed;
         [
             Self { name: "floating", tables: floating, groups: "shards" },
-            Self { name: "announce", tables: format!("mode = \"announce\"\n\n{signed}"), groups: "overlays" },
+            Self { name: "announce", tables: Cluster::ANNOUNCE.to_owned() + signed, groups: "overlays" },
         ]
     }
 }

@@ -17,6 +17,8 @@ use crate::cluster::keys::{self, Dates, Identity};
 
 mod peers;
 mod strangers;
+#[path = "../../../tests/common/trusting.rs"]
+mod trusting;
 
 /// How long anything may take on a machine that others use too.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,16 +1,16 @@
 //! Who is no gateway, and gateways that behave like none.
 
 use cluster::session::frame::Kind;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::super::greet::{self, Candidate, greet};
 use super::super::shared::{QUEUED_BYTES, QUEUED_MESSAGES};
+use super::trusting::Trusting;
 use super::*;
 
 async fn connect(from: SocketAddr, to: SocketAddr) -> TcpStream {
@@ -115,7 +115,7 @@ fn a_client_must_have_a_certificate() {
         let (one, _) = Gateway::pair();
         let mut a = one.start();
         let elsewhere = address();
-        let trusting = Trusting(rustls_graviola::default_provider());
+        let trusting = Trusting(Arc::new(rustls_graviola::default_provider()));
         let provider = Arc::new(rustls_graviola::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
@@ -248,45 +248,6 @@ fn a_peer_that_reads_nothing_costs_no_memory() {
     });
 }
 
-/// Takes any certificate.
-#[derive(Debug)]
-struct Trusting(rustls::crypto::CryptoProvider);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// A gateway's certificate is public; who has it and not the key gets nothing, on either side.
 #[test]
 fn a_certificate_without_its_key_is_worth_nothing() {
@@ -299,11 +260,11 @@ fn a_certificate_without_its_key_is_worth_nothing() {
         let signer = rustls_graviola::default_provider().key_provider.load_private_key(stolen.key).unwrap();
         let stolen = Arc::new(rustls::sign::CertifiedKey::new(vec![stolen.certificate], signer));
         let provider = Arc::new(rustls_graviola::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting(rustls_graviola::default_provider())))
+            .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
             .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(stolen)));
         config.alpn_protocols = vec![b"vxgate/1".to_vec()];
         let connector = TlsConnector::from(Arc::new(config));
